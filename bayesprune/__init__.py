@@ -1,0 +1,95 @@
+"""Bayesian network pruning: a smaller plain network, its structure's posterior, an honest comparison.
+
+Everything here is imported on first use, so that ``import bayesprune`` costs next to nothing::
+
+    import bayesprune as bp
+
+    data = bp.load_data("mnist5k")
+    pruned = bp.prune(bp.models.LeNet5(), data, method="parsimonious", budget="macs=10%", seed=0)
+"""
+
+import os.path
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from bayesprune.errors import (
+    BayespruneError,
+    BudgetError,
+    DataError,
+    DataUnavailableError,
+    DivergenceError,
+    InputShapeError,
+    NetworkError,
+    SettingError,
+    StoreError,
+    UnknownNameError,
+    UnsupportedLayerError,
+)
+
+if TYPE_CHECKING:
+    from bayesprune import data, experiments, inference, models, structure, training
+    from bayesprune.data import load as load_data
+    from bayesprune.experiments.facade import compare, load, prune
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BayespruneError",
+    "BudgetError",
+    "DataError",
+    "DataUnavailableError",
+    "DivergenceError",
+    "InputShapeError",
+    "NetworkError",
+    "SettingError",
+    "StoreError",
+    "UnknownNameError",
+    "UnsupportedLayerError",
+    "compare",
+    "data",
+    "experiments",
+    "inference",
+    "load",
+    "load_data",
+    "models",
+    "prune",
+    "structure",
+    "training",
+]
+
+_MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "training"})
+_FUNCTIONS = {
+    "compare": ("bayesprune.experiments.facade", "compare"),
+    "load": ("bayesprune.experiments.facade", "load"),
+    "load_data": ("bayesprune.data", "load"),
+    "prune": ("bayesprune.experiments.facade", "prune"),
+}
+
+
+def _find_floors_of_checkout() -> None:
+    """Let the upper floors of a checkout be found: they stand beside this folder, not in it."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    root = os.path.dirname(here)
+    if os.path.isdir(os.path.join(here, "models")):
+        return  # installed: everything is inside
+    marks = ("pyproject.toml", os.path.join("models", "__init__.py"))
+    if root not in __path__ and all(os.path.isfile(os.path.join(root, mark)) for mark in marks):
+        __path__.append(root)
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in _FUNCTIONS:
+        module, attribute = _FUNCTIONS[name]
+        value = getattr(import_module(module), attribute)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+_find_floors_of_checkout()

@@ -1,0 +1,51 @@
+"""Budgets: a wished-for cost, as a number or as a share of the network's."""
+
+import re
+from dataclasses import dataclass
+
+from bayesprune.errors import BudgetError
+
+_FORM = re.compile(r"(macs|params)\s*=\s*([0-9.]+(?:e[0-9]+)?)\s*(%|k|m)?", re.IGNORECASE)
+_FACTORS = {"k": 1e3, "m": 1e6, "%": 0.01, "": 1.0}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most so many multiply-accumulates or parameters.
+
+    Attributes:
+        kind: "macs" or "params".
+        amount: the number, or the share of the initial network when `relative`.
+        relative: whether the amount is a share.
+    """
+
+    kind: str
+    amount: float
+    relative: bool
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """Read "macs=150k", "params=5%" or "macs=1.5m".
+
+        Raises:
+            BudgetError: it has another form, or is not above 0 (or, as a share, above 100 %).
+        """
+        match = _FORM.fullmatch(text.strip())
+        try:
+            kind, number, unit = match.groups() if match else ("", "", None)
+            amount = float(number) * _FACTORS[(unit or "").lower()]
+        except ValueError:
+            amount, kind, unit = 0.0, "", None
+        relative = unit == "%"
+        if not amount > 0 or (relative and amount > 1):
+            raise BudgetError(f"budget {text!r}: write macs=150k, params=40000 or macs=10%, above 0 and at most 100 %")
+        return cls(kind.lower(), amount, relative)
+
+    def limit(self, macs: int, params: int) -> float:
+        """The number allowed for a network that costs so much at the start."""
+        whole = macs if self.kind == "macs" else params
+        return self.amount * whole if self.relative else self.amount
+
+    def spent(self, macs: float, params: float) -> float:
+        """The part of a cost that this budget is about."""
+        return macs if self.kind == "macs" else params

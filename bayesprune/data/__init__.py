@@ -1,0 +1,27 @@
+"""Data: sets by name, a user's own tensors and loaders, and the protocol by which training reads them."""
+
+from bayesprune.data.build import from_loaders, from_tensors
+from bayesprune.data.catalogue import DataInfo, describe, known, load
+from bayesprune.data.fetch import Progress
+from bayesprune.data.loaders import LoaderSplit
+from bayesprune.data.normalisation import Normalisation
+from bayesprune.data.places import cache_folder
+from bayesprune.data.splits import Split, TensorSplit, steps_per_epoch
+from bayesprune.data.value import Data
+
+__all__ = [
+    "Data",
+    "DataInfo",
+    "LoaderSplit",
+    "Normalisation",
+    "Progress",
+    "Split",
+    "TensorSplit",
+    "cache_folder",
+    "describe",
+    "from_loaders",
+    "from_tensors",
+    "known",
+    "load",
+    "steps_per_epoch",
+]

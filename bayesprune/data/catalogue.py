@@ -1,0 +1,135 @@
+"""The names of data sets: loading one, and saying what there is and where it lies."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bayesprune.data import digits
+from bayesprune.data.build import assemble
+from bayesprune.data.cifar import CIFAR10
+from bayesprune.data.examples import RawData
+from bayesprune.data.fetch import Progress
+from bayesprune.data.folder import read_folder
+from bayesprune.data.mnist import FASHION_MNIST, MNIST
+from bayesprune.data.npz import read_npz
+from bayesprune.data.partition import check_seed
+from bayesprune.data.places import Places, find_places, first_writable
+from bayesprune.data.source import Source, obtain
+from bayesprune.data.svhn import SVHN
+from bayesprune.data.value import Data
+from bayesprune.errors import SettingError, UnknownNameError
+
+_SOURCES: dict[str, Source] = {source.name: source for source in (MNIST, FASHION_MNIST, CIFAR10, SVHN)}
+_READERS = {"folder": read_folder, "npz": read_npz}
+_VALIDATION = 5_000
+_OWN = {
+    "folder:PATH": "your own pictures: PATH/CLASS/*.png, or PATH/train/CLASS/*.png and PATH/test/CLASS/*.png",
+    "npz:PATH": "your own arrays: x and y, or x_train, y_train, x_test, y_test",
+}
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What is known of a data set without loading it.
+
+    Attributes:
+        name: the name to load it by.
+        what: what it is.
+        examples: training (validation included) and test examples, None for a user's own.
+        place: the file or folder where it lies, or the folder where its download goes; None for a user's own.
+        present: whether it is there; None for a user's own.
+        bytes: its size on disk, or that of the download where it is not there; None for a user's own.
+    """
+
+    name: str
+    what: str
+    examples: tuple[int, int] | None
+    place: str | None
+    present: bool | None
+    bytes: int | None
+
+    def as_dict(self) -> dict[str, object]:
+        """The same as plain values for JSON."""
+        return asdict(self)
+
+
+def known() -> tuple[str, ...]:
+    """The names that `load` takes; for the last two, PATH stands for a path of yours."""
+    return (digits.NAME, *_SOURCES, *_OWN)
+
+
+def load(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    seed: int = 0,
+    validation: int | None = None,
+    download: bool = True,
+    progress: Progress | None = None,
+) -> Data:
+    """Load a data set by name.
+
+    Args:
+        name: one of `known()`, e.g. "mnist5k", "mnist", "folder:photos", "npz:digits.npz".
+        root: folder with data sets; None for BAYESPRUNE_DATA, then the user's cache folder.
+        seed: decides which training examples become the validation split, whatever seed training has; mnist5k
+            has one fixed split.
+        validation: how many become it; None for 5,000, and for 10 % of a folder or npz file without
+            validation split. (One without a test split also gives 20 % for testing.)
+        download: whether what is missing may be fetched.
+        progress: called with (file name, bytes done, bytes in all or None).
+
+    Raises:
+        UnknownNameError: no such data set.
+        SettingError: a seed or a size that cannot be used.
+        DataUnavailableError: it is not on this machine and cannot be fetched.
+        DataError: it cannot be learned from, or its files are damaged.
+    """
+    check_seed(seed)
+    if name in _SOURCES:
+        raw = obtain(_SOURCES[name], find_places(root), download=download, progress=progress)
+        return assemble(raw, validation=_VALIDATION if validation is None else validation, seed=seed)
+    return assemble(_read_local(name), validation=validation, seed=seed)
+
+
+def describe(root: str | Path | None = None) -> list[DataInfo]:
+    """What there is, where it lies, whether it is there; reads no data.
+
+    Args:
+        root: as for `load`.
+    """
+    packaged = digits.packaged_file()
+    bundled = DataInfo(
+        digits.NAME,
+        digits.WHAT,
+        (digits.SIZES[0] + digits.SIZES[1], digits.SIZES[2]),
+        str(packaged),
+        packaged.is_file(),
+        _size(packaged) if packaged.is_file() else None,
+    )
+    own = [DataInfo(name, what, None, None, None, None) for name, what in _OWN.items()]
+    return [bundled, *(_inform(source, find_places(root)) for source in _SOURCES.values()), *own]
+
+
+def _read_local(name: str) -> RawData:
+    """mnist5k, a folder or an npz file."""
+    if name == digits.NAME:
+        return digits.read_digits()
+    kind, colon, path = name.partition(":")
+    if kind not in _READERS or not colon:
+        raise UnknownNameError("data set", name, known())
+    if not path:
+        raise SettingError(f"{name!r} names no path; write it behind the colon, as in {kind}:PATH")
+    return _READERS[kind](Path(os.path.expanduser(path)), name)
+
+
+def _inform(source: Source, places: Places) -> DataInfo:
+    found = source.find(places)
+    place, size = (first_writable(places), source.download_bytes) if found is None else (found, _size(found))
+    return DataInfo(source.name, source.what, source.sizes, str(place), found is not None, size)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of the files directly in a folder."""
+    files = [path] if path.is_file() else [entry for entry in path.iterdir() if entry.is_file()]
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,136 @@
+"""A user's own DataLoader as a split: one order a seed, and nobody else's random numbers disturbed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from bayesprune.data.examples import Examples, check_labels
+from bayesprune.data.splits import check_batching
+from bayesprune.errors import DataError
+
+_ORDER_OF_EVALUATION = 0
+
+
+class LoaderSplit:
+    """Wraps a DataLoader. Its batches are its own: the batch size asked for is not used.
+
+    A seed makes the order reproducible: it seeds the loader's and the sampler's generators where they have
+    one, and torch's global generator, whose state is put back after every batch, for samplers, transforms and
+    workers that draw from there. Transforms that draw from Python's `random` or from numpy are not covered.
+    Without a seed a shuffling loader gives one fixed order. Inputs come as the loader makes them: normalise
+    in its transform.
+    """
+
+    def __init__(
+        self, loader: "DataLoader[Any]", *, classes: int | None = None, name: str = "the loader"
+    ) -> None:
+        """Wrap a loader.
+
+        Args:
+            loader: gives pairs (inputs [B, ...], labels [B]).
+            classes: number of classes, against which labels are checked; None checks only that none is
+                negative.
+            name: what messages call it.
+
+        Raises:
+            DataError: the loader does not know its length or has no examples.
+        """
+        self.loader, self.classes, self.name = loader, classes, name
+        if loader.batch_sampler is None:
+            raise DataError(f"{name} makes no batches (batch_size=None); give it a batch_size")
+        try:
+            self.steps, self._examples = len(loader), _count_examples(loader)
+        except TypeError:
+            raise DataError(f"{name} does not know its length; its data set needs __len__") from None
+        if self._examples == 0 or self.steps == 0:
+            raise DataError(f"{name} has no examples, or fewer than one batch and drop_last=True")
+
+    def __len__(self) -> int:
+        return self._examples
+
+    def batches(
+        self, batch_size: int, *, seed: int | None = None, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch, see `Split.batches`; `batch_size` is not used, skipped batches are still loaded."""
+        check_batching(batch_size, start)
+        return self._walk(_ORDER_OF_EVALUATION if seed is None else seed, start)
+
+    def _walk(self, seed: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        self._seed_own_generators(seed)
+        stream = _Stream(seed)
+        with stream.swapped_in():
+            iterator = iter(self.loader)
+        index = 0
+        while True:
+            with stream.swapped_in():
+                batch = next(iterator, None)
+            if batch is None:
+                return
+            if index >= start:
+                yield self._checked(batch, index)
+            index += 1
+
+    def _seed_own_generators(self, seed: int) -> None:
+        """Seed the generators of loader and samplers; a distributed sampler takes the seed as epoch."""
+        batch_sampler = self.loader.batch_sampler
+        owners = [self.loader, self.loader.sampler, batch_sampler, getattr(batch_sampler, "sampler", None)]
+        for owner in owners:
+            if isinstance(generator := getattr(owner, "generator", None), torch.Generator):
+                generator.manual_seed(seed)
+            if callable(set_epoch := getattr(owner, "set_epoch", None)):
+                set_epoch(seed)
+
+    def _checked(self, batch: Any, index: int) -> tuple[Tensor, Tensor]:
+        """The batch as float32 and int64, or an error that says what is wrong with it."""
+        where = f"batch {index} of {self.name}"
+        if not (
+            isinstance(batch, (tuple, list))
+            and len(batch) == 2
+            and all(isinstance(part, Tensor) for part in batch)
+        ):
+            raise DataError(
+                f"{where} is a {type(batch).__name__}; a pair of tensors (inputs, labels) is needed"
+            )
+        inputs, labels = batch[0].to(torch.float32), batch[1]
+        if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.shape != inputs.shape[:1]:
+            raise DataError(
+                f"{where} has labels {labels.dtype} {list(labels.shape)}; {len(inputs)} integers are needed"
+            )
+        if not bool(torch.isfinite(inputs).all()):
+            raise DataError(
+                f"{where} holds {int((~torch.isfinite(inputs)).sum()):,} values that are not finite"
+            )
+        labels = labels.to(torch.int64)
+        check_labels(Examples(inputs, labels), self.classes, where)
+        return inputs, labels
+
+
+def _count_examples(loader: "DataLoader[Any]") -> int:
+    """Examples of one epoch; with a batch sampler of the user's own, those of the data set."""
+    if loader.batch_size is not None and loader.drop_last:
+        return len(loader) * loader.batch_size
+    sampler: Any = loader.sampler
+    chosen: Any = sampler if loader.batch_size is not None and hasattr(sampler, "__len__") else loader.dataset
+    return len(chosen)
+
+
+class _Stream:
+    """A stream of random numbers that takes the place of torch's global one while it is swapped in."""
+
+    def __init__(self, seed: int) -> None:
+        self._state = torch.Generator().manual_seed(seed).get_state()
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """Put this stream into the global generator, and the global one's state back afterwards."""
+        outside = torch.get_rng_state()
+        torch.set_rng_state(self._state)
+        try:
+            yield
+        finally:
+            self._state = torch.get_rng_state()
+            torch.set_rng_state(outside)

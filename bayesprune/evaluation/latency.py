@@ -1,0 +1,74 @@
+"""How long one sample takes through a network on this machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+
+from bayesprune.errors import DataError, SettingError
+
+
+def latency_ms(network: nn.Module, example: Tensor, *, repeats: int = 50, warmup: int = 10) -> float:
+    """Median wall time in milliseconds of one sample's forward pass, in evaluation mode on one thread.
+
+    The number of threads and every module's training flag are as before afterwards.
+
+    Args:
+        network: any module; the sample is moved to where its first parameter lies.
+        example: a batch [N, ...]; its first sample is used, as a batch of one.
+        repeats: measured passes, at least 1.
+        warmup: passes before them that are not counted, at least 0.
+
+    Raises:
+        SettingError: `repeats` is below 1 or `warmup` below 0.
+        DataError: `example` holds no sample.
+    """
+    if repeats < 1 or warmup < 0:
+        raise SettingError(f"repeats is {repeats} and warmup {warmup}: they must be at least 1 and 0")
+    if example.ndim < 1 or example.shape[0] < 1:
+        raise DataError(f"the example has shape {list(example.shape)}: it must hold at least one sample")
+    first = next(network.parameters(), example)
+    sample = example[:1].to(first.device)
+    with _evaluation_mode(network), _one_thread(), torch.inference_mode():
+        for _ in range(warmup):
+            network(sample)
+        return 1e3 * median(_seconds(network, sample) for _ in range(repeats))
+
+
+def _seconds(network: nn.Module, sample: Tensor) -> float:
+    """Wall time of one pass; an accelerator is waited for on both sides."""
+    _wait(sample)
+    start = perf_counter()
+    network(sample)
+    _wait(sample)
+    return perf_counter() - start
+
+
+def _wait(sample: Tensor) -> None:
+    if sample.is_cuda:
+        torch.cuda.synchronize(sample.device)
+
+
+@contextmanager
+def _evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each module's own flag, since some may be frozen."""
+    flags = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

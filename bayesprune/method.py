@@ -1,0 +1,69 @@
+"""What passes between floors: the `Method` protocol, its `Plan`, and the posterior over structure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from bayesprune.data import Data
+from bayesprune.settings import RunSettings
+from bayesprune.training import Phase, TrainState
+
+
+@dataclass(frozen=True)
+class GatePosterior:
+    """What a Bayesian method says of the structure; gates group after group, in the original numbering.
+
+    Attributes:
+        inclusion_probability: theta [J] before the last decisions.
+        decided: final gates [J], 0 or 1.
+        trace: theta [E, J] after every epoch of pruning.
+        steps: optimizer steps [E] at those times.
+    """
+
+    inclusion_probability: Tensor
+    decided: Tensor
+    trace: Tensor
+    steps: Tensor
+
+    @property
+    def decided_at_end(self) -> int:
+        """How many gates still lay strictly between 0 and 1 and needed the final decision."""
+        theta = self.inclusion_probability
+        return int(((theta > 0) & (theta < 1)).sum())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a method trains and prunes one network.
+
+    Attributes:
+        phases: for the training loop.
+        describe: adds entries to each epoch's record.
+        posterior: after the last phase, what was learnt of the structure; None for deterministic methods.
+    """
+
+    phases: Sequence[Phase]
+    describe: Callable[[TrainState], dict[str, Any]] | None = None
+    posterior: Callable[[TrainState], GatePosterior] | None = None
+
+
+class Method(Protocol):
+    """Turns a network and data into a pruned network; the same protocol for Bayesian and deterministic methods.
+
+    Attributes:
+        name: in the one table of methods.
+        summary: one line.
+        takes: which of "density", "budget", "price", "estimator" it can use.
+        needs: of which it needs one: a size that the user (or another run) gives.
+    """
+
+    name: str
+    summary: str
+    takes: frozenset[str]
+    needs: frozenset[str]
+
+    def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
+        """Phases for this state; may add modules to it. Settings have their defaults filled in."""
+        ...

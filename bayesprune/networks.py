@@ -1,0 +1,94 @@
+"""The registry of networks by name; the models floor fills it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from inspect import signature
+from typing import Any
+
+from torch import nn
+
+from bayesprune.errors import InputShapeError, NetworkError, SettingError, UnknownNameError
+
+Factory = Callable[..., nn.Module]
+_FACTORIES: dict[str, Factory] = {}
+
+
+def register(name: str) -> Callable[[Factory], Factory]:
+    """Decorate a factory (or a class) that takes `input_shape=` and `classes=` to make it known by name."""
+
+    def add(factory: Factory) -> Factory:
+        _FACTORIES[name] = factory
+        return factory
+
+    return add
+
+
+def known() -> list[str]:
+    """The names of all registered networks."""
+    return sorted(_FACTORIES)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """How to build a network: a registered name or `package.module:callable`, and its keyword arguments."""
+
+    factory: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, factory: Factory | None = None) -> nn.Module:
+        """Build it anew with random weights; `factory` overrules the name.
+
+        Raises:
+            UnknownNameError: there is no such network.
+            InputShapeError: it cannot take the input shape.
+        """
+        maker = factory or _find(self.factory)
+        accepted = signature(maker).parameters
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
+        arguments = {key: _plain(v) for key, v in self.arguments.items() if takes_all or key in accepted}
+        network = maker(**arguments)
+        if not isinstance(network, nn.Module):
+            raise NetworkError(f"{self.factory!r} made a {type(network).__name__}; a torch.nn.Module is needed")
+        return network
+
+
+def name_of(network: nn.Module) -> NetworkSpec | None:
+    """The spec of a network made by a registered factory, when it remembers one (`network.spec_arguments`)."""
+    for name, factory in _FACTORIES.items():
+        arguments = getattr(network, "spec_arguments", None)
+        if factory is type(network) and arguments is not None:
+            return NetworkSpec(name, dict(arguments))
+    return None
+
+
+def require_size(name: str, input_shape: tuple[int, ...], smallest: tuple[int, ...]) -> None:
+    """Refuse an input shape with other axes, or with an image smaller than the network can take.
+
+    Raises:
+        InputShapeError: naming the shape and the smallest one.
+    """
+    shape = tuple(input_shape)
+    if len(shape) != len(smallest) or any(size < least for size, least in zip(shape, smallest, strict=True)):
+        raise InputShapeError(f"{name} cannot take inputs of shape {shape}: it needs at least {smallest}")
+
+
+def _find(name: str) -> Factory:
+    """A registered factory, or the callable that `package.module:callable` names."""
+    if name in _FACTORIES:
+        return _FACTORIES[name]
+    if ":" not in name:
+        raise UnknownNameError("network", name, _FACTORIES)
+    module_name, _, attribute = name.partition(":")
+    try:
+        maker = getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise SettingError(f"network {name!r} cannot be imported: {error}; give package.module:callable") from error
+    if not callable(maker):
+        raise SettingError(f"network {name!r} is not callable")
+    return maker  # type: ignore[no-any-return]  # getattr of a module is Any
+
+
+def _plain(value: Any) -> Any:
+    """Lists from JSON become the tuples that constructors expect."""
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,243 @@
+"""The result of a run: a smaller plain network, what was kept, the posterior, and how it was got."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayesprune.data import Data
+from bayesprune.errors import StoreError
+from bayesprune.evaluation.evaluate import Evaluation, evaluate
+from bayesprune.method import GatePosterior
+from bayesprune.networks import Factory, NetworkSpec
+from bayesprune.settings import RunSettings
+from bayesprune.store.runs import RunFolder, RunRecord, library_versions
+from bayesprune.structure import Group, LayerCost, compact, find, layer_costs
+from bayesprune.structure.selectors import plain_name
+from bayesprune.training import TrainState
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """A pruned network and everything known about it.
+
+    Attributes:
+        network: a plain `nn.Module` that takes the full input.
+        kept: for each group the original indices that are left.
+        groups: the groups, with their initial sizes.
+        posterior: over the structure; None for deterministic methods.
+        evaluation: quality and cost, measured when the run ended.
+        history: one record an epoch.
+        layers: cost of every layer now; `dense_layers` at the start.
+        settings: of the run.
+        spec: how the dense network was built; None for a network of the user's own.
+        input_shape, classes, data_summary: of the data it was trained on.
+        macs_ratio: training multiply-accumulates over those of dense training of as many epochs.
+        seconds: training time.
+        dense_weights: weights of the network at the start.
+        data_fingerprint: short hash of the data.
+    """
+
+    network: nn.Module
+    groups: tuple[Group, ...]
+    posterior: GatePosterior | None
+    evaluation: Evaluation
+    history: list[dict[str, Any]]
+    layers: tuple[LayerCost, ...]
+    dense_layers: tuple[LayerCost, ...]
+    settings: RunSettings
+    spec: NetworkSpec | None
+    input_shape: tuple[int, ...]
+    classes: int
+    data_summary: dict[str, Any]
+    macs_ratio: float
+    seconds: float
+    dense_weights: int
+    data_fingerprint: str
+    _data: Data | None = None
+
+    @classmethod
+    def of(
+        cls,
+        state: TrainState,
+        settings: RunSettings,
+        data: Data,
+        evaluation: Evaluation,
+        posterior: GatePosterior | None,
+        spec: NetworkSpec | None,
+    ) -> "Pruned":
+        """What a finished state amounts to."""
+        state.network.requires_grad_(True)
+        dense_macs = sum(record["dense_macs"] for record in state.history)
+        return cls(
+            network=state.network,
+            groups=state.structure.groups,
+            posterior=posterior,
+            evaluation=evaluation,
+            history=state.history,
+            layers=state.layers(),
+            dense_layers=state.initial_layers,
+            settings=settings,
+            spec=spec,
+            input_shape=data.input_shape,
+            classes=data.classes,
+            data_summary={"name": data.name, "split_sizes": data.split_sizes},
+            macs_ratio=sum(record["macs"] for record in state.history) / max(dense_macs, 1),
+            seconds=sum(record["seconds"] for record in state.history),
+            dense_weights=state.initial_weights,
+            data_fingerprint=data.fingerprint,
+            _data=data,
+        )
+
+    @classmethod
+    def from_record(cls, record: RunRecord, network: nn.Module) -> "Pruned":
+        """A finished run read from disk, with its network rebuilt."""
+        settings = RunSettings.from_json(record.settings)
+        factory = record.settings["factory"]
+        result, tensors = record.result, record.posterior
+        dense = tuple(
+            LayerCost(row["name"], row["kind"], *(row[f"dense_{name}"] for name in _COUNTS), positions=0)
+            for row in record.layers
+        )
+        return cls(
+            network=network,
+            groups=tuple(
+                Group(g["name"], g["size"], torch.tensor(g["kept"], dtype=torch.long), (), ()) for g in record.groups
+            ),
+            posterior=None if tensors is None else GatePosterior(**tensors),
+            evaluation=Evaluation(**{name: result[name] for name in Evaluation.__dataclass_fields__}),
+            history=record.history,
+            layers=layer_costs(network, torch.zeros(1, *record.input_shape)),
+            dense_layers=dense,
+            settings=settings,
+            spec=None if factory is None else NetworkSpec(factory["name"], factory["arguments"]),
+            input_shape=record.input_shape,
+            classes=record.classes,
+            data_summary=record.data,
+            macs_ratio=result["train_macs_ratio"],
+            seconds=result["train_seconds"],
+            dense_weights=round(result["nonzero_weights"] / result["density"]),
+            data_fingerprint=record.settings["data_fingerprint"],
+        )
+
+    @property
+    def kept(self) -> dict[str, list[int]]:
+        """For each group the original indices that are left."""
+        return {group.name: group.kept.tolist() for group in self.groups}
+
+    def evaluate(self, data: Data | None = None) -> Evaluation:
+        """Measure the network, on the data it was trained on unless other data are given.
+
+        Raises:
+            StoreError: the network was loaded from disk and no data were given.
+        """
+        data = data or self._data
+        if data is None:
+            raise StoreError("a loaded network does not bring its data along: give evaluate(data)")
+        return evaluate(self.network, data)
+
+    def result(self) -> dict[str, Any]:
+        """The row of the result table: what `--json` prints for a run."""
+        evaluation, posterior = self.evaluation, self.posterior
+        return {
+            "method": self.settings.method,
+            "seed": self.settings.seed,
+            "accuracy": evaluation.accuracy,
+            "nll": evaluation.nll,
+            "ece": evaluation.ece,
+            "brier": evaluation.brier,
+            "params": evaluation.params,
+            "nonzero_weights": evaluation.nonzero_weights,
+            "macs": evaluation.macs,
+            "latency_ms": evaluation.latency_ms,
+            "density": evaluation.nonzero_weights / self.dense_weights,
+            "architecture": {group.name: len(group.kept) for group in self.groups},
+            "undecided_gates": 0 if posterior is None else int((posterior.decided > 1).sum()),
+            "decided_at_end": 0 if posterior is None else posterior.decided_at_end,
+            "train_seconds": self.seconds,
+            "train_macs_ratio": self.macs_ratio,
+        }
+
+    def record(self) -> RunRecord:
+        """What is written to run.json."""
+        dense = {layer.name: layer for layer in self.dense_layers}
+        return RunRecord(
+            settings=identity_of(self.settings, self.spec, self.data_fingerprint),
+            result=self.result(),
+            groups=[{"name": g.name, "size": g.size, "kept": g.kept.tolist()} for g in self.groups],
+            layers=[_layer_row(layer, dense[plain_name(layer.name)]) for layer in self.layers],
+            input_shape=self.input_shape,
+            classes=self.classes,
+            data=self.data_summary,
+            versions=library_versions(),
+            history=self.history,
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the network, its structure, posterior and history to a folder that `bayesprune.load` reads.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        RunFolder(Path(folder)).write_record(self.record(), dict(self.network.state_dict()), _posterior_tensors(self.posterior))
+        return Path(folder)
+
+
+def identity_of(settings: RunSettings, spec: NetworkSpec | None, fingerprint: str) -> dict[str, Any]:
+    """Everything a run depends on, as JSON: its settings, how its network is built, and the data's fingerprint."""
+    factory = None if spec is None else {"name": spec.factory, "arguments": dict(spec.arguments)}
+    return settings.to_json() | {"factory": factory, "data_fingerprint": fingerprint}
+
+
+def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory | None = None) -> nn.Module:
+    """Build the compact network of a record: the dense one, its groups sliced, its weights filled in.
+
+    Nothing in the files is executed: the factory is looked up by its registered name, or given by the caller.
+
+    Raises:
+        StoreError: the record names no factory and none was given, or the weights do not fit.
+    """
+    described = record.settings.get("factory")
+    if factory is None and described is None:
+        raise StoreError("this network was made by a class of yours: load it with factory=...")
+    if factory is None and ":" in described["name"]:
+        raise StoreError(f"{described['name']} is code outside this library: load it with factory=...")
+    spec = NetworkSpec(described["name"], described["arguments"]) if described else NetworkSpec("", {})
+    network = spec.build(factory)
+    example = torch.zeros(1, *record.input_shape)
+    settings = record.settings
+    structure = find(
+        network, example, keep=settings["keep"], inputs=settings["inputs"],
+        flatten_inputs=settings["flatten_inputs"], check=False,
+    )  # fmt: skip
+    kept = {group["name"]: group["kept"] for group in record.groups}
+    compact(network, structure, structure.open_from_kept(kept))
+    try:
+        network.load_state_dict(state_dict)
+    except RuntimeError as error:
+        raise StoreError(f"the stored weights do not fit the stored structure: {error}") from error
+    return network.eval()
+
+
+_COUNTS = ("inputs", "outputs", "params", "macs")
+
+
+def _layer_row(layer: LayerCost, dense: LayerCost) -> dict[str, Any]:
+    """One layer of run.json."""
+    now = {name: getattr(layer, name) for name in _COUNTS}
+    before = {f"dense_{name}": getattr(dense, name) for name in _COUNTS}
+    return {"name": plain_name(layer.name), "kind": layer.kind} | now | before
+
+
+def _posterior_tensors(posterior: GatePosterior | None) -> dict[str, Tensor] | None:
+    """The tensors of posterior.safetensors."""
+    if posterior is None:
+        return None
+    return {
+        "inclusion_probability": posterior.inclusion_probability,
+        "decided": posterior.decided,
+        "trace": posterior.trace,
+        "steps": posterior.steps,
+    }

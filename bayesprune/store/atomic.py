@@ -1,0 +1,169 @@
+"""Files written whole or not at all, and read, with errors that name the path and the cure."""
+
+import errno
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from bayesprune.errors import StoreError
+from bayesprune.store.json_values import parse_json, plain_json
+
+TEMPORARY_PATTERN = ".*.tmp"
+
+_PERMISSION = "choose a folder you may write to, or change its permissions"
+_SPACE = "free some space there or choose a folder on another disk"
+_NOT_A_FOLDER = "a part of this path is a file; choose another folder"
+_WRITE_CURES = {
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EROFS: "choose a folder on a disk that is not read-only",
+    errno.ENOSPC: _SPACE,
+    getattr(errno, "EDQUOT", errno.ENOSPC): _SPACE,
+    errno.ENOTDIR: _NOT_A_FOLDER,
+    errno.EEXIST: _NOT_A_FOLDER,
+    errno.EISDIR: "a folder has this name; choose another name",
+}
+_READ_CURES = {
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path: a part of it is a file",
+    errno.EISDIR: "it is a folder; name a file",
+    errno.EACCES: "change its permissions",
+}
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path`, making its folder where it is missing; a failure changes nothing at `path`.
+
+    The data goes to a temporary file in the same folder, is forced to the disk, and takes the place of
+    `path` in one step, so that whoever reads sees the old file or the new one, also after a kill.
+
+    Raises:
+        StoreError: the file cannot be written; no temporary file stays behind.
+    """
+    target = Path(path)
+    temporary = _temporary_in(target.parent, target.name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write_through(temporary, data)
+        os.replace(temporary, target)
+    except BaseException as error:  # Ctrl-C too must not leave the temporary file behind
+        _remove(temporary)
+        if isinstance(error, OSError | ValueError):
+            raise write_error(target, error) from error
+        raise
+    _sync_folder(target.parent)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` in UTF-8 to `path`, as `write_bytes` does.
+
+    Raises:
+        StoreError: the file cannot be written, or the text has no UTF-8 form.
+    """
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"cannot write {path}: the text has no UTF-8 form ({error})") from error
+    write_bytes(path, data)
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Write `value` as indented JSON to `path`, as `write_bytes` does; NaN and infinities become null.
+
+    Raises:
+        StoreError: the file cannot be written, or `value` holds something that JSON cannot.
+    """
+    try:
+        text = json.dumps(plain_json(value, non_finite_as_null=True), indent=2)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"cannot write {path}: {error}; convert it first") from error
+    write_text(path, text + "\n")
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The content of the file at `path`.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise StoreError(_message("read", Path(path), error, _READ_CURES)) from error
+
+
+def read_json(path: str | Path) -> Any:
+    """The value in the JSON file at `path`.
+
+    Raises:
+        StoreError: it cannot be read or is not JSON.
+    """
+    data = read_bytes(path)
+    try:
+        return parse_json(data)
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: it is not JSON ({error}); restore it or delete it") from error
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make sure, before long work starts, that files can be written in `folder`; nothing stays on disk.
+
+    A folder that is missing is not made: its nearest existing parent is tried instead.
+
+    Raises:
+        StoreError: nothing can be written there.
+    """
+    target = Path(folder).absolute()
+    temporary: Path | None = None
+    try:
+        nearest = next(place for place in (target, *target.parents) if place.exists())
+        temporary = _temporary_in(nearest, "try")
+        _write_through(temporary, b"")
+    except (OSError, ValueError) as error:
+        raise write_error(Path(folder), error) from error
+    finally:
+        if temporary is not None:
+            _remove(temporary)
+
+
+def write_error(path: Path, error: OSError | ValueError) -> StoreError:
+    """The `StoreError` that says why `path` cannot be written and what to do."""
+    return StoreError(_message("write", path, error, _WRITE_CURES))
+
+
+def _message(verb: str, path: Path, error: OSError | ValueError, cures: dict[int, str]) -> str:
+    code = error.errno if isinstance(error, OSError) else None
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    cure = cures.get(code, "check the path and the disk") if code is not None else "check the path"
+    return f"cannot {verb} {path}: {reason}; {cure}"
+
+
+def _temporary_in(folder: Path, name: str) -> Path:
+    # token_hex and not tempfile's names: a file's mode must follow the umask, and no seeded generator moves.
+    return folder / f".{name[:40]}.{token_hex(4)}.tmp"
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError, ValueError):
+        path.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force the renaming to the disk where the system can; the file itself is already there."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

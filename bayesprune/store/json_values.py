@@ -1,0 +1,76 @@
+"""Values that JSON can hold, checked before they are written and while they are read."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+JSON: TypeAlias = "None | bool | int | float | str | Sequence[JSON] | Mapping[str, JSON]"
+
+
+def plain_json(value: object, key: str = "", *, non_finite_as_null: bool = False) -> Any:
+    """A copy of `value` made of dict, list, str, int, float, bool and None only; tuples become lists.
+
+    Args:
+        value: what is to be written.
+        key: the name of `value` in error messages.
+        non_finite_as_null: NaN and infinities, for which JSON has no number, become None; otherwise refused.
+
+    Raises:
+        ValueError: something in `value` is not JSON; the message names its key and its type.
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return _finite(value, key, non_finite_as_null)
+    if isinstance(value, Mapping):
+        _check_names(value, key)
+        return {
+            name: plain_json(item, f"{key}.{name}" if key else name, non_finite_as_null=non_finite_as_null)
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [
+            plain_json(item, f"{key}[{place}]", non_finite_as_null=non_finite_as_null)
+            for place, item in enumerate(value)
+        ]
+    raise ValueError(f"{_named(key)} is a {type(value).__name__}, which JSON cannot hold")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; NaN and infinities, in any spelling, are refused.
+
+    Raises:
+        ValueError: the text is not JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_parse_float)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _finite(value: float, key: str, non_finite_as_null: bool) -> float | None:
+    if math.isfinite(value):
+        return value
+    if non_finite_as_null:
+        return None
+    raise ValueError(f"{_named(key)} is {value}, for which JSON has no number")
+
+
+def _check_names(value: Mapping[Any, object], key: str) -> None:
+    for name in value:
+        if not isinstance(name, str):
+            raise ValueError(f"{_named(key)} has the key {name!r}: keys must be text")
+
+
+def _named(key: str) -> str:
+    return f"key {key!r}" if key else "the value"
+
+
+def _parse_float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a finite number")

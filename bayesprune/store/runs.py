@@ -1,0 +1,295 @@
+"""The folder of one run and the record of a finished one.
+
+    run.json               settings, result, groups, layers, data, versions; written last: it means finished
+    history.jsonl          one line an epoch
+    network.safetensors    the compact network's state
+    posterior.safetensors  Bayesian methods: inclusion probabilities, decided gates and their trace
+    checkpoint.safetensors the state of an unfinished run
+
+Numbers that are not finite are written as null, since JSON has no number for them.
+"""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bayesprune.errors import SettingError, StoreError
+from bayesprune.store import history
+from bayesprune.store.atomic import TEMPORARY_PATTERN, read_json, write_error, write_json
+from bayesprune.store.checks import validate
+from bayesprune.store.identity import run_id
+from bayesprune.store.json_values import plain_json
+from bayesprune.store.schema import RUN_DOCUMENT, SCHEMA, check_posterior
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_LIBRARIES = ("torch", "numpy", "safetensors", "pyro-ppl", "torch-pruning")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that a finished run says about itself; the fields are the keys of run.json.
+
+    Attributes:
+        settings: flat JSON of the run's settings, of which `id` is the hash.
+        result: method, seed, metrics, cost and training cost.
+        groups: name, size and kept original indices of every group, in the order of the gates.
+        layers: what every layer costs now and what it cost dense.
+        input_shape: of one sample.
+        classes: number of classes.
+        data: name and split sizes.
+        versions: of Python, bayesprune, torch and other libraries.
+        history: one record an epoch, oldest first.
+        folder: where the run lies; None for a record that was not read from disk.
+    """
+
+    settings: dict[str, Any]
+    result: dict[str, Any]
+    groups: list[dict[str, Any]]
+    layers: list[dict[str, Any]]
+    input_shape: tuple[int, ...]
+    classes: int
+    data: dict[str, Any]
+    versions: dict[str, str]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    folder: Path | None = None
+
+    @classmethod
+    def read(cls, path: str | Path) -> "RunRecord":
+        """The record of the finished run in a folder (or of the run.json that is named).
+
+        Raises:
+            StoreError: there is no finished run, or a file is damaged; the message names file and key.
+        """
+        place = Path(path)
+        return RunFolder(place.parent if place.name == "run.json" else place).read_record()
+
+    def write(
+        self,
+        path: str | Path,
+        network: Mapping[str, "Tensor"],
+        posterior: Mapping[str, "Tensor"] | None = None,
+    ) -> None:
+        """Write a finished run into a folder, as `RunFolder.write_record` does."""
+        RunFolder(Path(path)).write_record(self, network, posterior)
+
+    @property
+    def id(self) -> str:
+        """The name of the run: the hash of its settings and the version that ran them."""
+        return run_id(self.settings, version=self.versions.get("bayesprune"))
+
+    @property
+    def gates(self) -> int:
+        """The number of gates: the sizes of all groups together."""
+        return sum(group["size"] for group in self.groups)
+
+    @cached_property
+    def posterior(self) -> "dict[str, Tensor] | None":
+        """The tensors of posterior.safetensors, read at the first use; None where the method has none.
+
+        Raises:
+            StoreError: the file is damaged or does not fit the groups.
+        """
+        if self.folder is None or not RunFolder(self.folder).posterior_file.exists():
+            return None
+        from bayesprune.store.tensors import load_tensors
+
+        file = RunFolder(self.folder).posterior_file
+        tensors = load_tensors(file)
+        check_posterior(tensors, self.gates, file)
+        return tensors
+
+    def document(self) -> dict[str, Any]:
+        """The content of run.json as plain JSON.
+
+        Raises:
+            ValueError: a field holds something that JSON cannot.
+        """
+        fields = {
+            name: getattr(self, name)
+            for name in (
+                "settings",
+                "result",
+                "groups",
+                "layers",
+                "input_shape",
+                "classes",
+                "data",
+                "versions",
+            )
+        }
+        plain: dict[str, Any] = plain_json(fields, non_finite_as_null=True)
+        return {"schema": SCHEMA, "id": self.id, **plain}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run; making one touches nothing on disk.
+
+    Attributes:
+        path: the folder, which need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def run_file(self) -> Path:
+        """run.json, written last."""
+        return self.path / "run.json"
+
+    @property
+    def history_file(self) -> Path:
+        """history.jsonl."""
+        return self.path / "history.jsonl"
+
+    @property
+    def network_file(self) -> Path:
+        """network.safetensors."""
+        return self.path / "network.safetensors"
+
+    @property
+    def posterior_file(self) -> Path:
+        """posterior.safetensors, of Bayesian methods only."""
+        return self.path / "posterior.safetensors"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """checkpoint.safetensors, of unfinished runs only."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def finished(self) -> bool:
+        """Whether run.json is there, complete and valid."""
+        try:
+            self._read_document()
+        except StoreError:
+            return False
+        return True
+
+    def append_history(self, entry: dict[str, Any]) -> None:
+        """Add one epoch's record to the history; keys and errors as in `history.append_entry`."""
+        history.append_entry(self.history_file, entry)
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """The records so far, also of an unfinished run; errors as in `history.read_entries`."""
+        return history.read_entries(self.history_file)
+
+    def truncate_history(self, step: int) -> None:
+        """Drop what the history says about epochs after `step`; errors as in `history.truncate_entries`."""
+        history.truncate_entries(self.history_file, step)
+
+    def save_checkpoint(self, state: object) -> None:
+        """Put the state of the unfinished run in the place of the last one; errors as in `tree.save_tree`."""
+        from bayesprune.store.tree import save_tree
+
+        save_tree(self.checkpoint_file, state)
+
+    def load_checkpoint(self) -> Any:
+        """The last state saved, or None where there is none; errors as in `tree.load_tree`."""
+        from bayesprune.store.tree import load_tree
+
+        return load_tree(self.checkpoint_file) if self.checkpoint_file.exists() else None
+
+    def load_network(self) -> "dict[str, Tensor]":
+        """The state of the compact network; errors as in `tensors.load_tensors`."""
+        from bayesprune.store.tensors import load_tensors
+
+        return load_tensors(self.network_file)
+
+    def write_record(
+        self,
+        record: RunRecord,
+        network: Mapping[str, "Tensor"],
+        posterior: Mapping[str, "Tensor"] | None = None,
+    ) -> None:
+        """Write a finished run, run.json last, and remove the checkpoint.
+
+        Args:
+            record: what run.json says; a history that is not empty replaces history.jsonl.
+            network: state of the compact network.
+            posterior: tensors of the posterior; None for a method that has none.
+
+        Raises:
+            StoreError: a field is missing or wrong (nothing is written then), or a file cannot be written.
+        """
+        from bayesprune.store.tensors import save_tensors
+
+        document = self._checked_document(record)
+        if posterior is not None:
+            check_posterior(posterior, record.gates, self.posterior_file)
+        save_tensors(self.network_file, network)
+        if posterior is not None:
+            save_tensors(self.posterior_file, posterior)
+        else:
+            _remove(self.posterior_file)
+        if record.history:
+            history.write_entries(self.history_file, record.history)
+        write_json(self.run_file, document)
+        # Temporary files here are what a kill during an earlier write left behind.
+        _remove(self.checkpoint_file, *self.path.glob(TEMPORARY_PATTERN))
+
+    def read_record(self) -> RunRecord:
+        """The record of the finished run.
+
+        Raises:
+            StoreError: the run is not finished, or a file is damaged; the message names file and key.
+        """
+        document = self._read_document()
+        fields = {name: value for name, value in document.items() if name in RunRecord.__dataclass_fields__}
+        fields["input_shape"] = tuple(document["input_shape"])
+        return RunRecord(**fields | {"history": self.read_history(), "folder": self.path})
+
+    def _checked_document(self, record: RunRecord) -> dict[str, Any]:
+        try:
+            document = record.document()
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"cannot write {self.run_file}: {error}; convert it first") from error
+        validate(document, RUN_DOCUMENT, self.run_file)
+        return document
+
+    def _read_document(self) -> dict[str, Any]:
+        if not self.run_file.exists():
+            raise StoreError(self._absence())
+        document: dict[str, Any] = read_json(self.run_file)
+        validate(document, RUN_DOCUMENT, self.run_file)
+        try:
+            expected = run_id(document["settings"], version=document["versions"]["bayesprune"])
+        except SettingError as error:
+            raise StoreError(f"{self.run_file}: {error}; the file was changed, run it again") from error
+        if document["id"] != expected:
+            raise StoreError(
+                f"{self.run_file}: key 'id' is {document['id']!r}, but its settings and version make "
+                f"{expected!r}; the file was changed, run it again"
+            )
+        return document
+
+    def _absence(self) -> str:
+        if self.checkpoint_file.exists():
+            return f"the run in {self.path} is not finished: resume it with the same settings"
+        return f"{self.path} holds no run: {self.run_file.name} is not there; check the path"
+
+
+def _remove(*files: Path) -> None:
+    for file in files:
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(file, error) from error
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of Python, bayesprune and the libraries that decide a run's numbers, where installed."""
+    from bayesprune import __version__
+
+    versions = {"python": platform.python_version(), "bayesprune": __version__}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,108 @@
+"""The expected form of run.json and of a run's posterior."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bayesprune.errors import StoreError
+from bayesprune.store.checks import (
+    Check,
+    Fault,
+    anything,
+    integer,
+    list_of,
+    number,
+    record,
+    table_of,
+    text,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEMA = 1
+
+_RESULT = record(
+    {
+        "method": text,
+        "seed": integer(),
+        "accuracy": number(0, 1),
+        "nll": number(0, nullable=True),
+        "ece": number(0, 1),
+        "brier": number(0, 2),
+        "params": integer(),
+        "nonzero_weights": integer(),
+        "macs": integer(),
+        "latency_ms": number(0, nullable=True),
+        "density": number(0, 1),
+        "architecture": table_of(integer()),
+        "undecided_gates": integer(nullable=True),
+        "decided_at_end": integer(nullable=True),
+        "train_seconds": number(0),
+        "train_macs_ratio": number(0, nullable=True),
+    }
+)
+_LAYER = record(
+    {"name": text, "kind": text}
+    | {
+        prefix + what: integer()
+        for prefix in ("", "dense_")
+        for what in ("params", "macs", "inputs", "outputs")
+    }
+)
+_GROUP = record({"name": text, "size": integer(1), "kept": list_of(integer())})
+_SPLITS = record({name: integer() for name in ("train", "validation", "test")})
+
+
+def _group(value: Any, key: str) -> None:
+    """A group whose kept indices rise and lie below its size."""
+    _GROUP(value, key)
+    bounds = [-1, *value["kept"], value["size"]]
+    if any(after <= before for before, after in zip(bounds, bounds[1:], strict=False)):
+        raise Fault(f"{key}.kept", f"rising indices below {value['size']}", value["kept"])
+
+
+def _schema(value: Any, key: str) -> None:
+    if value != SCHEMA or isinstance(value, bool):
+        raise Fault(key, f"{SCHEMA}, the only schema this version reads", value)
+
+
+RUN_DOCUMENT: Check = record(
+    {
+        "schema": _schema,
+        "id": text,
+        "settings": table_of(anything),
+        "result": _RESULT,
+        "groups": list_of(_group),
+        "layers": list_of(_LAYER),
+        "input_shape": list_of(integer(1), minimum=1),
+        "classes": integer(1),
+        "data": record({"name": text, "split_sizes": _SPLITS}),
+        "versions": record({"bayesprune": text, "python": text, "torch": text}),
+    }
+)
+
+
+def check_posterior(tensors: Mapping[str, "Tensor"], gates: int, file: str | Path) -> None:
+    """Check names, types, shapes and ranges of the posterior of a run with `gates` gates.
+
+    Raises:
+        StoreError: something does not fit; the message names the file and the tensor.
+    """
+    epochs = tensors["steps"].numel() if "steps" in tensors else 0
+    expected = {
+        "steps": ("torch.int64", (epochs,)),
+        "inclusion_probability": ("torch.float32", (gates,)),
+        "decided": ("torch.uint8", (gates,)),
+        "trace": ("torch.float32", (epochs, gates)),
+    }
+    for name, (kind, shape) in expected.items():
+        tensor = tensors.get(name)
+        if tensor is None or str(tensor.dtype) != kind or tuple(tensor.shape) != shape:
+            found = "missing" if tensor is None else f"{tensor.dtype} {list(tensor.shape)}"
+            raise StoreError(
+                f"{file}: tensor {name!r} must be {kind} {list(shape)}, not {found}; "
+                "the file is incomplete or belongs to another run"
+            )
+        if name != "steps" and not bool(((tensor >= 0) & (tensor <= 1)).all()):
+            raise StoreError(f"{file}: tensor {name!r} must lie between 0 and 1; the file was changed")

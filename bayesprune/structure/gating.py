@@ -1,0 +1,111 @@
+"""Multiplying what the consumers read by the gates, through forward hooks."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayesprune.structure.groups import UNGATED, Reader, Structure
+
+Apply = Callable[[Tensor, Tensor], Tensor]
+
+
+class Gating:
+    """Lets gates act on a network for as long as they are applied.
+
+    ```python
+    gating = Gating(network, structure)
+    with gating.applied(gates):  # [J] for all examples, or [B, J] for each example its own
+        outputs = network(inputs)
+    ```
+    Outside of `applied` the hooks do nothing. After a compaction make a new one and `remove` the old.
+    """
+
+    def __init__(self, network: nn.Module, structure: Structure) -> None:
+        self._gates: Tensor | None = None
+        self._handles = [
+            network.get_submodule(reader.layer).register_forward_pre_hook(self._hook(_plan(reader)))
+            for reader in structure.readers
+        ]
+
+    @contextmanager
+    def applied(self, gates: Tensor) -> Iterator[None]:
+        """Multiply every consumer's inputs by gates [J] or [B, J]; any real numbers, so noise works as well."""
+        previous, self._gates = self._gates, gates
+        try:
+            yield
+        finally:
+            self._gates = previous
+
+    def remove(self) -> None:
+        """Take the hooks off the network."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def _hook(self, apply: Apply) -> Callable[[nn.Module, Any], Any]:
+        def multiply(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+            if self._gates is None:
+                return None
+            return (apply(arguments[0], self._gates), *arguments[1:])
+
+        return multiply
+
+
+def _plan(reader: Reader) -> Apply:
+    """How to multiply a reader's input by the gates: by slices where the gates lie in a row, else by an index."""
+    steps = [_factor(reader.arriving[reader.selected], reader.feature_axis)]
+    if reader.selection is not None:
+        steps.append(_factor(reader.selection, reader.feature_axis))
+    used = [step for step in steps if step is not None]
+
+    def apply(features: Tensor, gates: Tensor) -> Tensor:
+        for step in used:
+            features = step(features, gates)
+        return features
+
+    return apply
+
+
+def _factor(index: Tensor, feature_axis: int) -> Apply | None:
+    """Multiply features by the gates at `index`; None when no feature has a gate."""
+    if bool((index == UNGATED).all()):
+        return None
+    count = int(index.max()) - int(index.min()) + 1
+    repeat = index.numel() // count
+    row = torch.arange(int(index.min()), int(index.min()) + count)
+    if index.numel() == count * repeat and torch.equal(index, row.repeat_interleave(repeat)):
+        return _by_slice(int(index.min()), count, repeat, feature_axis)
+    return _by_index(index, feature_axis)
+
+
+def _by_slice(start: int, count: int, repeat: int, feature_axis: int) -> Apply:
+    def apply(features: Tensor, gates: Tensor) -> Tensor:
+        part = gates[..., start : start + count]
+        if repeat == 1:
+            return features * _aligned(part, features, feature_axis)
+        grouped = features.unflatten(feature_axis, (count, repeat))
+        return (grouped * _aligned(part.unsqueeze(-1), grouped, None)).flatten(-2)
+
+    return apply
+
+
+def _by_index(index: Tensor, feature_axis: int) -> Apply:
+    def apply(features: Tensor, gates: Tensor) -> Tensor:
+        padded = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
+        return features * _aligned(padded[..., index], features, feature_axis)
+
+    return apply
+
+
+def _aligned(gates: Tensor, features: Tensor, feature_axis: int | None) -> Tensor:
+    """Give gates [F] or [B, F] the singleton axes that let them multiply the features."""
+    if feature_axis == 1:
+        shape = (-1, gates.shape[-1]) if gates.dim() == 2 else (1, gates.shape[-1])
+        return gates.reshape(*shape, *[1] * (features.dim() - 2))
+    trailing = 1 if feature_axis is not None else 2
+    if gates.dim() == trailing:
+        return gates
+    return gates.reshape(gates.shape[0], *[1] * (features.dim() - 1 - trailing), *gates.shape[1:])

@@ -1,0 +1,151 @@
+"""The values that describe what can be removed from a network."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bayesprune.errors import SettingError
+
+UNGATED = -1
+"""Marks a channel that belongs to no gate."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels that are removed together.
+
+    Attributes:
+        name: its first producing layer, or "inputs", or "<layer>.inputs" for flattened features.
+        size: channels at the start.
+        kept: original indices [K] of the channels still there, ascending.
+        producers: layers that write the channels (convolutions, linear and normalisation layers).
+        consumers: layers that read them.
+        kind: "channels", "inputs" or "flatten".
+    """
+
+    name: str
+    size: int
+    kept: Tensor
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    kind: str = "channels"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis along which a layer writes channels: the gate [n] of each position, `UNGATED` where there is none."""
+
+    layer: str
+    tensor: str
+    axis: int
+    gates: Tensor
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A layer that reads gated channels.
+
+    Attributes:
+        layer: its name in the network.
+        weight_axis: the input axis of its weight.
+        feature_axis: the axis of its input along which the features lie.
+        arriving: gate [A] of each feature that arrives, `UNGATED` where there is none.
+        selected: positions [n] among the arriving features that are read.
+        selection: gate [n] of each read feature in a group of its own (network inputs, flattened features), or None.
+    """
+
+    layer: str
+    weight_axis: int
+    feature_axis: int
+    arriving: Tensor
+    selected: Tensor
+    selection: Tensor | None
+
+    def open_positions(self, open_gates: Tensor) -> Tensor:
+        """Which of the n read features stay when the gates [J] (bool) are open: bool [n]."""
+        padded = torch.cat([open_gates, open_gates.new_ones(1)])
+        stays = padded[self.arriving[self.selected]]
+        return stays if self.selection is None else stays & padded[self.selection]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Every group of a network, with the places where its channels are written and read.
+
+    Gates are numbered 0..J-1, group after group, in the order of `groups`; after a compaction they are numbered anew
+    and `Group.kept` remembers the original indices.
+    """
+
+    groups: tuple[Group, ...]
+    axes: tuple[Axis, ...]
+    readers: tuple[Reader, ...]
+
+    @property
+    def gate_count(self) -> int:
+        """The number of gates that are there now."""
+        return sum(len(group.kept) for group in self.groups)
+
+    @property
+    def initial_gate_count(self) -> int:
+        """The number of gates at the start."""
+        return sum(group.size for group in self.groups)
+
+    def slices(self) -> dict[str, slice]:
+        """Where each group's gates lie among the present ones."""
+        return _slices({group.name: len(group.kept) for group in self.groups})
+
+    def initial_slices(self) -> dict[str, slice]:
+        """Where each group's gates lie among the initial ones."""
+        return _slices({group.name: group.size for group in self.groups})
+
+    def original_gates(self) -> Tensor:
+        """The initial number [J] of every gate that is there now."""
+        starts = self.initial_slices()
+        parts = [group.kept + starts[group.name].start for group in self.groups]
+        return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.long)
+
+    def kept(self) -> dict[str, list[int]]:
+        """For each group the original indices that are still there."""
+        return {group.name: group.kept.tolist() for group in self.groups}
+
+    def open_from_kept(self, kept: dict[str, list[int]]) -> Tensor:
+        """The open gates (bool [J]) that leave exactly `kept`.
+
+        Raises:
+            SettingError: a group is unknown, or an index is not there.
+        """
+        unknown = set(kept) ^ {group.name for group in self.groups}
+        if unknown:
+            raise SettingError(f"groups {sorted(unknown)} do not match the network's; it has {list(self.slices())}")
+        masks = []
+        for group in self.groups:
+            wanted = torch.tensor(kept[group.name], dtype=torch.long)
+            mask = torch.isin(group.kept, wanted)
+            if int(mask.sum()) != len(wanted):
+                raise SettingError(f"group {group.name!r} has no channels {kept[group.name]}: it has {group.size}")
+            masks.append(mask)
+        return torch.cat(masks) if masks else torch.zeros(0, dtype=torch.bool)
+
+    def protect(self, open_gates: Tensor, preference: Tensor) -> Tensor:
+        """Reopen, in every group that would be emptied, the gate with the highest preference [J]."""
+        protected = open_gates.clone()
+        for place in self.slices().values():
+            if place.stop > place.start and not protected[place].any():
+                protected[place.start + int(preference[place].argmax())] = True
+        return protected
+
+    def renamed(self, old: str, new: str) -> "Structure":
+        """The structure after the layer `old` got the name `new`."""
+        axes = tuple(replace(a, layer=new) if a.layer == old else a for a in self.axes)
+        readers = tuple(replace(r, layer=new) if r.layer == old else r for r in self.readers)
+        return replace(self, axes=axes, readers=readers)
+
+
+def _slices(sizes: dict[str, int]) -> dict[str, slice]:
+    """Consecutive slices of the given sizes."""
+    places, start = {}, 0
+    for name, size in sizes.items():
+        places[name] = slice(start, start + size)
+        start += size
+    return places

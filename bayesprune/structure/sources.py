@@ -1,0 +1,55 @@
+"""Which layers read the network's input, and which read flattened feature maps."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayesprune.structure.groups import UNGATED
+
+
+@torch.no_grad()
+def input_readers(network: nn.Module, example: Tensor, *, convolutions: bool) -> list[tuple[str, int, int]]:
+    """The layers that read the network's input untouched: name, axis of the features and their number.
+
+    A layer reads the input when what it gets is the same memory, reshaped; layers that also read something else
+    (a recurrent use) and, unless `convolutions`, convolutions are left out.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    calls: dict[str, int] = {}
+    source = example.contiguous()
+
+    def watch(name: str, module: nn.Module) -> Any:
+        def hook(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+            calls[name] = calls.get(name, 0) + 1
+            features = arguments[0]
+            if features.data_ptr() != source.data_ptr() or features.numel() != source.numel():
+                return
+            if isinstance(module, nn.Linear):
+                found[name] = (-1, module.in_features)
+            elif convolutions and module.groups == 1:
+                found[name] = (1, module.in_channels)
+
+        return module.register_forward_pre_hook(hook)
+
+    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    handles = [watch(name, module) for name, module in network.named_modules() if isinstance(module, layers)]
+    was_training = network.training
+    network.eval()
+    try:
+        network(source)
+    finally:
+        network.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return [(name, axis, features) for name, (axis, features) in found.items() if calls[name] == 1]
+
+
+def flattened_readers(network: nn.Module, arriving: dict[str, Tensor]) -> Iterator[tuple[str, int]]:
+    """The linear layers that read several features of one channel: name and number of features."""
+    for layer, gates in arriving.items():
+        if isinstance(network.get_submodule(layer), nn.Linear):
+            gated = gates[gates != UNGATED]
+            if len(gated) > len(gated.unique()):
+                yield layer, len(gates)

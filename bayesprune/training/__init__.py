@@ -1,0 +1,21 @@
+"""The one training loop: phases, one state, checkpoints, callbacks."""
+
+from bayesprune.training.checkpoint import Checkpointer
+from bayesprune.training.loop import train
+from bayesprune.training.objectives import CrossEntropy, Objective
+from bayesprune.training.phase import Phase, adam, constant, cosine
+from bayesprune.training.progress import Progress
+from bayesprune.training.state import TrainState
+
+__all__ = [
+    "Checkpointer",
+    "CrossEntropy",
+    "Objective",
+    "Phase",
+    "Progress",
+    "TrainState",
+    "adam",
+    "constant",
+    "cosine",
+    "train",
+]

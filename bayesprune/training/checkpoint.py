@@ -1,0 +1,103 @@
+"""Saving the one state atomically, and resuming from it to the same numbers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+
+from bayesprune.errors import BayespruneError, StoreError
+from bayesprune.store.tree import load_tree, save_tree
+from bayesprune.training.phase import Phase, make_optimizers
+from bayesprune.training.state import TrainState
+
+_COUNTERS = (
+    "phase", "phase_step", "phase_started", "step", "epoch", "epoch_step", "seconds", "macs",
+    "epoch_loss", "epoch_seconds", "epoch_macs", "epoch_dense_macs",
+)  # fmt: skip
+
+
+class Checkpointer:
+    """Writes the state to one file: every `seconds`, or every `steps` when given.
+
+    Args:
+        path: the file (safetensors, never pickle).
+        seconds: least time between two saves.
+        steps: save at every multiple of this number of steps instead.
+        resume: start from the file when it is there.
+    """
+
+    def __init__(self, path: Path, *, seconds: float = 15.0, steps: int | None = None, resume: bool = True) -> None:
+        self.path, self.seconds, self.steps, self.resume = Path(path), seconds, steps, resume
+        self.last_saved: Path | None = None
+        self._time = monotonic()
+
+    def is_due(self, state: TrainState) -> bool:
+        """Whether the state should be saved now."""
+        if self.steps is not None:
+            return state.step % self.steps == 0
+        return monotonic() - self._time >= self.seconds
+
+    def save(self, state: TrainState) -> None:
+        """Save the state; a state whose weights are not finite is not saved, so that the last good one stays."""
+        parameters = torch.nn.utils.parameters_to_vector(state.network.parameters())
+        if bool(torch.isfinite(parameters).all()):
+            save_tree(self.path, _describe(state))
+            self.last_saved = self.path
+        self._time = monotonic()
+
+    def restore(self, state: TrainState, phases: Sequence[Phase]) -> bool:
+        """Put a fresh state where the file stands; False when there is no file.
+
+        Raises:
+            StoreError: the file is damaged or belongs to another run.
+        """
+        if not (self.resume and self.path.exists()):
+            return False
+        saved = load_tree(self.path)
+        try:
+            _restore(state, saved, phases)
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError, BayespruneError) as error:
+            raise StoreError(f"{self.path} does not fit this run ({error}); delete it to start anew") from error
+        self.last_saved = self.path
+        return True
+
+    def remove(self) -> None:
+        """Delete the file once the run is finished."""
+        self.path.unlink(missing_ok=True)
+
+
+def _describe(state: TrainState) -> dict[str, Any]:
+    """The state as a tree of plain values and tensors."""
+    return {
+        "counters": {name: getattr(state, name) for name in _COUNTERS},
+        "history": state.history,
+        "values": state.values,
+        "kept": state.structure.kept(),
+        "network": dict(state.network.state_dict()),
+        "modules": {name: dict(module.state_dict()) for name, module in state.modules.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
+        "masks": dict(state.masks),
+        "random": torch.get_rng_state(),
+    }
+
+
+def _restore(state: TrainState, saved: dict[str, Any], phases: Sequence[Phase]) -> None:
+    """Fill a fresh state: first the structure, then everything that has its shape."""
+    for name in _COUNTERS:
+        setattr(state, name, saved["counters"][name])
+    state.history, state.values = saved["history"], saved["values"]
+    state.masks = {}
+    open_gates = state.structure.open_from_kept(saved["kept"])
+    if not bool(open_gates.all()):
+        state.shrink(open_gates)
+    state.masks = saved["masks"]
+    state.network.load_state_dict(saved["network"])
+    for name, module in state.modules.items():
+        module.load_state_dict(saved["modules"][name])
+    if saved["optimizers"] and state.phase < len(phases):
+        make_optimizers(state, phases[state.phase])
+        for name, optimizer in state.optimizers.items():
+            optimizer.load_state_dict(saved["optimizers"][name])
+    torch.set_rng_state(saved["random"])

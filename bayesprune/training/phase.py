@@ -1,0 +1,86 @@
+"""A phase of training: what is minimised, by which optimizer, for how many steps."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import cos, pi
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from bayesprune.errors import SettingError
+from bayesprune.training.objectives import Objective
+from bayesprune.training.state import TrainState
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+Schedule = Callable[[float], float]
+"""From the share of the phase that is done (0 to 1) to the factor of the learning rate."""
+
+
+class Update(Protocol):
+    """Something done after every optimizer step that is not autograd's: a projection, a mask, a shrink, a pruning."""
+
+    def __call__(self, state: TrainState) -> None:
+        """Change the state; `state.phase_step` is the number of the step just done, from 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase; its optimizer starts fresh.
+
+    Attributes:
+        name: shown in progress and history.
+        steps: optimizer steps.
+        objective: gives the loss of a mini-batch.
+        optimizer: makes the optimizer of the network's parameters.
+        schedule: factor of the learning rate over the phase.
+        extra_optimizers: made for parameters outside the network (gates), by name; stepped after the weights.
+        updates: run after every step, in order.
+        start: run once before the first step (not again on resuming): deciding gates, pruning to a budget.
+    """
+
+    name: str
+    steps: int
+    objective: Objective
+    optimizer: MakeOptimizer
+    schedule: Schedule
+    extra_optimizers: Callable[[TrainState], dict[str, Optimizer]] | None = None
+    updates: Sequence[Update] = ()
+    start: Callable[[TrainState], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise SettingError(f"phase {self.name!r} cannot take {self.steps} steps: give 0 or more")
+
+
+def adam(learning_rate: float, weight_decay: float = 0.0) -> MakeOptimizer:
+    """Adam with coupled weight decay (an L2 term, as a Gaussian prior gives)."""
+    if not learning_rate > 0:
+        raise SettingError(f"the learning rate must be > 0, not {learning_rate}")
+
+    def make(parameters: Iterable[nn.Parameter]) -> Optimizer:
+        options: dict[str, Any] = {"lr": learning_rate, "weight_decay": weight_decay, "fused": True}
+        return torch.optim.Adam(parameters, **options)
+
+    return make
+
+
+def constant(_: float) -> float:
+    """The full learning rate throughout."""
+    return 1.0
+
+
+def cosine(done: float) -> float:
+    """From the full learning rate to 0 along half a cosine."""
+    return 0.5 * (1 + cos(pi * min(done, 1.0)))
+
+
+def make_optimizers(state: TrainState, phase: Phase) -> None:
+    """Fresh optimizers for a phase."""
+    state.optimizers = {"network": phase.optimizer(list(state.network.parameters()))}
+    for group in state.optimizers["network"].param_groups:
+        group["initial_lr"] = group["lr"]
+    if phase.extra_optimizers is not None:
+        state.optimizers |= phase.extra_optimizers(state)

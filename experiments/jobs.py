@@ -1,0 +1,126 @@
+"""One run of a study as a job: from settings to a finished run folder."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bayesprune.data import Data, load
+from bayesprune.errors import SettingError
+from bayesprune.experiments.methods import method
+from bayesprune.networks import NetworkSpec
+from bayesprune.pruned import identity_of
+from bayesprune.running import check_request, initial_network, initial_state, run
+from bayesprune.settings import RunSettings
+from bayesprune.store.identity import run_id
+from bayesprune.store.runs import RunFolder, RunRecord
+from bayesprune.training import Checkpointer, Progress
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be made.
+
+    Attributes:
+        settings: of the run.
+        match: the method whose result with the same seed gives this run its size; None when the settings do.
+    """
+
+    settings: RunSettings
+    match: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What progress bars call it."""
+        return f"{self.settings.method} seed {self.settings.seed}"
+
+    def sized_by(self, result: Mapping[str, Any]) -> RunSettings:
+        """The settings with the size of another run's result: its weights, or its multiply-accumulates."""
+        takes = method(self.settings.method).takes
+        if "budget" in takes:
+            return replace(self.settings, budget=f"macs={result['macs']}")
+        if "density" in takes:
+            return replace(self.settings, density=float(result["density"]))
+        raise SettingError(f"method {self.settings.method!r} takes no size, so it cannot match {self.match!r}")
+
+
+def check(job: Job) -> int:
+    """Refuse whatever can be refused before training; returns the number of steps.
+
+    Raises:
+        BayespruneError: of the kind that the run would raise.
+    """
+    chosen = method(job.settings.method)
+    data = load_cached(job.settings.data)
+    settings = job.settings.with_defaults(data.train)
+    if job.match is None:
+        check_request(chosen, settings)
+        state = initial_state(build(settings, data), data, settings)
+        steps = sum(phase.steps for phase in chosen.plan(state, data, settings).phases)
+        return steps
+    return settings.total_steps(data.train)
+
+
+def execute(
+    job: Job, root: Path, *, resume: bool, sized_by: Mapping[str, Any] | None, progress: Callable[[Progress], None]
+) -> Path:
+    """Make the run unless it is finished already.
+
+    Args:
+        job: which run.
+        root: where run folders lie.
+        resume: go on from the checkpoint of an interrupted run.
+        sized_by: the result that gives it its size, when it matches another.
+        progress: called after every step.
+
+    Returns:
+        The run's folder.
+    """
+    settings = job.settings if sized_by is None else job.sized_by(sized_by)
+    data = load_cached(settings.data)
+    settings = settings.with_defaults(data.train)
+    spec = network_spec(settings, data)
+    folder = RunFolder(root / run_id(identity_of(settings, spec, data.fingerprint)))
+    if folder.finished:
+        return folder.path
+    if not resume:
+        folder.checkpoint_file.unlink(missing_ok=True)
+    pruned = run(
+        method(settings.method),
+        build(settings, data),
+        data,
+        settings,
+        spec=spec,
+        checkpointer=Checkpointer(folder.checkpoint_file),
+        progress=progress,
+    )
+    pruned.save(folder.path)
+    return folder.path
+
+
+def network_spec(settings: RunSettings, data: Data) -> NetworkSpec:
+    """How to build the run's network for its data."""
+    import bayesprune.models.networks  # noqa: F401 - fills the registry
+
+    arguments: dict[str, Any] = {"input_shape": list(data.input_shape), "classes": data.classes}
+    if settings.widths is not None:
+        arguments["widths"] = list(settings.widths)
+    return NetworkSpec(settings.network, arguments)
+
+
+def build(settings: RunSettings, data: Data) -> Any:
+    """The run's network before training."""
+    weights = None if settings.weights is None else Path(settings.weights)
+    return initial_network(network_spec(settings, data), settings.seed, weights)
+
+
+@lru_cache(maxsize=2)
+def load_cached(name: str) -> Data:
+    """Load data once in a process."""
+    return load(name)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of a finished run."""
+    return RunRecord.read(folder).result

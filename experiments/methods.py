@@ -1,0 +1,19 @@
+"""The one table of methods: these names on the command line, in TOML, JSON and plots."""
+
+from bayesprune.errors import UnknownNameError
+from bayesprune.inference.parsimonious import Parsimonious
+from bayesprune.method import Method
+from bayesprune.pruning.methods import baselines
+
+METHODS: dict[str, Method] = {method.name: method for method in [*baselines(), Parsimonious()]}
+
+
+def method(name: str) -> Method:
+    """A method by name.
+
+    Raises:
+        UnknownNameError: there is none; the nearest name is offered.
+    """
+    if name not in METHODS:
+        raise UnknownNameError("method", name, METHODS)
+    return METHODS[name]

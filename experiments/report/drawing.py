@@ -1,0 +1,98 @@
+"""How every picture of the report looks: palette, markers, and Matplotlib's settings while one is drawn.
+
+Colours are of middle lightness, at least 3:1 against both the light and the dark page, and told apart also by
+people who do not see red and green; markers and dashes differ as well.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bayesprune.experiments.number_format import compact
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#7a808a"
+ACCENT = "#3b82c4"
+LIGHT_PAGE, DARK_PAGE = "#ffffff", "#15181e"
+COLOURS = ("#3b82c4", "#d0700f", "#12907a", "#c2508f", "#8a7d1a", "#7f6bc9", "#c0524a")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)))
+_SETTINGS = {
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.dpi": 100.0,
+    "font.size": 10.0,
+    "grid.alpha": 0.25,
+    "grid.color": INK,
+    "legend.fontsize": 9.0,
+    "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text: the page's font and colour, found by a search
+    "svg.hashsalt": "bayesprune",  # the same runs give the same file
+    "text.color": INK,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "text.usetex": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one method is drawn in every picture."""
+
+    colour: str
+    marker: str
+    dash: Any
+
+
+def looks(labels: list[str]) -> dict[str, Look]:
+    """One look a label; no two are the same for up to 70 labels."""
+    return {
+        label: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)])
+        for i, label in enumerate(labels)
+    }
+
+
+def drawing() -> AbstractContextManager[None]:
+    """Matplotlib's settings for our pictures, put back afterwards; drawing and saving both happen inside."""
+    import matplotlib
+
+    settings: Any = _SETTINGS
+    return matplotlib.rc_context(settings)
+
+
+def new_figure(width: float = 4.7, height: float = 3.1) -> "tuple[Figure, Axes]":
+    """A figure of so many inches with one pair of axes; no global state is touched."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def count_axis(axes: "Axes", counts: Sequence[float]) -> None:
+    """A horizontal axis of counts, written 20k or 2M; logarithmic where they spread over a factor of 8."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    low, high = min(counts, default=0.0), max(counts, default=0.0)
+    if low > 0.0 and high / low >= 8.0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 100.0 else (1.0,)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
+
+
+def legend_below(figure: "Figure", axes: "Axes") -> None:
+    """The names of what is drawn, below the axes, where there is more than one."""
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) > 1:
+        columns = 3 if max(map(len, names)) < 16 else 2 if max(map(len, names)) < 28 else 1
+        figure.legend(handles, names, loc="outside lower center", ncols=columns)

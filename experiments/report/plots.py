@@ -1,0 +1,163 @@
+"""The pictures of the report that compare methods: accuracy against cost, and cost epoch by epoch."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from bayesprune.experiments.number_format import compact
+from bayesprune.experiments.report.drawing import Look, count_axis, drawing, legend_below, looks, new_figure
+from bayesprune.experiments.report.svg import to_svg
+from bayesprune.experiments.report.words import counted, short
+from bayesprune.experiments.summary import Configuration
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn picture.
+
+    Attributes:
+        heading: above it.
+        svg: the picture itself.
+        caption: below it: how to read it.
+    """
+
+    heading: str
+    svg: Markup
+    caption: str
+
+
+@dataclass(frozen=True)
+class EpochCurve:
+    """A number of every epoch, over the runs of one configuration; all lists are of the same length.
+
+    Attributes:
+        epochs: numbers of the epochs.
+        mean, low, high: over the runs that have the epoch.
+    """
+
+    epochs: list[int]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+Entry = dict[str, Any]
+
+
+def accuracy_against_macs(found: Sequence[Configuration]) -> Picture:
+    """Every run as a point: accuracy on the test split against multiply-accumulates of one sample."""
+    with drawing():
+        figure, axes = new_figure(5.4, 3.7)
+        for name, look, one in _named(found):
+            macs, accuracy = _points(one)
+            style = {"marker": look.marker, "color": look.colour, "linestyle": "none"}
+            axes.plot(macs, accuracy, markersize=7, alpha=0.75, markeredgewidth=0, label=name, **style)
+        count_axis(axes, [run.result["macs"] for one in found for run in one.records])
+        axes.set_xlabel("MACs of one sample")
+        axes.set_ylabel("test accuracy, %")
+        axes.margins(0.08)
+        legend_below(figure, axes)
+        runs = counted(sum(len(one.records) for one in found), "run")
+        means = [f"{name}: {_mean_point(one)}" for name, _, one in _named(found)]
+        title = "Accuracy against multiply-accumulates"
+        svg = to_svg(figure, "accuracy-macs", title, f"{runs}. Means: {'; '.join(means)}.")
+    return Picture(
+        "Accuracy against MACs", svg, f"Each point is one of {runs}; up and to the left is better."
+    )
+
+
+def macs_by_epoch(found: Sequence[Configuration]) -> Picture | None:
+    """Training MACs of every epoch over those of the same epoch of plain dense training."""
+    return _by_epoch(
+        found,
+        lambda entry: entry["macs"] / entry["dense_macs"] if entry["dense_macs"] > 0 else None,
+        ("epoch-macs", "Training MACs per epoch", "training MACs / dense"),
+        "1 is what the same epoch of plain dense training costs; gradients of gates are counted.",
+    )
+
+
+def seconds_by_epoch(found: Sequence[Configuration]) -> Picture | None:
+    """Training seconds of every epoch, validation not counted."""
+    return _by_epoch(
+        found,
+        lambda entry: entry["seconds"],
+        ("epoch-seconds", "Training seconds per epoch", "seconds per epoch"),
+        "Wall time on the machine that ran it; runs side by side slow each other down.",
+    )
+
+
+def epoch_curve(found: Configuration, value: Callable[[Entry], float | None]) -> EpochCurve:
+    """A number of every epoch, over the runs of a configuration; epochs without the number are left out."""
+    by_epoch: dict[int, list[float]] = {}
+    for run in found.records:
+        for entry in run.history:
+            number = value(entry)
+            if number is not None and math.isfinite(number):
+                by_epoch.setdefault(int(entry["epoch"]), []).append(float(number))
+    epochs = sorted(by_epoch)
+    values = [by_epoch[epoch] for epoch in epochs]
+    means = [math.fsum(some) / len(some) for some in values]
+    return EpochCurve(epochs, means, [min(some) for some in values], [max(some) for some in values])
+
+
+def _by_epoch(
+    found: Sequence[Configuration],
+    value: Callable[[Entry], float | None],
+    texts: tuple[str, str, str],
+    caption: str,
+) -> Picture | None:
+    """Lines over epochs, one a configuration with its range over seeds; None where there is no history."""
+    curves = [(name, look, epoch_curve(one, value)) for name, look, one in _named(found)]
+    curves = [(name, look, curve) for name, look, curve in curves if curve.epochs]
+    if not curves:
+        return None
+    ident, heading, y_label = texts
+    with drawing():
+        figure, axes = new_figure(5.0, 3.5)
+        for name, look, curve in curves:
+            _draw_curve(axes, name, look, curve)
+        axes.set_ylim(bottom=0.0)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(y_label)
+        legend_below(figure, axes)
+        ends = [f"{name} from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for name, _, c in curves]
+        svg = to_svg(figure, ident, heading, f"First and last epoch: {'; '.join(ends)}.")
+    several = any(len(one.records) > 1 for one in found)
+    return Picture(heading, svg, f"{caption}{' Line: mean over seeds; band: their range.' if several else ''}")
+
+
+def _draw_curve(axes: Any, name: str, look: Look, curve: EpochCurve) -> None:
+    axes.fill_between(curve.epochs, curve.low, curve.high, color=look.colour, alpha=0.18, linewidth=0)
+    every = max(1, len(curve.epochs) // 6)
+    axes.plot(
+        curve.epochs,
+        curve.mean,
+        color=look.colour,
+        linestyle=look.dash,
+        marker=look.marker,
+        markevery=every,
+        markersize=5,
+        linewidth=1.7,
+        label=name,
+    )
+
+
+def _named(found: Sequence[Configuration]) -> list[tuple[str, Look, Configuration]]:
+    """Name for the legend, look and runs of every configuration."""
+    styles = looks([one.label for one in found])
+    return [(short(one.label), styles[one.label], one) for one in found]
+
+
+def _points(found: Configuration) -> tuple[list[float], list[float]]:
+    """MACs and accuracy in percent of every run."""
+    results = [run.result for run in found.records]
+    return [float(row["macs"]) for row in results], [100.0 * row["accuracy"] for row in results]
+
+
+def _mean_point(found: Configuration) -> str:
+    macs, accuracy = _points(found)
+    return f"{sum(accuracy) / len(accuracy):.1f} % at {compact(sum(macs) / len(macs))} MACs"

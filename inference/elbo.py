@@ -1,0 +1,94 @@
+"""The evidence lower bound of a gated network, as a Pyro ELBO that is used as a module."""
+
+from typing import Any
+
+from pyro.infer.elbo import ELBO
+from pyro.infer.enum import get_importance_trace
+from torch import Tensor
+
+from bayesprune.inference.estimators import GateEstimator, SampledLabelCurvature
+from bayesprune.inference.guides import GateGuide
+from bayesprune.inference.handlers import GateHandler
+from bayesprune.models.gated import GatedModel
+
+
+class GatedELBO(ELBO):
+    """Negative ELBO in nats of the whole training set, with a gate estimator for its gradient.
+
+    `GatedELBO(estimator)(model, guide)` is a `torch.nn.Module`; called with a mini-batch (inputs, labels) it returns
+    an unbiased estimate of
+
+        sum_n E_z[-log p(y_n | x_n, z, w)] + gate penalty(theta) + weight penalty,
+
+    the data term scaled by N/B in this one place (by the model's plate), the gate term in closed form and counted
+    once. `backward()` fills the gradients of the weights and of theta, the latter by the estimator. It has the
+    expectation of `pyro.infer.Trace_ELBO` on the same model and guide.
+
+    Args:
+        estimator: of the gates' gradient; sampled-label curvature by default.
+    """
+
+    def __init__(self, estimator: GateEstimator | None = None) -> None:
+        super().__init__()
+        self.estimator = estimator or SampledLabelCurvature()
+
+    def differentiable_loss(self, model: Any, guide: Any, inputs: Tensor, labels: Tensor) -> Tensor:
+        """The estimate for one mini-batch, ready for `backward()`."""
+        problem = MiniBatch(model, guide, inputs, labels)
+        data = self.estimator.loss(problem, guide.theta)
+        return data * problem.weight + problem.penalty(guide.theta)
+
+    def loss(self, model: Any, guide: Any, inputs: Tensor, labels: Tensor) -> float:
+        """The estimate for one mini-batch as a number."""
+        return float(self.differentiable_loss(model, guide, inputs, labels).item())
+
+    def loss_and_grads(self, model: Any, guide: Any, inputs: Tensor, labels: Tensor) -> float:
+        """The estimate as a number, its gradients accumulated."""
+        loss = self.differentiable_loss(model, guide, inputs, labels)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return float(loss.item())
+
+    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
+        """The traces of model and guide with global gates, as Pyro's own tools expect them."""
+        return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
+
+
+class MiniBatch:
+    """What an estimator sees of a model: its predictions under gates, through Pyro's handlers."""
+
+    def __init__(self, model: GatedModel, guide: GateGuide, inputs: Tensor, labels: Tensor) -> None:
+        self._model, self._guide = model, guide
+        self._inputs, self._labels = inputs, labels
+        self._weights = guide.sample_weights()
+        self._weight_log_prob: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """Examples in the mini-batch."""
+        return len(self._inputs)
+
+    @property
+    def weight(self) -> float:
+        """What the mini-batch's mean stands for: all N training examples."""
+        return float(self._model.size)
+
+    def predict(self, gates: Tensor, rows: Tensor | None = None) -> Any:
+        """The distribution of the labels under gates [J] or [B, J]."""
+        inputs = self._inputs if rows is None else self._inputs[rows]
+        with GateHandler(gates, self._weights) as handler:
+            self._model(inputs, self.labels(rows))
+        if self._weight_log_prob is None:
+            self._weight_log_prob = handler.weight_log_prob
+        return handler.predicted
+
+    def labels(self, rows: Tensor | None = None) -> Tensor:
+        """The observed labels."""
+        return self._labels if rows is None else self._labels[rows]
+
+    def penalty(self, theta: Tensor) -> Tensor:
+        """Gate and weight terms in nats, counted once."""
+        total = self._model.gate_prior.penalty(theta).sum()
+        gaussian = self._guide.weight_penalty(theta)
+        if gaussian is not None:
+            return total + gaussian
+        return total if self._weight_log_prob is None else total - self._weight_log_prob

@@ -1,0 +1,53 @@
+"""Estimators from derivatives at the sampled gates: cheap, for any architecture, biased."""
+
+import torch
+from torch import Tensor
+
+from bayesprune.inference.estimators.base import GateProblem, attached, negative_log_likelihood, surrogate
+from bayesprune.inference.handlers import draw_gates
+
+
+class StraightThrough:
+    """dl/dz at the sampled gates: biased by (theta - 1/2) C'' and worse.
+
+    At theta = 1 it says nothing about the loss of removing the unit (methods note, section 5): a baseline only.
+    """
+
+    name, unbiased = "straight-through", False
+
+    def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
+        """Mean negative log-likelihood; the gates pass their derivatives on to theta."""
+        gates = attached(draw_gates(theta, problem.size), theta)
+        return negative_log_likelihood(problem, gates).mean()
+
+    def passes(self, batch_size: int) -> float:
+        """One forward, one backward."""
+        return 3.0
+
+
+class SampledLabelCurvature:
+    """Second-order difference at the sampled gates, the curvature from labels the model itself draws.
+
+    With u_nj = d(-log p(y~_n | x_n))/dz_nj for y~_n drawn from the model, E[u^2] is the Gauss-Newton curvature, so
+    `d_j = mean_n [t_nj + (1/2 - z_nj) u_nj^2]` estimates C(z_j = 1) - C(z_j = 0) to second order (recipe, estimator
+    B). One extra backward pass without weight gradients; any architecture; any likelihood. With the true labels
+    instead of drawn ones it collapses.
+    """
+
+    name, unbiased = "curvature", False
+
+    def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
+        """Mean negative log-likelihood with the second-order estimate attached."""
+        sampled = draw_gates(theta, problem.size)
+        gates = attached(sampled, theta)
+        predicted = problem.predict(gates)
+        drawn = predicted.sample()
+        own = -predicted.log_prob(drawn).sum()
+        (slope,) = torch.autograd.grad(own, gates, retain_graph=True)
+        correction = torch.addcmul(torch.zeros(()), 0.5 - sampled, slope.square_()).mean(0)
+        loss: Tensor = -predicted.log_prob(problem.labels()).mean()
+        return loss + surrogate(theta, correction)
+
+    def passes(self, batch_size: int) -> float:
+        """One forward, one backward, one backward without weight gradients."""
+        return 4.0

@@ -1,0 +1,141 @@
+"""Guides: independent gates, and weights that are a point or Gaussian."""
+
+from collections.abc import Iterator
+from math import log
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.models.gated import GatedModel
+from bayesprune.models.priors.weights import GaussianSlab, slab_parameters
+from bayesprune.structure import Structure
+
+
+class GateGuide(nn.Module):
+    """`z_j ~ Bernoulli(theta_j)`, pi at its most probable value, weights a point.
+
+    Attributes:
+        theta: inclusion probabilities [J], a parameter that lives in the box [0, 1]; it is projected, not transformed.
+
+    Args:
+        model: whose gate prior says where pi stands.
+        start: initial inclusion probability, strictly between 0 and 1, or one for each gate [J].
+    """
+
+    def __init__(self, model: GatedModel, start: float | Tensor = 0.5) -> None:
+        super().__init__()
+        theta = torch.as_tensor(start, dtype=torch.float32)
+        if not bool(((theta >= 0) & (theta <= 1)).all()):
+            raise SettingError(f"inclusion probabilities must lie in [0, 1], not {start}")
+        self.theta = nn.Parameter(theta.expand(model.structure.gate_count).clone())
+        self._model = [model]
+
+    def bind(self, model: GatedModel) -> None:
+        """Go on with a new model, after the network has shrunk."""
+        self._model = [model]
+
+    def gate_parameters(self) -> list[nn.Parameter]:
+        """What is cut along when gates are removed."""
+        return [self.theta]
+
+    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Any:
+        """Sample "pi" (a point) and "z" [J]."""
+        with torch.no_grad():
+            best = self._model[0].gate_prior.best_inclusion(self.theta)
+        if best is not None:
+            pyro.sample("pi", dist.Delta(best, validate_args=False).to_event(1))
+        return pyro.sample("z", dist.Bernoulli(self.theta, validate_args=False).to_event(1))
+
+    def weight_penalty(self, theta: Tensor) -> Tensor | None:
+        """The weights' part of the negative ELBO in nats, when the guide is over weights; None for a point."""
+        return None
+
+    def sample_weights(self) -> dict[str, Tensor]:
+        """One reparametrised draw of the weights by name; none for a point."""
+        return {}
+
+
+class GaussianWeightGuide(GateGuide):
+    """Independent gates and mean-field Gaussian weights `w ~ N(mean, deviation^2)`.
+
+    The means are the network's own parameters. Two kinds: "independent", where weights and gates are independent in
+    the guide and the KL of every weight counts in full, and "prior_when_closed" (SS-IG's gated KL; Jantre et al.,
+    arXiv 2108.11000), where a closed node's weights fall back to the slab, so that each weight's KL is multiplied by
+    the probability that the gates it belongs to are open.
+
+    Args:
+        model: with a `GaussianSlab` as weight prior.
+        start: initial inclusion probability.
+        deviation: initial standard deviation of every weight.
+        kind: "independent" or "prior_when_closed".
+    """
+
+    kinds = ("independent", "prior_when_closed")
+
+    def __init__(
+        self, model: GatedModel, start: float | Tensor = 0.5, deviation: float = 0.01, kind: str = "independent"
+    ) -> None:
+        super().__init__(model, start)
+        if kind not in self.kinds:
+            raise UnknownNameError("weight guide", kind, self.kinds)
+        if not isinstance(model.weight_prior, GaussianSlab) or model.weight_prior.scale == float("inf"):
+            raise SettingError("Gaussian weights need a GaussianSlab of finite scale as weight prior")
+        if not deviation > 0:
+            raise SettingError(f"the initial deviation must be > 0, not {deviation}")
+        self.kind, self._scale = kind, model.weight_prior.scale
+        self.log_deviation = nn.ParameterDict(
+            {_key(name): torch.full_like(p, log(deviation)) for name, p in slab_parameters(model.network).items()}
+        )
+
+    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Any:
+        """Sample "pi", "z" and, where the model has them as sites, the weights."""
+        gates = super().forward(inputs, labels)
+        for name, mean, log_deviation in self._weights():
+            normal = dist.Normal(mean, log_deviation.exp(), validate_args=False)
+            pyro.sample(f"w.{name}", normal.to_event(mean.dim()))
+        return gates
+
+    def sample_weights(self) -> dict[str, Tensor]:
+        """mean + deviation * noise, by name."""
+        return {name: mean + s.exp() * torch.randn_like(mean) for name, mean, s in self._weights()}
+
+    def weight_penalty(self, theta: Tensor) -> Tensor:
+        """Closed-form KL of the Gaussian weights to the slab, gated or not (nats)."""
+        total = theta.new_zeros(())
+        shares = open_shares(self._model[0].structure, theta) if self.kind == "prior_when_closed" else {}
+        for name, mean, log_deviation in self._weights():
+            variance = (2 * log_deviation).exp()
+            divergence = log(self._scale) - log_deviation + (variance + mean**2) / (2 * self._scale**2) - 0.5
+            for axis, share in shares.get(name, []):
+                divergence = divergence * share.reshape([-1 if a == axis else 1 for a in range(mean.dim())])
+            total = total + divergence.sum()
+        return total
+
+    def _weights(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Name, mean and log deviation of every slab parameter."""
+        for name, mean in slab_parameters(self._model[0].network).items():
+            yield name, mean, self.log_deviation[_key(name)]
+
+
+def open_shares(structure: Structure, theta: Tensor) -> dict[str, list[tuple[int, Tensor]]]:
+    """For each parameter the axes along which its entries belong to gates, with the probability that those are open.
+
+    A node's incoming weights and bias belong to the node's gate; a selected input's outgoing weights to the input's.
+    """
+    padded = torch.cat([theta, theta.new_ones(1)])
+    shares: dict[str, list[tuple[int, Tensor]]] = {}
+    for axis in structure.axes:
+        shares.setdefault(f"{axis.layer}.{axis.tensor}", []).append((axis.axis, padded[axis.gates]))
+    for reader in structure.readers:
+        if reader.selection is not None:
+            shares.setdefault(f"{reader.layer}.weight", []).append((reader.weight_axis, padded[reader.selection]))
+    return shares
+
+
+def _key(name: str) -> str:
+    """A parameter's name as a key of a ParameterDict, which allows no dots."""
+    return name.replace(".", "|")

@@ -1,0 +1,55 @@
+"""Effect handlers between the Pyro model and the gate estimators."""
+
+from typing import Any
+
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+
+class GateHandler(Messenger):
+    """Runs a gated model with given gates, and takes down what it says of the labels.
+
+    The gates may be global [J] or one set for each example [B, J]; which of the two is the estimator's business. The
+    sites "pi" and "z" are given their values and not scored here: the gate prior's closed form scores them once,
+    however many examples there are.
+    """
+
+    def __init__(self, gates: Tensor, weights: dict[str, Tensor] | None = None) -> None:
+        super().__init__()
+        self._gates, self._weights = gates, weights or {}
+        self.predicted: Any = None
+        self.labels: Tensor | None = None
+        self.scale: Tensor | float = 1.0
+        self.weight_log_prob: Tensor | None = None
+
+    def _pyro_sample(self, message: Any) -> None:
+        name = message["name"]
+        if name == "z":
+            message["value"], message["done"] = self._gates, True
+        elif name == "pi":
+            message["value"], message["done"] = self._gates, True
+        elif name == "weights":
+            self.weight_log_prob = message["fn"].log_factor
+            message["done"] = True
+        elif name.startswith("w."):
+            message["value"], message["done"] = self._weights[name[2:]], True
+        elif message["is_observed"]:
+            self.predicted, self.labels = message["fn"], message["value"]
+            self.scale = message["scale"]
+            message["done"] = True
+
+
+_WORD = 16
+
+
+def draw_gates(theta: Tensor, count: int) -> Tensor:
+    """Draw `count` independent sets of gates [count, J] with inclusion probabilities theta [J].
+
+    Each gate is decided by a 16-bit random integer, so theta is met to 2^-17; 0 and 1 are met exactly. That is six
+    times faster than `torch.bernoulli` on a processor, where drawing gates would otherwise cost as much as a layer.
+    """
+    words = -(-count * theta.numel() // 4)
+    random = torch.empty(max(words, 1), dtype=torch.int64).random_(-(2**63), None)
+    integers = random.view(torch.int16)[: count * theta.numel()].view(count, theta.numel())
+    return torch.lt(integers, torch.round(theta.detach() * 2**_WORD) - 2 ** (_WORD - 1)).to(theta.dtype)

@@ -1,0 +1,81 @@
+"""The step on inclusion probabilities: price-normalised, averaged, projected onto [0, 1]."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from bayesprune.errors import SettingError
+
+
+class ProjectedGateDescent(Optimizer):
+    """theta <- clip01(theta - clip((m/c + r)/T, -limit, limit)), m the moving average of the data gradient d.
+
+    c is the price per training example (ln gamma / N), r the ramp's factor at this step, and d = dC/dtheta. The step
+    is divided by the price, so theta falls from 1 to 0 in T steps when a unit is useless, whatever gamma, N or layer;
+    the preconditioning keeps all vertices (recipe, section 1). It is an update that autograd knows nothing of.
+
+    Attributes:
+        prices: c [J] before the ramp; set by the objective at every step.
+        ramp: r in [0, 1].
+        horizon: T in steps.
+
+    Args:
+        parameters: theta; its `grad` holds d + r c.
+        horizon: T.
+        smoothing: of the moving average.
+        limit: largest step.
+        slow_smoothing: of a second average of d + c, for the safe removal rule; None keeps none.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        horizon: float,
+        *,
+        smoothing: float = 0.98,
+        limit: float = 0.05,
+        slow_smoothing: float | None = None,
+    ) -> None:
+        if not horizon >= 1:
+            raise SettingError(f"horizon must be >= 1 step, not {horizon}")
+        if not 0 <= smoothing < 1:
+            raise SettingError(f"smoothing must lie in [0, 1), not {smoothing}")
+        self.horizon, self.ramp = float(horizon), 1.0
+        self.prices: Tensor | None = None
+        self._smoothing, self._limit, self._slow = smoothing, limit, slow_smoothing
+        super().__init__(parameters, {})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure is used
+        """One projected step of every gate."""
+        if self.prices is None:
+            raise SettingError("set `prices` before the first step")
+        for group in self.param_groups:
+            for theta in group["params"]:
+                self._step(theta, self.prices)
+
+    def slow_average(self, theta: nn.Parameter) -> Tensor:
+        """The slow average of d + c [J], in units of the price."""
+        memory = self.state[theta]
+        average: Tensor = memory["slow"] / (1 - (self._slow or 0.0) ** memory["count"])
+        return average
+
+    def _step(self, theta: nn.Parameter, prices: Tensor) -> None:
+        memory: dict[str, Any] = self.state[theta]
+        if not memory:
+            memory["count"] = 0
+            memory["average"] = torch.zeros_like(theta)
+            if self._slow is not None:
+                memory["slow"] = torch.zeros_like(theta)
+        assert theta.grad is not None
+        relative = theta.grad / prices - self.ramp  # d / c
+        memory["count"] += 1
+        average = memory["average"].lerp_(relative, 1 - self._smoothing)
+        if self._slow is not None:
+            memory["slow"].lerp_(relative + self.ramp, 1 - self._slow)
+        corrected = average / (1 - self._smoothing ** memory["count"])
+        step = ((corrected + self.ramp) / self.horizon).clamp_(-self._limit, self._limit)
+        theta.sub_(step).clamp_(0, 1)

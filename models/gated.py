@@ -1,0 +1,92 @@
+"""A network with gates as a Pyro model."""
+
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
+from bayesprune.models.priors.gates import GatePrior
+from bayesprune.models.priors.weights import GaussianSlab, WeightPrior
+from bayesprune.structure import Gating, Structure
+
+
+class GatedModel(nn.Module):
+    """The joint law of gates, weights and labels; every part is an object that can be exchanged.
+
+    Sites, all global: "pi" and "z" from the gate prior, the weights, and "y" inside the plate "data":
+
+        pi_j ~ FlatteningHyperPrior(gamma_j),  z_j | pi_j ~ Bernoulli(pi_j),  w ~ N(0, s^2),
+        y | x ~ likelihood(network(x; gates z, weights w)).
+
+    The weights are the network's own parameters, whose log prior is the factor "weights"; with `weight_sites=True`
+    they are sampled sites instead ("w.<parameter>"), for guides over weights, NUTS and prior draws. Gates may also be
+    given for each example [B, J] by a handler; the model does not mind.
+
+    It is a plain `nn.Module`, so nothing enters Pyro's parameter store.
+
+    Args:
+        network: the network to be gated.
+        structure: its groups.
+        gate_prior: a prior over the J gates.
+        size: number N of training examples; scales a mini-batch up to the whole.
+        weight_prior: a prior over the weights.
+        likelihood: turns outputs into a distribution over labels.
+        weight_sites: sample the weights instead of using the network's own.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        structure: Structure,
+        gate_prior: GatePrior,
+        size: int,
+        *,
+        weight_prior: WeightPrior | None = None,
+        likelihood: Likelihood | None = None,
+        weight_sites: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network, self.structure, self.size = network, structure, size
+        self.gate_prior = gate_prior
+        self.weight_prior = weight_prior or GaussianSlab()
+        self.likelihood = likelihood or CategoricalLikelihood()
+        self.weight_sites = weight_sites
+        self._gating = Gating(network, structure)
+
+    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Any:
+        """Run the program on inputs [B, ...] and, when observed, labels [B]; returns labels.
+
+        The batch was drawn by the caller, so the plate is told its size only: left to itself Pyro would permute all
+        N indices at every step.
+        """
+        gates = self.gate_prior.sample_gates()
+        weights = self._weights()
+        with pyro.plate("data", self.size, subsample=range(len(inputs)), dim=-1):
+            return pyro.sample("y", self.likelihood(self.outputs(inputs, gates, weights)), obs=labels)
+
+    def outputs(self, inputs: Tensor, gates: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
+        """The network's outputs [B, K] under gates [J] or [B, J]."""
+        with self._gating.applied(gates):
+            if weights:
+                return functional_call(self.network, weights, (inputs,))
+            outputs: Tensor = self.network(inputs)
+            return outputs
+
+    def close(self) -> None:
+        """Take the gates' hooks off the network."""
+        self._gating.remove()
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Weights from their sites, or none, with the prior of the network's own as a factor."""
+        if self.weight_sites:
+            return self.weight_prior.sample(self.network)
+        pyro.factor("weights", self.weight_prior.log_prob(self.network))
+        return {}
+
+
+def example_batch(input_shape: tuple[int, ...], size: int = 2) -> Tensor:
+    """A batch of random inputs of the given shape that leaves the global random state alone."""
+    return torch.randn(size, *input_shape, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,94 @@
+"""What the network's outputs say of the labels."""
+
+
+from typing import Any, Protocol
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from bayesprune.errors import SettingError
+
+
+class Likelihood(Protocol):
+    """Turns outputs [B, K] into a distribution over labels with batch shape [B]."""
+
+    def __call__(self, outputs: Tensor) -> Any:
+        """The distribution of y given the network's outputs."""
+        ...
+
+
+class CategoricalLikelihood:
+    """Classes: y ~ Categorical(softmax(outputs))."""
+
+    def __call__(self, outputs: Tensor) -> Any:
+        """Batch shape [B], event shape ()."""
+        return FastCategorical(outputs)
+
+
+class GaussianLikelihood:
+    """Regression: y [B, K] ~ N(outputs, scale^2).
+
+    Args:
+        scale: standard deviation of the noise.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        if not scale > 0:
+            raise SettingError(f"the noise scale must be > 0, not {scale}")
+        self.scale = scale
+
+    def __call__(self, outputs: Tensor) -> Any:
+        """Batch shape [B], event shape [K]."""
+        return dist.Normal(outputs, self.scale, validate_args=False).to_event(1)
+
+
+class FastCategorical(dist.TorchDistribution):
+    """A categorical distribution over the last axis of logits, without torch's costly set-up.
+
+    `torch.distributions.Categorical` normalises in its constructor and checks shapes at every call, which is half of
+    what a small network's step costs. This one normalises once, when it is first needed.
+
+    Args:
+        logits: unnormalised [..., K].
+    """
+
+    arg_constraints: dict[str, Any] = {}
+    has_enumerate_support = False
+    support = dist.constraints.nonnegative_integer
+
+    def __init__(self, logits: Tensor) -> None:
+        self._given, self._logits = logits, None  # type: Tensor, Tensor | None
+        super().__init__(logits.shape[:-1], torch.Size(), validate_args=False)
+
+    @property
+    def logits(self) -> Tensor:
+        """Normalised log probabilities [..., K]."""
+        if self._logits is None:
+            self._logits = torch.log_softmax(self._given, -1)
+        return self._logits
+
+    @property
+    def probs(self) -> Tensor:
+        """Probabilities [..., K]."""
+        return self.logits.exp()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log probability of classes [...] (int64)."""
+        value, logits = torch.broadcast_tensors(value.unsqueeze(-1), self.logits[..., :1])
+        full = self.logits.expand(*value.shape[:-1], self.logits.shape[-1])
+        return full.gather(-1, value.long()).squeeze(-1)
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 - torch's own signature
+        """Classes, by the Gumbel-free inverse of the cumulative probabilities."""
+        logits = self.logits  # normalised outside of no_grad: the result is kept
+        with torch.no_grad():
+            cumulative = logits.exp().cumsum(-1)
+            uniform = torch.rand((*sample_shape, *self.batch_shape, 1)) * cumulative[..., -1:]
+            return (uniform >= cumulative[..., :-1]).sum(-1)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "FastCategorical":
+        """The same logits for a larger batch."""
+        return FastCategorical(self._given.expand(*batch_shape, self._given.shape[-1]))
+
+

@@ -1,15 +1,12 @@
-"""What the runs of a study say by method: mean and spread over seeds, as plain values and as a terminal table."""
+"""What the runs of a study say by method: mean and spread over seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bayesprune.experiments.number_format import NumberFormat, compact_spread
 from bayesprune.experiments.statistics import mean_and_spread
 from bayesprune.store.runs import RunRecord
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _MANY_IMAGES = 5000
 """From so many test images on, a hundredth of a point of accuracy is more than rounding."""
@@ -34,10 +31,11 @@ class Metric:
     large: bool = False
 
     def show(self, entry: Mapping[str, float | None], *, narrow: bool = False) -> str:
-        """The `{mean, sd}` of `summary_rows` as text."""
-        if narrow and self.large:
-            return compact_spread(entry["mean"], entry["sd"])
-        return self.form.show(entry["mean"], entry["sd"])
+        """The `{mean, sd}` of `summary_rows` as text; a count that is the same in all runs has no spread."""
+        mean, spread = entry["mean"], entry["sd"]
+        if self.large and spread == 0.0:
+            spread = None
+        return (compact_spread if narrow and self.large else self.form.show)(mean, spread)
 
 
 METRICS = (
@@ -48,14 +46,12 @@ METRICS = (
     Metric("params", "parameters", "of the stored network", NumberFormat(0), large=True),
     Metric("nonzero_weights", "non-zero weights", "parameters that are not 0", NumberFormat(0), large=True),
     Metric("macs", "MACs", "multiply-accumulates of one sample", NumberFormat(0), large=True),
-    Metric("latency_ms", "latency ms", "median time of one sample", NumberFormat()),
+    Metric("latency_ms", "latency ms", "median time of one sample", NumberFormat(digits=2)),
     Metric("density", "density", "non-zero weights over initial weights", NumberFormat(3)),
     Metric("train_seconds", "training s", "seconds of training", NumberFormat(1)),
     Metric("time_against_dense", "time / dense", "training time over that of dense", NumberFormat(2)),
     Metric("train_macs_ratio", "training MACs / dense", "over plain dense training", NumberFormat(2)),
 )
-_IN_TERMINAL = ("accuracy", "nll", "ece", "params", "macs", "latency_ms", "time_against_dense")
-_SHORT = {"params": "params", "time_against_dense": "time/dense"}
 
 
 @dataclass(frozen=True)
@@ -134,24 +130,6 @@ def metrics_for(records: Sequence[RunRecord]) -> tuple[Metric, ...]:
         replace(metric, form=replace(metric.form, decimals=decimals)) if metric.key == "accuracy" else metric
         for metric in METRICS
     )
-
-
-def terminal_table(records: Sequence[RunRecord]) -> "Table":
-    """The summary as a table for the terminal: mean ± sample standard deviation over seeds."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    metrics = [metric for metric in metrics_for(records) if metric.key in _IN_TERMINAL]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("method", overflow="fold")
-    for metric in metrics:
-        table.add_column(_SHORT.get(metric.key, metric.heading), justify="right")
-    for row in summary_rows(records):
-        # Text and not str: a method or file name must not be read as rich's markup.
-        cells = [metric.show(row[metric.key], narrow=True) for metric in metrics]
-        table.add_row(Text(row["label"]), *(Text(cell) for cell in cells))
-    return table
 
 
 def _entry(values: Sequence[float | None]) -> dict[str, float | None]:

@@ -127,10 +127,21 @@ def _cut_tensor(network: nn.Module, name: str, cuts: list[tuple[int, Tensor]]) -
     layer = network.get_submodule(layer_name)
     tensor = getattr(layer, tensor_name)
     if isinstance(tensor, nn.Parameter):
-        tensor.data = _cut(tensor.data, cuts)
-        tensor.grad = None
+        replace_data(tensor, _cut(tensor.data, cuts))
     else:
         setattr(layer, tensor_name, _cut(tensor, cuts))
+
+
+def replace_data(parameter: nn.Parameter, data: Tensor) -> None:
+    """Give a parameter data of another shape; it stays the same object.
+
+    While a graph of an earlier step is alive, torch keeps the parameter's gradient accumulator with the old shape and
+    the next backward pass fails. Only a change of type makes torch forget it, hence the detour.
+    """
+    parameter.grad = None
+    other = torch.float32 if data.dtype == torch.float64 else torch.float64
+    parameter.data = torch.empty(0, dtype=other)
+    parameter.data = data
 
 
 def _cut_state(parameter: nn.Parameter, cuts: list[tuple[int, Tensor]], optimizers: Iterable[Optimizer]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bayesprune.structure import LayerCost, Structure, compact, layer_costs
+from bayesprune.structure.compact import replace_data
 from bayesprune.structure.cost import COUNTED
 
 
@@ -86,7 +87,7 @@ class TrainState:
         )
         for module in self.modules.values():
             for parameter in module.gate_parameters() if hasattr(module, "gate_parameters") else ():
-                parameter.data, parameter.grad = parameter.data[positions], None
+                replace_data(parameter, parameter.data[positions])
                 for optimizer in self.optimizers.values():
                     memory = optimizer.state.get(parameter, {})
                     for key, value in memory.items():

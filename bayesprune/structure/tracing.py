@@ -1,0 +1,169 @@
+"""Asking torch-pruning's dependency graph which layers read and write the same channels."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch_pruning
+from torch import Tensor, nn
+from torch_pruning.ops import OPTYPE
+
+from bayesprune.errors import NetworkError
+from bayesprune.structure.layers import is_opaque, sharing_layers, trouble
+from bayesprune.structure.modes import evaluating
+
+_MOVES_CHANNELS = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.RESHAPE, OPTYPE.ELEMENTWISE, OPTYPE.SLICE, OPTYPE.EXPAND)
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One layer's part in a set of coupled channels.
+
+    Attributes:
+        name: of the layer, or of a parameter that acts on the channels by itself.
+        module: the layer; None for such a parameter.
+        reads: whether it reads the channels, else it writes them or passes them on.
+        positions: its channels.
+        channels: the set's channel at each position.
+        trouble: why it cannot be cut, or None.
+    """
+
+    name: str
+    module: nn.Module | None
+    reads: bool
+    positions: list[int]
+    channels: list[int]
+    trouble: str | None
+
+
+def coupled_channels(network: nn.Module, example: Tensor) -> list[list[Member]]:
+    """Every set of coupled channels that does not reach the network's output; the network is left as it was.
+
+    Raises:
+        NetworkError: torch-pruning cannot trace the network.
+    """
+    with _tracing(network) as opaque:
+        try:
+            graph = torch_pruning.DependencyGraph().build_dependency(
+                network,
+                example,
+                forward_fn=lambda module, inputs: module(inputs),
+                output_transform=_marked,
+                customized_pruners={kind: _Opaque() for kind in opaque},
+                verbose=False,
+            )
+            groups = list(graph.get_all_groups())
+        except (RuntimeError, ValueError, IndexError, KeyError, AttributeError, TypeError, AssertionError) as error:
+            raise NetworkError(f"the network's graph cannot be traced for groups of channels: {error!r}") from error
+        names = {module: name for name, module in network.named_modules()}
+        shared = sharing_layers(network)
+        found = [list(_members(graph, group, names, shared)) for group in groups]
+    return [[m for m in members if m is not None] for members in found if None not in members]
+
+
+def _members(
+    graph: Any, group: Any, names: dict[nn.Module, str], shared: frozenset[nn.Module]
+) -> Iterator[Member | None]:
+    """The layers of one of torch-pruning's groups; None stands for the network's output."""
+    for item in group:
+        node, positions, channels = item.dep.target, list(item.idxs), list(item.root_idxs)
+        if node.type == OPTYPE.OUTPUT:
+            yield None
+        elif node.module in names:
+            pruner = graph.get_pruner_of_module(node.module)
+            both = pruner.prune_in_channels == pruner.prune_out_channels
+            reads = not both and item.dep.handler == pruner.prune_in_channels
+            reason = trouble(node.module, shared)
+            yield Member(names[node.module], node.module, reads, positions, channels, reason)
+        elif node.type not in _MOVES_CHANNELS:
+            name = graph._param_to_name.get(node.module, node.name)
+            yield Member(name, None, True, positions, channels, "acts on channels by itself")
+
+
+@contextmanager
+def _tracing(network: nn.Module) -> Iterator[set[type[nn.Module]]]:
+    """Make a network traceable: evaluation mode, gradients on, opaque layers one node each; yields their classes."""
+    flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    inner = {child for layer in network.modules() if is_opaque(layer) for child in layer.modules() if child is not layer}
+    opaque = [layer for layer in network.modules() if is_opaque(layer) and layer not in inner and layer is not network]
+    handles = [layer.register_forward_hook(_hide, with_kwargs=True) for layer in opaque]
+    for parameter, _ in flags:
+        parameter.requires_grad_(True)
+    try:
+        with evaluating(network), torch.enable_grad():
+            yield {type(layer) for layer in opaque}
+    finally:
+        for handle in handles:
+            handle.remove()
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+
+
+class _Opaque:
+    """Tells torch-pruning that a layer reads and writes channels, and nothing of how."""
+
+    pruning_dim = 1
+
+    def prune_out_channels(self, layer: nn.Module, idxs: list[int]) -> nn.Module:
+        """Do nothing: only the graph is used."""
+        return layer
+
+    def prune_in_channels(self, layer: nn.Module, idxs: list[int]) -> nn.Module:
+        """Do nothing: only the graph is used."""
+        return layer
+
+    def get_out_channels(self, layer: nn.Module) -> None:
+        """Not known."""
+
+    def get_in_channels(self, layer: nn.Module) -> None:
+        """Not known."""
+
+
+class _OneNode(torch.autograd.Function):
+    """Outputs that depend on inputs by a single node of the graph."""
+
+    @staticmethod
+    def forward(context: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor.clone() for tensor in tensors[:count])
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Any:
+        raise NotImplementedError("only traced, never differentiated")
+
+
+def _hide(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], outputs: Any) -> Any:
+    """Replace what happens inside a layer by one node between its inputs and outputs."""
+    inputs = [tensor for tensor in _tensors([*arguments, *keywords.values()]) if tensor.requires_grad]
+    seed = torch.zeros((), requires_grad=True)  # so that a layer whose inputs are integers has a node too
+    written = [tensor.detach() for tensor in _tensors(outputs) if tensor.is_floating_point()]
+    hidden = iter(_OneNode.apply(len(written), *written, *inputs, seed))
+    return _mapped(outputs, lambda tensor: next(hidden) if tensor.is_floating_point() else tensor)
+
+
+def _marked(outputs: Any) -> Any:
+    """Give every output a node of its own, by which a group that reaches the output is known."""
+    return [tensor * 1 for tensor in _tensors(outputs) if tensor.requires_grad]
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in nested tuples, lists and dictionaries."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list, dict)):
+        inner: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        for part in inner:
+            yield from _tensors(part)
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same nesting with every tensor changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _mapped(part, change) for key, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        parts = [_mapped(part, change) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value

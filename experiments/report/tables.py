@@ -1,0 +1,138 @@
+"""The tables of the report as plain values that the template writes out."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bayesprune.experiments.number_format import MISSING
+from bayesprune.experiments.summary import Configuration, metric_of, metrics_for, summary_rows, unique_runs
+from bayesprune.store.runs import RunRecord
+
+_NOT_IN_SUMMARY = ("brier", "density")
+_SMALL = 0.0005
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first cell of every row names the row.
+
+    Attributes:
+        caption: what it shows.
+        headings: of the columns.
+        rows: cells as text, as many as headings.
+        total: a last row set apart, or empty.
+        words: how many leading columns hold words and not numbers.
+    """
+
+    caption: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    total: tuple[str, ...] = ()
+    words: int = 1
+
+
+def summary_table(records: Sequence[RunRecord]) -> Table:
+    """Mean and spread of every metric by method."""
+    metrics = [metric for metric in metrics_for(records) if metric.key not in _NOT_IN_SUMMARY]
+    rows = tuple(
+        (row["label"], str(row["n"]), *(metric.show(row[metric.key]) for metric in metrics))
+        for row in summary_rows(records)
+    )
+    headings = ("method", "seeds", *(metric.heading for metric in metrics))
+    several = any(row[1] != "1" for row in rows)
+    caption = "Mean ± standard deviation over seeds" if several else "One run a method: there is no spread"
+    return Table(caption, headings, rows)
+
+
+def runs_table(found: Sequence[Configuration], records: Sequence[RunRecord]) -> Table:
+    """Every run by itself."""
+    metrics, runs = metrics_for(records), unique_runs(records)
+    rows = []
+    for one in found:
+        for run in one.records:
+            values = [metric_of(run, metric.key, runs) for metric in metrics]
+            numbers = [metric.form.show(value) for metric, value in zip(metrics, values, strict=True)]
+            rows.append((one.label, str(run.result["seed"]), *numbers, _undecided(run), run.id))
+    headings = ("method", "seed", *(m.heading for m in metrics), "gates decided at the end", "run")
+    return Table("Every run", headings, tuple(rows))
+
+
+def layer_table(run: RunRecord, caption: str) -> Table:
+    """What every layer of a run costs now, and its share of what it cost dense."""
+    rows = tuple(
+        (
+            str(layer["name"]),
+            str(layer["kind"]),
+            f"{layer['inputs']:,} / {layer['dense_inputs']:,}",
+            f"{layer['outputs']:,} / {layer['dense_outputs']:,}",
+            *_cost_cells([layer]),
+        )
+        for layer in run.layers
+    )
+    headings = (
+        "layer", "kind", "inputs kept / dense", "outputs kept / dense",
+        "parameters", "of dense", "MACs", "of dense",
+    )  # fmt: skip
+    return Table(caption, headings, rows, ("all layers", "", "", "", *_cost_cells(run.layers)), words=2)
+
+
+def settings_tables(found: Sequence[Configuration]) -> list[Table]:
+    """What all runs share, and what differs, in settings and in versions."""
+    runs = [(f"{one.label}, seed {run.result['seed']}", run) for one in found for run in one.records]
+    return [
+        table
+        for title, values in (
+            ("Settings", [run.settings for _, run in runs]),
+            ("Versions", [dict(run.versions) for _, run in runs]),
+        )
+        for table in _shared_and_differing(title, [name for name, _ in runs], values)
+    ]
+
+
+def _shared_and_differing(title: str, names: list[str], values: list[dict[str, Any]]) -> list[Table]:
+    """One table of what all have in common and, where there is any, one of the rest with a row a run."""
+    keys = list(dict.fromkeys(key for value in values for key in value))
+    shared = [key for key in keys if all(_text(value, key) == _text(values[0], key) for value in values)]
+    rest = [key for key in keys if key not in shared]
+    caption = f"{title} of the run" if len(names) == 1 else f"{title} that all runs share"
+    tables = []
+    if shared:
+        rows = tuple((key, _text(values[0], key)) for key in shared)
+        tables.append(Table(caption, ("name", "value"), rows, words=2))
+    if rest:
+        rows = tuple(
+            (name, *(_text(value, key) for key in rest)) for name, value in zip(names, values, strict=True)
+        )
+        tables.append(Table(f"{title} that differ", ("run", *rest), rows, words=1 + len(rest)))
+    return tables
+
+
+def _text(values: dict[str, Any], key: str) -> str:
+    """A setting as text; settings of another method that this one lacks are missing."""
+    if key not in values or values[key] is None:
+        return MISSING
+    value = values[key]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _cost_cells(layers: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Parameters and MACs of some layers together, each with its share of dense."""
+    cells: list[str] = []
+    for what in ("params", "macs"):
+        now, dense = (sum(layer[prefix + what] for layer in layers) for prefix in ("", "dense_"))
+        cells += [f"{now:,}", _share(now, dense)]
+    return tuple(cells)
+
+
+def _share(part: float, whole: float) -> str:
+    """A share in percent; one that would be rounded to nothing says that it is below 0.1 %."""
+    if whole <= 0:
+        return MISSING
+    return "< 0.1 %" if 0 < part / whole < _SMALL else f"{100 * part / whole:.1f} %"
+
+
+def _undecided(run: RunRecord) -> str:
+    """How many gates needed the final decision; a method without gates has none to decide."""
+    decided = run.result.get("decided_at_end")
+    return MISSING if decided is None or run.posterior is None else f"{decided:,}"

@@ -58,7 +58,9 @@ def verdict_of(records: Sequence[RunRecord]) -> str:
     return verdict(REFERENCE, rival, paired_difference(ours, theirs), condition)
 
 
-def as_json(records: Sequence[RunRecord], summary: Sequence[dict[str, Any]], report: str | None) -> dict[str, Any]:
+def as_json(
+    records: Sequence[RunRecord], summary: Sequence[dict[str, Any]], report: str | None
+) -> dict[str, Any]:
     """The JSON object that `--json` prints (schema 1)."""
     first = records[0]
     return {

@@ -131,7 +131,9 @@ def _run_in_pool(schedule: _Schedule, root: Path, workers: int, resume: bool, re
             for number in schedule.ready(started):
                 if len(running) < workers:
                     started.add(number)
-                    task = pool.submit(_work, number, schedule.jobs[number], root, resume, schedule.size(number))
+                    task = pool.submit(
+                        _work, number, schedule.jobs[number], root, resume, schedule.size(number)
+                    )
                     running[task] = number
             if not running:
                 return schedule.in_order()

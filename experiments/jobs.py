@@ -42,7 +42,9 @@ class Job:
             return replace(self.settings, budget=f"macs={result['macs']}")
         if "density" in takes:
             return replace(self.settings, density=float(result["density"]))
-        raise SettingError(f"method {self.settings.method!r} takes no size, so it cannot match {self.match!r}")
+        raise SettingError(
+            f"method {self.settings.method!r} takes no size, so it cannot match {self.match!r}"
+        )
 
 
 def check(job: Job) -> int:
@@ -63,7 +65,12 @@ def check(job: Job) -> int:
 
 
 def execute(
-    job: Job, root: Path, *, resume: bool, sized_by: Mapping[str, Any] | None, progress: Callable[[Progress], None]
+    job: Job,
+    root: Path,
+    *,
+    resume: bool,
+    sized_by: Mapping[str, Any] | None,
+    progress: Callable[[Progress], None],
 ) -> Path:
     """Make the run unless it is finished already.
 

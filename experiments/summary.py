@@ -1,12 +1,16 @@
-"""What the runs of a study say by method: mean and spread over seeds."""
+"""What the runs of a study say by method: mean and spread over seeds, as plain values and for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bayesprune.experiments.configurations import configurations, method_of, place_of, unique_runs
 from bayesprune.experiments.number_format import NumberFormat, compact_spread
 from bayesprune.experiments.statistics import mean_and_spread
 from bayesprune.store.runs import RunRecord
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _MANY_IMAGES = 5000
 """From so many test images on, a hundredth of a point of accuracy is more than rounding."""
@@ -54,39 +58,15 @@ METRICS = (
 )
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """Runs to be averaged: one method on one network and data set, a run a seed.
-
-    Attributes:
-        label: the method, with whatever else tells it from other configurations shown beside it.
-        method: its name.
-        records: its runs.
-    """
-
-    label: str
-    method: str
-    records: tuple[RunRecord, ...]
-
-
-def configurations(records: Sequence[RunRecord]) -> list[Configuration]:
-    """The runs by what they have in common apart from the seed, in the order of first appearance.
-
-    Sizes that are fitted seed by seed to another method's result do not tell configurations apart; settings
-    in which runs of one seed differ do. A run that is given twice counts once.
-    """
-    runs = unique_runs(records)
-    one_place = len({place_of(run) for run in runs}) <= 1
-    found = []
-    for (method, network, data), alike in _grouped(runs, [(method_of(r), *place_of(r)) for r in runs]).items():
-        where = [] if one_place else [f"{network} on {data}"]
-        varied = _varied_settings(alike)
-        values = [tuple(_all_settings(run).get(name) for name in varied) for run in alike]
-        for choice, members in _grouped(alike, [tuple(map(str, value)) for value in values]).items():
-            notes = where + [f"{name}={value}" for name, value in zip(varied, choice, strict=True)]
-            label = f"{method} ({', '.join(notes)})" if notes else method
-            found.append(Configuration(label, method, tuple(members)))
-    return found
+_TERMINAL_HEADINGS = {
+    "accuracy": "accuracy %",
+    "nll": "NLL",
+    "ece": "ECE",
+    "params": "params",
+    "macs": "MACs",
+    "latency_ms": "latency ms",
+    "time_against_dense": "time/dense",
+}
 
 
 def summary_rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
@@ -132,6 +112,28 @@ def metrics_for(records: Sequence[RunRecord]) -> tuple[Metric, ...]:
     )
 
 
+def terminal_table(records: Sequence[RunRecord], width: int | None = None) -> "Table":
+    """The summary by method: `mean ± sample standard deviation` over seeds, mean alone for one run.
+
+    Args:
+        records: finished runs.
+        width: characters there are; where they are too few for a row on one line, the spread stands below the
+            mean. None for as many as it takes.
+    """
+    metrics = [metric for metric in metrics_for(records) if metric.key in _TERMINAL_HEADINGS]
+    headings = ["method", *(_TERMINAL_HEADINGS[metric.key] for metric in metrics)]
+    rows = [
+        [row["label"], *(metric.show(row[metric.key], narrow=True) for metric in metrics)]
+        for row in summary_rows(records)
+    ]
+    table = _table(headings, rows)
+    if width is None or _width(table) <= width:
+        return table
+    stacked = [[row[0], *(cell.replace(" ± ", "\n± ") for cell in row[1:])] for row in rows]
+    headings = [heading.replace(" ", "\n").replace("/", "\n/ ") for heading in headings]
+    return _table(headings, stacked)
+
+
 def _entry(values: Sequence[float | None]) -> dict[str, float | None]:
     """Mean and spread; without numbers where one is missing, since the mean of the rest would flatter."""
     present = [value for value in values if value is not None]
@@ -141,44 +143,21 @@ def _entry(values: Sequence[float | None]) -> dict[str, float | None]:
     return {"mean": spread.mean, "sd": spread.sd}
 
 
-def unique_runs(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The runs in their order, each once."""
-    found: dict[str, RunRecord] = {}
-    for record in records:
-        found.setdefault(record.id, record)
-    return list(found.values())
+def _table(headings: list[str], rows: list[list[str]]) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # a name with brackets must not be read as rich's markup
+    return table
 
 
-def method_of(record: RunRecord) -> str:
-    """The name of a run's method."""
-    return str(record.result["method"])
+def _width(table: "Table") -> int:
+    """Characters that the table takes with no cell broken."""
+    from rich.console import Console
 
-
-def place_of(record: RunRecord) -> tuple[str, str]:
-    """The network and the data set of a run, which runs must share to be averaged or compared."""
-    return str(record.settings.get("network", "")), str(record.data["name"])
-
-
-def _grouped(runs: Sequence[RunRecord], keys: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], list[RunRecord]]:
-    """The runs by key, in the order of first appearance."""
-    groups: dict[tuple[str, ...], list[RunRecord]] = {}
-    for run, key in zip(runs, keys, strict=True):
-        groups.setdefault(key, []).append(run)
-    return groups
-
-
-def _all_settings(run: RunRecord) -> dict[str, Any]:
-    """The settings and the version: together they are the run's identity."""
-    return run.settings | {"version": run.versions.get("bayesprune")}
-
-
-def _varied_settings(runs: Sequence[RunRecord]) -> list[str]:
-    """The settings in which runs of the same seed differ; none where every seed occurs once."""
-    by_seed = _grouped(runs, [(str(run.result["seed"]),) for run in runs])
-    varied: dict[str, None] = {}
-    for same_seed in by_seed.values():
-        choices = [_all_settings(run) for run in same_seed]
-        for name in dict.fromkeys(name for choice in choices for name in choice):
-            if any(choice.get(name) != choices[0].get(name) for choice in choices):
-                varied[name] = None
-    return list(varied)
+    return Console(width=10_000, file=None).measure(table).maximum

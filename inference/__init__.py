@@ -1,1 +1,43 @@
 """Third floor: guides, gate-gradient estimators, the ELBO, variational inference with shrinking, exact references."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bayesprune.inference.elbo import GatedELBO
+    from bayesprune.inference.estimators import ESTIMATORS, estimator
+    from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
+    from bayesprune.inference.objective import GatedObjective
+    from bayesprune.inference.parsimonious import Parsimonious
+    from bayesprune.inference.posterior import to_datatree
+    from bayesprune.inference.projected import ProjectedGateDescent
+
+__all__ = [
+    "ESTIMATORS",
+    "GateGuide",
+    "GatedELBO",
+    "GatedObjective",
+    "GaussianWeightGuide",
+    "Parsimonious",
+    "ProjectedGateDescent",
+    "estimator",
+    "to_datatree",
+]
+
+_LAZY = {
+    "ESTIMATORS": "estimators",
+    "GateGuide": "guides",
+    "GatedELBO": "elbo",
+    "GatedObjective": "objective",
+    "GaussianWeightGuide": "guides",
+    "Parsimonious": "parsimonious",
+    "ProjectedGateDescent": "projected",
+    "estimator": "estimators",
+    "to_datatree": "posterior",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

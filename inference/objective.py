@@ -1,6 +1,5 @@
 """The Bayesian objective of the training loop: the ELBO per example, with prices that follow a ramp."""
 
-import pyro
 from torch import Tensor
 
 from bayesprune.errors import SettingError
@@ -76,8 +75,7 @@ class GatedObjective:
         optimizer.prices, optimizer.ramp = full / self.size, factor
         guide = guide_of(state)
         guide.theta.grad = None
-        with pyro.settings.context(module_local_params=True):
-            negative_elbo: Tensor = self._elbo(inputs, labels)
+        negative_elbo: Tensor = self._elbo(inputs, labels)
         return negative_elbo / self.size
 
     def passes(self, batch_size: int) -> float:

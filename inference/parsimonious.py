@@ -151,9 +151,17 @@ class _Recipe:
         return ProjectedGateDescent([guide_of(state).theta], self.horizon, slow_smoothing=self._slow)
 
 
-DEFAULT_PRICES = {"equal": 13 / 55_000, "cost": 60 / 55_000}
-"""Nats of mean training loss a gate must be worth by default: the recipe's prices on MNIST, in proportion to N, so that
-a small data set gives a network of the same kind."""
+DEFAULT_PRICES = {"equal": 13.0, "cost": 60.0}
+"""Nats of training log-likelihood a gate must be worth by default on MNIST's 55,000 images."""
+
+
+def default_price(kind: str, examples: int) -> float:
+    """The default price for N examples: MNIST's times (N / 55,000)^(2/3).
+
+    In between a fixed price, which leaves next to nothing of a network on a few thousand images, and a fixed price per
+    example, which leaves so much there that any way of choosing units does as well.
+    """
+    return DEFAULT_PRICES[kind] * float((examples / 55_000) ** (2 / 3))
 
 
 def make_price(
@@ -167,7 +175,7 @@ def make_price(
     if options.gamma is not None and settings.price is not None:
         raise SettingError("give gamma or price, not both: price = ln gamma")
     kind = options.price_kind or ("cost" if convolutional else "equal")
-    default = DEFAULT_PRICES[kind] * examples
+    default = default_price(kind, examples)
     asked = log(options.gamma) if options.gamma is not None else parse_price(default if settings.price is None else settings.price)
     if isinstance(asked, dict):
         return LayerPrice(asked)

@@ -1,1 +1,54 @@
-"""Second floor: networks, and the Pyro models over them (gate priors, weight priors, likelihoods)."""
+"""Second floor: networks, and the Pyro models over them (gate priors, weight priors, likelihoods).
+
+The networks need torch only; the Pyro models are imported on first use, because Pyro takes its time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from bayesprune.models.networks import Conv4, LeNet5, LeNet300
+
+if TYPE_CHECKING:
+    from bayesprune.models.gated import GatedModel
+    from bayesprune.models.likelihoods import CategoricalLikelihood, GaussianLikelihood
+    from bayesprune.models.prices import CostPrice, EqualPrice, LayerPrice
+    from bayesprune.models.priors import FlatteningHyperPrior, NodeSpikeSlab
+    from bayesprune.models.priors.gates import FixedGatePrior, FlatteningGatePrior
+    from bayesprune.models.priors.weights import GaussianSlab
+
+__all__ = [
+    "CategoricalLikelihood",
+    "Conv4",
+    "CostPrice",
+    "EqualPrice",
+    "FixedGatePrior",
+    "FlatteningGatePrior",
+    "FlatteningHyperPrior",
+    "GatedModel",
+    "GaussianLikelihood",
+    "GaussianSlab",
+    "LayerPrice",
+    "LeNet5",
+    "LeNet300",
+    "NodeSpikeSlab",
+]
+
+_LAZY = {
+    "CategoricalLikelihood": "likelihoods",
+    "CostPrice": "prices",
+    "EqualPrice": "prices",
+    "FixedGatePrior": "priors.gates",
+    "FlatteningGatePrior": "priors.gates",
+    "FlatteningHyperPrior": "priors",
+    "GatedModel": "gated",
+    "GaussianLikelihood": "likelihoods",
+    "GaussianSlab": "priors.weights",
+    "LayerPrice": "prices",
+    "NodeSpikeSlab": "priors",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
 from bayesprune.models.priors.gates import GatePrior
-from bayesprune.models.priors.weights import GaussianSlab, WeightPrior
+from bayesprune.models.priors.weights import GaussianSlab, WeightPrior, slab_parameters
 from bayesprune.structure import Gating, Structure
 
 
@@ -55,6 +55,7 @@ class GatedModel(nn.Module):
         self.likelihood = likelihood or CategoricalLikelihood()
         self.weight_sites = weight_sites
         self._gating = Gating(network, structure)
+        self._slab = tuple(slab_parameters(network).values())
 
     def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Any:
         """Run the program on inputs [B, ...] and, when observed, labels [B]; returns labels.
@@ -83,7 +84,7 @@ class GatedModel(nn.Module):
         """Weights from their sites, or none, with the prior of the network's own as a factor."""
         if self.weight_sites:
             return self.weight_prior.sample(self.network)
-        pyro.factor("weights", self.weight_prior.log_prob(self.network))
+        pyro.factor("weights", self.weight_prior.log_prob(self.network, self._slab))
         return {}
 
 

@@ -75,6 +75,8 @@ class FastCategorical(dist.TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability of classes [...] (int64)."""
+        if value.shape == self.batch_shape and value.dtype == torch.int64:
+            return self.logits.gather(-1, value.unsqueeze(-1)).squeeze(-1)
         value, logits = torch.broadcast_tensors(value.unsqueeze(-1), self.logits[..., :1])
         full = self.logits.expand(*value.shape[:-1], self.logits.shape[-1])
         return full.gather(-1, value.long()).squeeze(-1)

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
 from bayesprune.structure.groups import UNGATED, Axis, Group, Reader, Structure
+from bayesprune.structure.layers import CONVOLUTION, NORM, TRANSPOSED
 from bayesprune.structure.selectors import SelectChannels, Selected
 
 Cuts = dict[str, list[tuple[int, Tensor]]]
@@ -23,10 +24,11 @@ def compact(
     optimizers: Iterable[Optimizer] = (),
     masks: MutableMapping[str, Tensor] | None = None,
 ) -> Structure:
-    """Remove the channels whose gates are closed, in place.
+    """Remove the channels whose gates are closed, in place; gradients are dropped.
 
     Parameters stay the same objects, so optimizers keep hold of them; their moments are cut alike, and so are masks
-    (name of a parameter -> tensor of its shape).
+    (name of a parameter -> tensor of its shape). A layer that gets a selector in front of it (`SelectChannels`) moves
+    from "fc1" to "fc1.layer", and its masks with it.
 
     Args:
         network: what the structure was found in; its layers change shape.
@@ -39,65 +41,87 @@ def compact(
         The structure of the smaller network, original indices carried along.
 
     Raises:
-        SettingError: the gates have the wrong number, or a group would be emptied.
+        SettingError: the gates have the wrong number or type, or a group would be emptied.
     """
-    if open_gates.shape != (structure.gate_count,):
-        raise SettingError(f"{tuple(open_gates.shape)} gates for a structure that has {structure.gate_count}")
-    for name, place in structure.slices().items():
-        if place.stop > place.start and not open_gates[place].any():
-            raise SettingError(f"group {name!r} would be emptied: keep at least one of its channels open")
+    _check(structure, open_gates)
+    open_gates = open_gates.cpu()
+    optimizers, masks = tuple(optimizers), {} if masks is None else masks
     for reader in structure.readers:
-        structure = _select(network, structure, reader, open_gates)
+        structure = _select(network, structure, reader, open_gates, masks)
     parameters = dict(network.named_parameters(remove_duplicate=False))
     for name, cuts in _cuts(structure, open_gates).items():
-        _cut_tensor(network, name, cuts)
         if name in parameters:
-            _cut_state(parameters[name], cuts, optimizers)
-        if masks is not None and name in masks:
+            _cut_parameter(parameters[name], cuts, optimizers)
+        else:
+            _cut_buffer(network, name, cuts)
+        if name in masks:
             masks[name] = _cut(masks[name], cuts)
     smaller = _renumbered(structure, open_gates)
-    for layer in {axis.layer for axis in structure.axes} | {reader.layer for reader in structure.readers}:
-        _update_sizes(network.get_submodule(layer))
+    for axis in smaller.axes:
+        _update_sizes(network.get_submodule(axis.layer), len(axis.gates))
+    for reader in smaller.readers:
+        _update_sizes(network.get_submodule(reader.layer), None)
     return smaller
 
 
 @torch.no_grad()
-def reestimate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Estimate the running statistics of every batch normalisation anew from batches of inputs."""
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta, was_training = [norm.momentum for norm in norms], network.training
-    network.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    for inputs in batches:
-        network(inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    network.train(was_training)
+def replace_data(parameter: nn.Parameter, data: Tensor) -> None:
+    """Give a parameter data of another shape; the object stays, its gradient goes.
+
+    A graph that is still referenced (a loss that somebody holds) keeps the parameter's gradient accumulator alive,
+    which remembers the former shape and would refuse the next gradient. torch drops it when the type changes only,
+    so the type changes for a moment.
+    """
+    parameter.grad = None
+    parameter.data = data.new_empty(0, dtype=torch.float16 if data.dtype != torch.float16 else torch.float32)
+    parameter.data = data
 
 
-def _select(network: nn.Module, structure: Structure, reader: Reader, open_gates: Tensor) -> Structure:
-    """Put a selector before a reader some of whose own input features close, or update the one that is there."""
+def _check(structure: Structure, open_gates: Tensor) -> None:
+    """Refuse gates that do not fit, or that leave a group or a layer with nothing."""
+    if open_gates.shape != (structure.gate_count,):
+        raise SettingError(f"{tuple(open_gates.shape)} gates for a structure that has {structure.gate_count}")
+    if open_gates.dtype != torch.bool:
+        raise SettingError(f"open gates must be bool, not {open_gates.dtype}: compare them, such as theta > 0.5")
+    for name, place in structure.slices().items():
+        if place.stop > place.start and not open_gates[place].any():
+            raise SettingError(f"group {name!r} would be emptied: keep at least one of its channels open")
+    for reader in structure.readers:
+        if not reader.open_positions(open_gates.cpu()).any():
+            groups = [group.name for group in structure.groups if reader.layer in group.consumers]
+            raise SettingError(
+                f"layer {reader.layer!r} would have nothing left to read: open a gate of {' or '.join(map(repr, groups))}"
+            )
+
+
+def _select(
+    network: nn.Module, structure: Structure, reader: Reader, open_gates: Tensor, masks: MutableMapping[str, Tensor]
+) -> Structure:
+    """Put a selector before a reader some of whose own input features close, or update the one that is there.
+
+    Whether there is one depends on what was kept only, not on the number of compactions that led there.
+    """
     if reader.selection is None:
         return structure
     padded = torch.cat([open_gates, open_gates.new_ones(1)])
-    arrives = padded[reader.arriving]
-    position = arrives.cumsum(0) - 1
+    position = padded[reader.arriving].cumsum(0) - 1
     kept = position[reader.selected[reader.open_positions(open_gates)]]
     layer = network.get_submodule(reader.layer)
     parent_name, _, leaf = reader.layer.rpartition(".")
     parent = network.get_submodule(parent_name)
     if isinstance(parent, Selected):
-        parent.select = SelectChannels(kept, reader.feature_axis)
+        parent.select.kept = kept.to(parent.select.kept.device)
         return structure
-    if len(kept) == int(arrives.sum()):
+    if bool(padded[reader.selection].all()):
         return structure
-    wrapped = Selected(SelectChannels(kept, reader.feature_axis), layer)
+    wrapped = Selected(SelectChannels(kept.to(layer.get_parameter("weight").device), reader.feature_axis), layer)
     wrapped.train(layer.training)
     setattr(parent, leaf, wrapped)
-    return structure.renamed(reader.layer, f"{reader.layer}.layer")
+    renamed = f"{reader.layer}.layer"
+    for tensor in ("weight", "bias"):
+        if f"{reader.layer}.{tensor}" in masks:
+            masks[f"{renamed}.{tensor}"] = masks.pop(f"{reader.layer}.{tensor}")
+    return structure.renamed(reader.layer, renamed)
 
 
 def _cuts(structure: Structure, open_gates: Tensor) -> Cuts:
@@ -105,8 +129,9 @@ def _cuts(structure: Structure, open_gates: Tensor) -> Cuts:
     padded = torch.cat([open_gates, open_gates.new_ones(1)])
     cuts: Cuts = {}
     for axis in structure.axes:
-        stays = padded[axis.gates].nonzero().flatten()
-        cuts.setdefault(f"{axis.layer}.{axis.tensor}", []).append((axis.axis, stays))
+        if axis.tensor:
+            stays = padded[axis.gates].nonzero().flatten()
+            cuts.setdefault(f"{axis.layer}.{axis.tensor}", []).append((axis.axis, stays))
     for reader in structure.readers:
         stays = reader.open_positions(open_gates).nonzero().flatten()
         cuts.setdefault(f"{reader.layer}.weight", []).append((reader.weight_axis, stays))
@@ -117,39 +142,30 @@ def _cut(tensor: Tensor, cuts: list[tuple[int, Tensor]]) -> Tensor:
     """Keep the given positions along the given axes."""
     for axis, stays in cuts:
         if len(stays) < tensor.shape[axis]:
-            tensor = tensor.index_select(axis, stays)
+            tensor = tensor.index_select(axis, stays.to(tensor.device))
     return tensor
 
 
-def _cut_tensor(network: nn.Module, name: str, cuts: list[tuple[int, Tensor]]) -> None:
-    """Cut a parameter (the object stays) or a buffer."""
+def _cut_parameter(parameter: nn.Parameter, cuts: list[tuple[int, Tensor]], optimizers: tuple[Optimizer, ...]) -> None:
+    """Cut a parameter, and what optimizers remember in its shape (momentum, Adam's two moments)."""
+    former = parameter.shape
+    data = _cut(parameter.data, cuts)
+    if data.shape == former:
+        parameter.grad = None
+        return
+    replace_data(parameter, data)
+    for optimizer in optimizers:
+        memory = optimizer.state.get(parameter, {})
+        for key, value in memory.items():
+            if isinstance(value, Tensor) and value.shape == former:
+                memory[key] = _cut(value, cuts)
+
+
+def _cut_buffer(network: nn.Module, name: str, cuts: list[tuple[int, Tensor]]) -> None:
+    """Cut a buffer."""
     layer_name, _, tensor_name = name.rpartition(".")
     layer = network.get_submodule(layer_name)
-    tensor = getattr(layer, tensor_name)
-    if isinstance(tensor, nn.Parameter):
-        replace_data(tensor, _cut(tensor.data, cuts))
-    else:
-        setattr(layer, tensor_name, _cut(tensor, cuts))
-
-
-def replace_data(parameter: nn.Parameter, data: Tensor) -> None:
-    """Give a parameter data of another shape; it stays the same object.
-
-    While a graph of an earlier step is alive, torch keeps the parameter's gradient accumulator with the old shape and
-    the next backward pass fails. Only a change of type makes torch forget it, hence the detour.
-    """
-    parameter.grad = None
-    other = torch.float32 if data.dtype == torch.float64 else torch.float64
-    parameter.data = torch.empty(0, dtype=other)
-    parameter.data = data
-
-
-def _cut_state(parameter: nn.Parameter, cuts: list[tuple[int, Tensor]], optimizers: Iterable[Optimizer]) -> None:
-    """Cut what optimizers remember in the parameter's former shape (momentum, Adam's two moments)."""
-    for optimizer in optimizers:
-        for key, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, Tensor) and value.dim() == parameter.dim() > 0:
-                optimizer.state[parameter][key] = _cut(value, cuts)
+    setattr(layer, tensor_name, _cut(getattr(layer, tensor_name), cuts))
 
 
 def _renumbered(structure: Structure, open_gates: Tensor) -> Structure:
@@ -174,13 +190,13 @@ def _renumbered(structure: Structure, open_gates: Tensor) -> Structure:
     return Structure(tuple(groups), tuple(axes), tuple(readers))
 
 
-def _update_sizes(layer: nn.Module) -> None:
-    """Make a layer's size attributes agree with its tensors."""
+def _update_sizes(layer: nn.Module, channels: int | None) -> None:
+    """Make a layer's size attributes agree with its tensors, or with the channels it passes on."""
     if isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
-    elif isinstance(layer, nn.modules.conv._ConvTransposeNd):
+    elif isinstance(layer, TRANSPOSED):
         layer.in_channels, layer.out_channels = layer.weight.shape[:2]
-    elif isinstance(layer, nn.modules.conv._ConvNd):
+    elif isinstance(layer, CONVOLUTION):
         if layer.groups > 1:
             layer.groups = layer.in_channels = layer.weight.shape[0]
         else:
@@ -188,6 +204,5 @@ def _update_sizes(layer: nn.Module) -> None:
         layer.out_channels = layer.weight.shape[0]
     elif isinstance(layer, nn.PReLU):
         layer.num_parameters = layer.weight.numel()
-    elif isinstance(layer, nn.modules.batchnorm._NormBase):
-        carried = layer.weight if layer.weight is not None else layer.running_mean
-        layer.num_features = layer.num_features if carried is None else carried.numel()
+    elif isinstance(layer, NORM) and channels is not None:
+        layer.num_features = channels

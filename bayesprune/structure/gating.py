@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bayesprune.errors import UnsupportedLayerError
 from bayesprune.structure.groups import UNGATED, Reader, Structure
 
 Apply = Callable[[Tensor, Tensor], Tensor]
@@ -26,7 +27,7 @@ class Gating:
     def __init__(self, network: nn.Module, structure: Structure) -> None:
         self._gates: Tensor | None = None
         self._handles = [
-            network.get_submodule(reader.layer).register_forward_pre_hook(self._hook(_plan(reader)))
+            network.get_submodule(reader.layer).register_forward_pre_hook(self._hook(reader.layer, _plan(reader)))
             for reader in structure.readers
         ]
 
@@ -45,10 +46,12 @@ class Gating:
             handle.remove()
         self._handles = []
 
-    def _hook(self, apply: Apply) -> Callable[[nn.Module, Any], Any]:
+    def _hook(self, layer: str, apply: Apply) -> Callable[[nn.Module, Any], Any]:
         def multiply(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
             if self._gates is None:
                 return None
+            if not arguments:
+                raise UnsupportedLayerError(f"layer {layer!r} gets its input by keyword: pass it by position")
             return (apply(arguments[0], self._gates), *arguments[1:])
 
         return multiply
@@ -71,17 +74,21 @@ def _plan(reader: Reader) -> Apply:
 
 def _factor(index: Tensor, feature_axis: int) -> Apply | None:
     """Multiply features by the gates at `index`; None when no feature has a gate."""
-    if bool((index == UNGATED).all()):
+    ungated = index == UNGATED
+    if bool(ungated.all()):
         return None
-    count = int(index.max()) - int(index.min()) + 1
+    start, count = int(index.min()), int(index.max() - index.min()) + 1
     repeat = index.numel() // count
-    row = torch.arange(int(index.min()), int(index.min()) + count)
-    if index.numel() == count * repeat and torch.equal(index, row.repeat_interleave(repeat)):
-        return _by_slice(int(index.min()), count, repeat, feature_axis)
+    row = torch.arange(start, start + count)
+    in_a_row = index.numel() == count * repeat and torch.equal(index, row.repeat_interleave(repeat))
+    if in_a_row and not bool(ungated.any()) and (repeat == 1 or feature_axis == -1):
+        return _by_slice(start, count, repeat, feature_axis)
     return _by_index(index, feature_axis)
 
 
 def _by_slice(start: int, count: int, repeat: int, feature_axis: int) -> Apply:
+    """Gates that lie in a row, each for `repeat` features in a row (of the last axis when there are several)."""
+
     def apply(features: Tensor, gates: Tensor) -> Tensor:
         part = gates[..., start : start + count]
         if repeat == 1:
@@ -93,6 +100,8 @@ def _by_slice(start: int, count: int, repeat: int, feature_axis: int) -> Apply:
 
 
 def _by_index(index: Tensor, feature_axis: int) -> Apply:
+    """Gates in any order, and features without one."""
+
     def apply(features: Tensor, gates: Tensor) -> Tensor:
         padded = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
         return features * _aligned(padded[..., index], features, feature_axis)

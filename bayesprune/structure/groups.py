@@ -11,7 +11,7 @@ UNGATED = -1
 """Marks a channel that belongs to no gate."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """Channels that are removed together.
 
@@ -32,9 +32,16 @@ class Group:
     kind: str = "channels"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Axis:
-    """An axis along which a layer writes channels: the gate [n] of each position, `UNGATED` where there is none."""
+    """An axis along which a layer writes channels.
+
+    Attributes:
+        layer: its name in the network.
+        tensor: its parameter or buffer; "" for a normalisation that has none.
+        axis: of the tensor.
+        gates: the gate [n] of each position, `UNGATED` where there is none.
+    """
 
     layer: str
     tensor: str
@@ -42,7 +49,7 @@ class Axis:
     gates: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reader:
     """A layer that reads gated channels.
 
@@ -68,8 +75,19 @@ class Reader:
         stays = padded[self.arriving[self.selected]]
         return stays if self.selection is None else stays & padded[self.selection]
 
+    def best_gates(self, open_gates: Tensor, preference: Tensor) -> Tensor:
+        """The gates to open so that one feature is read: the most preferred, of an open channel if there is one."""
+        arriving = self.arriving[self.selected]
+        own = arriving if self.selection is None else self.selection
+        open_channel = torch.cat([open_gates, open_gates.new_ones(1)])[arriving]
+        value = torch.cat([preference, preference.new_zeros(1)])[own]
+        among = open_channel if bool(open_channel.any()) else torch.ones_like(open_channel)
+        best = int(value.where(among, value.new_tensor(float("-inf"))).argmax())
+        gates = torch.stack([arriving[best], own[best]])
+        return gates[gates != UNGATED]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Structure:
     """Every group of a network, with the places where its channels are written and read.
 
@@ -128,12 +146,37 @@ class Structure:
         return torch.cat(masks) if masks else torch.zeros(0, dtype=torch.bool)
 
     def protect(self, open_gates: Tensor, preference: Tensor) -> Tensor:
-        """Reopen, in every group that would be emptied, the gate with the highest preference [J]."""
+        """Reopen, in every group that would be emptied, the gate with the highest preference [J].
+
+        A layer that would be left with nothing to read (all its open channels' features closed) gets its best back.
+        """
         protected = open_gates.clone()
         for place in self.slices().values():
             if place.stop > place.start and not protected[place].any():
                 protected[place.start + int(preference[place].argmax())] = True
+        for reader in self.readers:
+            if not reader.open_positions(protected).any():
+                protected[reader.best_gates(protected, preference)] = True
         return protected
+
+    def consistent(self, open_gates: Tensor) -> Tensor:
+        """Close also what has no use when the closed gates of open_gates [J] (bool) are closed.
+
+        These are the gates of flattened features whose channel is closed, and channels none of whose flattened
+        features is read. The gated network stays the same function; no group is emptied by it.
+        """
+        needed, used = torch.zeros(2, self.gate_count + 1, dtype=torch.long)
+        for reader in self.readers:
+            arriving = reader.arriving[reader.selected]
+            stays = reader.open_positions(open_gates).long()
+            for gates in (arriving,) if reader.selection is None else (arriving, reader.selection):
+                needed.index_add_(0, gates % len(needed), torch.ones_like(stays))
+                used.index_add_(0, gates % len(used), stays)
+        useful = open_gates & ~((needed > 0) & (used == 0))[:-1]
+        for place in self.slices().values():
+            if not useful[place].any():
+                useful[place] = open_gates[place]
+        return useful
 
     def renamed(self, old: str, new: str) -> "Structure":
         """The structure after the layer `old` got the name `new`."""

@@ -7,6 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.structure.groups import UNGATED
+from bayesprune.structure.layers import is_source, sharing_layers, trouble
+from bayesprune.structure.modes import evaluating
+
+_READING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @torch.no_grad()
@@ -23,24 +27,27 @@ def input_readers(network: nn.Module, example: Tensor, *, convolutions: bool) ->
     def watch(name: str, module: nn.Module) -> Any:
         def hook(_: nn.Module, arguments: tuple[Any, ...]) -> None:
             calls[name] = calls.get(name, 0) + 1
-            features = arguments[0]
-            if features.data_ptr() != source.data_ptr() or features.numel() != source.numel():
+            features = arguments[0] if arguments else None
+            if features is None or features.data_ptr() != source.data_ptr() or features.numel() != source.numel():
                 return
             if isinstance(module, nn.Linear):
                 found[name] = (-1, module.in_features)
-            elif convolutions and module.groups == 1:
+            elif convolutions and is_source(module):
                 found[name] = (1, module.in_channels)
 
         return module.register_forward_pre_hook(hook)
 
-    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    handles = [watch(name, module) for name, module in network.named_modules() if isinstance(module, layers)]
-    was_training = network.training
-    network.eval()
+    shared = sharing_layers(network)
+    layers = [
+        (name, layer)
+        for name, layer in network.named_modules()
+        if name and isinstance(layer, _READING) and trouble(layer, shared) is None
+    ]
+    handles = [watch(name, layer) for name, layer in layers]
     try:
-        network(source)
+        with evaluating(network):
+            network(source)
     finally:
-        network.train(was_training)
         for handle in handles:
             handle.remove()
     return [(name, axis, features) for name, (axis, features) in found.items() if calls[name] == 1]
@@ -48,7 +55,7 @@ def input_readers(network: nn.Module, example: Tensor, *, convolutions: bool) ->
 
 def flattened_readers(network: nn.Module, arriving: dict[str, Tensor]) -> Iterator[tuple[str, int]]:
     """The linear layers that read several features of one channel: name and number of features."""
-    for layer, gates in arriving.items():
+    for layer, gates in list(arriving.items()):
         if isinstance(network.get_submodule(layer), nn.Linear):
             gated = gates[gates != UNGATED]
             if len(gated) > len(gated.unique()):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayesprune.errors import SettingError
+from bayesprune.experiments.configurations import Configuration, configurations, place_of
 from bayesprune.experiments.report.tables import (
     Table,
     layer_table,
@@ -14,7 +15,7 @@ from bayesprune.experiments.report.tables import (
     summary_table,
 )
 from bayesprune.experiments.report.words import clean, counted, listed, seeds_sentence
-from bayesprune.experiments.summary import METRICS, Configuration, configurations, place_of
+from bayesprune.experiments.summary import METRICS
 from bayesprune.store.atomic import write_text
 from bayesprune.store.runs import RunRecord
 
@@ -41,11 +42,19 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Layers:
-    """The layer tables of one configuration: the first run is shown, the others can be opened."""
+    """The layer tables of one configuration.
+
+    Attributes:
+        heading: its label.
+        first: of its first run.
+        others: of its other runs.
+        unchanged: whether all its runs keep every unit, so that there is little to see.
+    """
 
     heading: str
     first: Table
     others: tuple[Table, ...]
+    unchanged: bool
 
 
 def write_report(
@@ -94,7 +103,7 @@ def _context(found: list[Configuration], records: Sequence[RunRecord]) -> dict[s
         "subtitle": _subtitle(found),
         "summary": summary_table(records),
         "metrics": METRICS,
-        "scatter": plots.accuracy_against_macs(found),
+        "scatter": plots.accuracy_against_macs(found) if sum(len(one.records) for one in found) > 1 else None,
         "galleries": _galleries(found),
         "by_epoch": [picture for picture in by_epoch if picture is not None],
         "pixels": [picture for picture in pixels if picture is not None],
@@ -142,7 +151,9 @@ def _galleries(found: Sequence[Configuration]) -> list[Gallery]:
 
 def _layers(found: Configuration) -> Layers:
     first, *others = (layer_table(run, f"{found.label}, seed {run.result['seed']}") for run in found.records)
-    return Layers(found.label, first, tuple(others))
+    rows = [layer for run in found.records for layer in run.layers]
+    unchanged = all(row[side] == row[f"dense_{side}"] for row in rows for side in ("inputs", "outputs"))
+    return Layers(found.label, first, tuple(others), unchanged)
 
 
 def _title(found: Sequence[Configuration]) -> str:
@@ -154,7 +165,9 @@ def _subtitle(found: Sequence[Configuration]) -> str:
     """Which methods, how many runs, how long."""
     runs = [run for one in found for run in one.records]
     seconds = sum(run.result["train_seconds"] for run in runs)
-    return f"{counted(len(runs), 'run')}: {listed([one.label for one in found])}; {seconds:,.0f} s of training."
+    return (
+        f"{counted(len(runs), 'run')}: {listed([one.label for one in found])}; {seconds:,.0f} s of training."
+    )
 
 
 def _splits(found: Sequence[Configuration]) -> list[str]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bayesprune.experiments.configurations import Configuration
 from bayesprune.experiments.number_format import compact
 from bayesprune.experiments.report.drawing import Look, count_axis, drawing, legend_below, looks, new_figure
 from bayesprune.experiments.report.svg import to_svg
 from bayesprune.experiments.report.words import counted, short
-from bayesprune.experiments.summary import Configuration
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ Entry = dict[str, Any]
 def accuracy_against_macs(found: Sequence[Configuration]) -> Picture:
     """Every run as a point: accuracy on the test split against multiply-accumulates of one sample."""
     with drawing():
-        figure, axes = new_figure(5.4, 3.7)
+        figure, axes = new_figure(4.6, 3.3)
         for name, look, one in _named(found):
             macs, accuracy = _points(one)
             style = {"marker": look.marker, "color": look.colour, "linestyle": "none"}
-            axes.plot(macs, accuracy, markersize=7, alpha=0.75, markeredgewidth=0, label=name, **style)
+            axes.plot(macs, accuracy, markersize=7, alpha=0.9, markeredgewidth=0, label=name, **style)
         count_axis(axes, [run.result["macs"] for one in found for run in one.records])
         axes.set_xlabel("MACs of one sample")
         axes.set_ylabel("test accuracy, %")
@@ -116,7 +116,7 @@ def _by_epoch(
         return None
     ident, heading, y_label = texts
     with drawing():
-        figure, axes = new_figure(5.0, 3.5)
+        figure, axes = new_figure(4.6, 3.3)
         for name, look, curve in curves:
             _draw_curve(axes, name, look, curve)
         axes.set_ylim(bottom=0.0)
@@ -127,7 +127,9 @@ def _by_epoch(
         ends = [f"{name} from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for name, _, c in curves]
         svg = to_svg(figure, ident, heading, f"First and last epoch: {'; '.join(ends)}.")
     several = any(len(one.records) > 1 for one in found)
-    return Picture(heading, svg, f"{caption}{' Line: mean over seeds; band: their range.' if several else ''}")
+    return Picture(
+        heading, svg, f"{caption}{' Line: mean over seeds; band: their range.' if several else ''}"
+    )
 
 
 def _draw_curve(axes: Any, name: str, look: Look, curve: EpochCurve) -> None:

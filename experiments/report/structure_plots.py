@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesprune.experiments.configurations import Configuration
 from bayesprune.experiments.report.drawing import ACCENT, INK, drawing, new_figure
 from bayesprune.experiments.report.plots import Picture
 from bayesprune.experiments.report.svg import to_svg
 from bayesprune.experiments.report.words import counted, short
-from bayesprune.experiments.summary import Configuration
 from bayesprune.store.runs import RunRecord
 
 if TYPE_CHECKING:
@@ -86,14 +86,11 @@ def _inclusion_picture(name: str, steps: Floats, trace: Floats, kept: int, ident
     size = trace.shape[1]
     undecided = int(((trace[-1] > 0.0) & (trace[-1] < 1.0)).sum())
     with drawing():
-        figure, axes = new_figure(4.1, 2.7)
+        figure, axes = new_figure(3.7, 2.5)
         draw_inclusion(axes, steps, trace)
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("inclusion probability")
-        facts = (
-            f"{kept:,} of {counted(size, 'gate')} kept; "
-            f"{undecided:,} still undecided when pruning ended"
-        )
+        facts = f"{kept:,} of {counted(size, 'gate')} kept; {undecided:,} still undecided when pruning ended"
         svg = to_svg(figure, ident, f"Inclusion probabilities of {short(name)} over training", f"{facts}.")
     return Picture(short(name), svg, f"{facts}.")
 
@@ -105,7 +102,9 @@ def pixel_shares(runs: Sequence[RunRecord]) -> Floats | None:
     shape = runs[0].input_shape
     counts = np.zeros(math.prod(shape))
     for run in runs:
-        kept = next((g["kept"] for g in run.groups if g["name"] == "inputs" and g["size"] == counts.size), None)
+        kept = next(
+            (g["kept"] for g in run.groups if g["name"] == "inputs" and g["size"] == counts.size), None
+        )
         if kept is None or run.input_shape != shape:
             return None
         counts[kept] += 1.0

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bayesprune.experiments.configurations import Configuration, unique_runs
 from bayesprune.experiments.number_format import MISSING
-from bayesprune.experiments.summary import Configuration, metric_of, metrics_for, summary_rows, unique_runs
+from bayesprune.experiments.summary import metric_of, metrics_for, summary_rows
 from bayesprune.store.runs import RunRecord
 
 _NOT_IN_SUMMARY = ("brier", "density")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from bayesprune.experiments.summary import Configuration
+from bayesprune.experiments.configurations import Configuration
 
 _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LONGEST = 60
@@ -35,6 +35,8 @@ def seeds_sentence(found: Sequence[Configuration]) -> str:
     """How many seeds each method was run with."""
     seeds = {one.label: sorted({int(run.result["seed"]) for run in one.records}) for one in found}
     different = list(seeds.values())
+    if len(found) == len(different[0]) == 1:
+        return f"There is one run, with seed {different[0][0]}."
     if all(same == different[0] for same in different):
         each = "Every method was run" if len(found) > 1 else "It was run"
         return f"{each} with {counted(len(different[0]), 'seed')} ({listed(different[0])})."

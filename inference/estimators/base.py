@@ -56,7 +56,7 @@ def negative_log_likelihood(problem: GateProblem, gates: Tensor, rows: Tensor | 
 
 def surrogate(theta: Tensor, gradient: Tensor) -> Tensor:
     """Zero, with the given gradient [J] with respect to theta."""
-    return ((theta - theta.detach()) * gradient.detach()).sum()
+    return torch.dot(theta - theta.detach(), gradient.detach())
 
 
 def attached(gates: Tensor, theta: Tensor) -> Tensor:

@@ -51,15 +51,16 @@ class FlatteningGatePrior(nn.Module):
         self.set_log_gamma(log_gamma)
 
     def set_log_gamma(self, log_gamma: Tensor) -> None:
-        """Change the prices [J]; the penalty's constant is computed once for each change."""
+        """Change the prices [J]; what depends on them is computed once for each change."""
         log_gamma = log_gamma.detach()
         if self.log_gamma.shape != log_gamma.shape or not torch.equal(self.log_gamma, log_gamma):
             self.log_gamma = log_gamma.clone()
             self._floor = flattened_penalty(torch.zeros_like(log_gamma), log_gamma)
+            self._hyper_prior = FlatteningHyperPrior(log_gamma=self.log_gamma, validate_args=False).to_event(1)
 
     def sample_gates(self) -> Tensor:
         """Sample "pi" and "z"."""
-        pi = pyro.sample("pi", FlatteningHyperPrior(log_gamma=self.log_gamma, validate_args=False).to_event(1))
+        pi = pyro.sample("pi", self._hyper_prior)
         gates: Tensor = pyro.sample("z", dist.Bernoulli(pi, validate_args=False).to_event(1))
         return gates
 

@@ -1,5 +1,6 @@
 """Priors of the slab weights, independent of the gates."""
 
+from collections.abc import Sequence
 from math import log, pi
 from typing import Any, Protocol
 
@@ -15,8 +16,8 @@ from bayesprune.structure.cost import COUNTED
 class WeightPrior(Protocol):
     """A prior over the weights of a network's linear and convolution layers."""
 
-    def log_prob(self, network: nn.Module) -> Tensor:
-        """Log density (scalar, nats) of the network's own weights."""
+    def log_prob(self, network: nn.Module, parameters: Sequence[Tensor] | None = None) -> Tensor:
+        """Log density (scalar, nats) of the network's own weights; `parameters` spares looking for them."""
         ...
 
     def sample(self, network: nn.Module) -> dict[str, Tensor]:
@@ -62,9 +63,9 @@ class GaussianSlab:
             raise SettingError(f"the slab's scale must be > 0, not {scale}")
         self.scale = scale
 
-    def log_prob(self, network: nn.Module) -> Tensor:
+    def log_prob(self, network: nn.Module, parameters: Sequence[Tensor] | None = None) -> Tensor:
         """Sum of Normal log densities of all slab parameters."""
-        parameters = list(slab_parameters(network).values())
+        parameters = tuple(slab_parameters(network).values()) if parameters is None else parameters
         if self.scale == float("inf") or not parameters:
             return torch.zeros(())
         squares: Tensor = _SumOfSquares.apply(*parameters)

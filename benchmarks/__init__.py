@@ -1,0 +1,1 @@
+"""Speed as ratios within one run; run them all with `make bench`."""

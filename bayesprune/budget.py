@@ -38,13 +38,15 @@ class Budget:
             amount, kind, unit = 0.0, "", None
         relative = unit == "%"
         if not amount > 0 or (relative and amount > 1):
-            raise BudgetError(f"budget {text!r}: write macs=150k, params=40000 or macs=10%, above 0 and at most 100 %")
+            raise BudgetError(
+                f"budget {text!r}: write macs=150k, params=40000 or macs=10%, above 0 and at most 100 %"
+            )
         return cls(kind.lower(), amount, relative)
 
     def limit(self, macs: int, params: int) -> float:
         """The number allowed for a network that costs so much at the start."""
         whole = macs if self.kind == "macs" else params
-        return self.amount * whole if self.relative else self.amount
+        return round(self.amount * whole, 6) if self.relative else self.amount  # 0.29 * 100 is below 29
 
     def spent(self, macs: float, params: float) -> float:
         """The part of a cost that this budget is about."""

@@ -50,7 +50,7 @@ class Plan:
 
 
 class Method(Protocol):
-    """Turns a network and data into a pruned network; the same protocol for Bayesian and deterministic methods.
+    """Turns a network and data into a pruned network; one protocol for Bayesian and deterministic methods.
 
     Attributes:
         name: in the one table of methods.

@@ -49,7 +49,9 @@ class NetworkSpec:
         arguments = {key: _plain(v) for key, v in self.arguments.items() if takes_all or key in accepted}
         network = maker(**arguments)
         if not isinstance(network, nn.Module):
-            raise NetworkError(f"{self.factory!r} made a {type(network).__name__}; a torch.nn.Module is needed")
+            raise NetworkError(
+                f"{self.factory!r} made a {type(network).__name__}; a torch.nn.Module is needed"
+            )
         return network
 
 
@@ -83,7 +85,9 @@ def _find(name: str) -> Factory:
     try:
         maker = getattr(import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
-        raise SettingError(f"network {name!r} cannot be imported: {error}; give package.module:callable") from error
+        raise SettingError(
+            f"network {name!r} cannot be imported: {error}; give package.module:callable"
+        ) from error
     if not callable(maker):
         raise SettingError(f"network {name!r} is not callable")
     return maker  # type: ignore[no-any-return]  # getattr of a module is Any

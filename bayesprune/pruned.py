@@ -1,5 +1,6 @@
 """The result of a run: a smaller plain network, what was kept, the posterior, and how it was got."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.data import Data
-from bayesprune.errors import StoreError
+from bayesprune.errors import BayespruneError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
 from bayesprune.method import GatePosterior
 from bayesprune.networks import Factory, NetworkSpec
@@ -69,7 +70,6 @@ class Pruned:
         spec: NetworkSpec | None,
     ) -> "Pruned":
         """What a finished state amounts to."""
-        state.network.requires_grad_(True)
         dense_macs = sum(record["dense_macs"] for record in state.history)
         return cls(
             network=state.network,
@@ -98,15 +98,18 @@ class Pruned:
         factory = record.settings["factory"]
         result, tensors = record.result, record.posterior
         dense = tuple(
-            LayerCost(row["name"], row["kind"], *(row[f"dense_{name}"] for name in _COUNTS), positions=0)
+            LayerCost(
+                row["name"], row["kind"], **{name: row[f"dense_{name}"] for name in _COUNTS}, positions=0
+            )
             for row in record.layers
         )
         return cls(
             network=network,
             groups=tuple(
-                Group(g["name"], g["size"], torch.tensor(g["kept"], dtype=torch.long), (), ()) for g in record.groups
+                Group(g["name"], g["size"], torch.tensor(g["kept"], dtype=torch.long), (), ())
+                for g in record.groups
             ),
-            posterior=None if tensors is None else GatePosterior(**tensors),
+            posterior=None if tensors is None else GatePosterior(*(tensors[name] for name in _POSTERIOR)),
             evaluation=Evaluation(**{name: result[name] for name in Evaluation.__dataclass_fields__}),
             history=record.history,
             layers=layer_costs(network, torch.zeros(1, *record.input_shape)),
@@ -118,7 +121,7 @@ class Pruned:
             data_summary=record.data,
             macs_ratio=result["train_macs_ratio"],
             seconds=result["train_seconds"],
-            dense_weights=round(result["nonzero_weights"] / result["density"]),
+            dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
             data_fingerprint=record.settings["data_fingerprint"],
         )
 
@@ -163,11 +166,12 @@ class Pruned:
     def record(self) -> RunRecord:
         """What is written to run.json."""
         dense = {layer.name: layer for layer in self.dense_layers}
+        rows = [_layer_row(layer, dense) for layer in self.layers]
         return RunRecord(
             settings=identity_of(self.settings, self.spec, self.data_fingerprint),
             result=self.result(),
             groups=[{"name": g.name, "size": g.size, "kept": g.kept.tolist()} for g in self.groups],
-            layers=[_layer_row(layer, dense[plain_name(layer.name)]) for layer in self.layers],
+            layers=rows,
             input_shape=self.input_shape,
             classes=self.classes,
             data=self.data_summary,
@@ -181,12 +185,15 @@ class Pruned:
         Raises:
             StoreError: the folder cannot be written.
         """
-        RunFolder(Path(folder)).write_record(self.record(), dict(self.network.state_dict()), _posterior_tensors(self.posterior))
+        tensors = {
+            name: value for name, value in self.network.state_dict().items() if isinstance(value, Tensor)
+        }
+        RunFolder(Path(folder)).write_record(self.record(), tensors, _posterior_tensors(self.posterior))
         return Path(folder)
 
 
 def identity_of(settings: RunSettings, spec: NetworkSpec | None, fingerprint: str) -> dict[str, Any]:
-    """Everything a run depends on, as JSON: its settings, how its network is built, and the data's fingerprint."""
+    """All that a run depends on, as JSON: its settings, how its network is built, the data's fingerprint."""
     factory = None if spec is None else {"name": spec.factory, "arguments": dict(spec.arguments)}
     return settings.to_json() | {"factory": factory, "data_fingerprint": fingerprint}
 
@@ -197,47 +204,56 @@ def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory |
     Nothing in the files is executed: the factory is looked up by its registered name, or given by the caller.
 
     Raises:
-        StoreError: the record names no factory and none was given, or the weights do not fit.
+        StoreError: the record names no factory and none was given, or its parts do not fit together.
     """
-    described = record.settings.get("factory")
-    if factory is None and described is None:
-        raise StoreError("this network was made by a class of yours: load it with factory=...")
-    if factory is None and ":" in described["name"]:
-        raise StoreError(f"{described['name']} is code outside this library: load it with factory=...")
-    spec = NetworkSpec(described["name"], described["arguments"]) if described else NetworkSpec("", {})
-    network = spec.build(factory)
-    example = torch.zeros(1, *record.input_shape)
+    spec = _spec_of(record, factory)
     settings = record.settings
-    structure = find(
-        network, example, keep=settings["keep"], inputs=settings["inputs"],
-        flatten_inputs=settings["flatten_inputs"], check=False,
-    )  # fmt: skip
-    kept = {group["name"]: group["kept"] for group in record.groups}
-    compact(network, structure, structure.open_from_kept(kept))
     try:
+        with torch.random.fork_rng(devices=[]):
+            network = spec.build(factory)
+        structure = find(
+            network, torch.zeros(1, *record.input_shape), keep=settings["keep"], inputs=settings["inputs"],
+            flatten_inputs=settings["flatten_inputs"], check=False,
+        )  # fmt: skip
+        kept = {group["name"]: group["kept"] for group in record.groups}
+        compact(network, structure, structure.open_from_kept(kept))
         network.load_state_dict(state_dict)
-    except RuntimeError as error:
-        raise StoreError(f"the stored weights do not fit the stored structure: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, BayespruneError) as error:
+        made_by = spec.factory or "the given factory"
+        raise StoreError(
+            f"structure and weights do not fit the network of {made_by}: {error}; was the run changed?"
+        ) from error
     return network.eval()
 
 
+def _spec_of(record: RunRecord, factory: Factory | None) -> NetworkSpec:
+    """How to build the dense network of a record."""
+    described = record.settings.get("factory")
+    if described is None:
+        if factory is None:
+            raise StoreError("this network was made by a class of yours: load it with factory=...")
+        return NetworkSpec("", {"input_shape": list(record.input_shape), "classes": record.classes})
+    if not isinstance(described, dict) or not isinstance(described.get("name"), str):
+        raise StoreError(f"key 'factory' is {described!r}, which describes no network; the file was changed")
+    if factory is None and ":" in described["name"]:
+        raise StoreError(f"{described['name']} is code outside this library: load it with factory=...")
+    return NetworkSpec(described["name"], described.get("arguments", {}))
+
+
 _COUNTS = ("inputs", "outputs", "params", "macs")
+_POSTERIOR = ("inclusion_probability", "decided", "trace", "steps")
 
 
-def _layer_row(layer: LayerCost, dense: LayerCost) -> dict[str, Any]:
-    """One layer of run.json."""
-    now = {name: getattr(layer, name) for name in _COUNTS}
-    before = {f"dense_{name}": getattr(dense, name) for name in _COUNTS}
-    return {"name": plain_name(layer.name), "kind": layer.kind} | now | before
+def _layer_row(layer: LayerCost, dense: Mapping[str, LayerCost]) -> dict[str, Any]:
+    """One layer of run.json, under the name that it has in the dense network."""
+    name = layer.name if layer.name in dense else plain_name(layer.name)
+    now = {count: getattr(layer, count) for count in _COUNTS}
+    before = {f"dense_{count}": getattr(dense[name], count) for count in _COUNTS}
+    return {"name": name, "kind": layer.kind} | now | before
 
 
 def _posterior_tensors(posterior: GatePosterior | None) -> dict[str, Tensor] | None:
     """The tensors of posterior.safetensors."""
     if posterior is None:
         return None
-    return {
-        "inclusion_probability": posterior.inclusion_probability,
-        "decided": posterior.decided,
-        "trace": posterior.trace,
-        "steps": posterior.steps,
-    }
+    return {name: getattr(posterior, name) for name in _POSTERIOR}

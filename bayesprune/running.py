@@ -1,20 +1,24 @@
 """One run: one method, network, data set and seed, from initial weights to the evaluated result."""
 
+import hashlib
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bayesprune.data import Data
+from bayesprune import __version__
+from bayesprune.data import Data, TensorSplit
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.method import Method
 from bayesprune.networks import NetworkSpec
-from bayesprune.pruned import Pruned
+from bayesprune.pruned import Pruned, identity_of
 from bayesprune.settings import RunSettings
-from bayesprune.structure import find, reestimate_batchnorm
+from bayesprune.store.identity import canonical_json
+from bayesprune.structure import evaluating, find, reestimate_batchnorm
 from bayesprune.training import Checkpointer, Progress, TrainState, train
 
 
@@ -43,10 +47,12 @@ def run(
         SettingError: the method cannot do what is asked.
         NetworkError: the network cannot take the data, or has layers that cannot be gated.
         DivergenceError: the loss is not finite.
+        StoreError: a checkpoint is damaged, belongs to another run, or cannot be written.
     """
     check_request(method, settings)
     settings = settings.with_defaults(data.train)
     state = initial_state(network, data, settings)
+    state.identity = _identity(network, settings, data, spec)
     plan = method.plan(state, data, settings)
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
@@ -78,7 +84,9 @@ def check_request(method: Method, settings: RunSettings) -> None:
     given = {name for name in ("density", "budget", "price") if getattr(settings, name) is not None}
     can = ", ".join(f"{name}=..." for name in sorted(method.takes - {"estimator"})) or "no size"
     for name in sorted(given - method.takes):
-        raise SettingError(f"method {method.name!r} cannot use {name}={getattr(settings, name)!r}: it takes {can}")
+        raise SettingError(
+            f"method {method.name!r} cannot use {name}={getattr(settings, name)!r}: it takes {can}"
+        )
     if method.needs and not given & method.needs:
         wanted = " or ".join(f"{name}=..." for name in sorted(method.needs))
         raise SettingError(f"method {method.name!r} needs a size: give {wanted}")
@@ -92,20 +100,40 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
     """
     copy = deepcopy(network)
     example = next(iter(data.test.batches(2)))[0]
-    was_training = copy.training
     try:
-        with torch.no_grad():
-            outputs = copy.eval()(example)
-    except (RuntimeError, ValueError, IndexError) as error:
+        with torch.no_grad(), evaluating(copy):
+            outputs = copy(example)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
         raise NetworkError(f"the network cannot take inputs of shape {data.input_shape}: {error}") from error
-    copy.train(was_training)
-    if outputs.dim() != 2 or outputs.shape[1] < data.classes:
-        shape = tuple(outputs.shape[1:])
-        raise NetworkError(f"the network's outputs have shape {shape}; {data.name} has {data.classes} classes")
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] < data.classes:
+        shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise NetworkError(
+            f"the network's outputs for a batch of {len(example)} are {shape}; logits [{len(example)}, "
+            f"{data.classes}] are needed for the {data.classes} classes of {data.name}"
+        )
+    _check_last_batch(copy, example, data, settings)
     structure = find(
-        copy, example, keep=settings.keep, inputs=settings.inputs, flatten_inputs=settings.flatten_inputs  # type: ignore[arg-type]  # checked
-    )  # fmt: skip
+        copy,
+        example,
+        keep=settings.keep,
+        inputs=settings.inputs,  # type: ignore[arg-type]  # RunSettings allows these three names only
+        flatten_inputs=settings.flatten_inputs,
+    )
     return TrainState(copy, structure, example)
+
+
+def _check_last_batch(network: nn.Module, example: Tensor, data: Data, settings: RunSettings) -> None:
+    """Refuse a last batch of one example where batch normalisation needs more."""
+    if not isinstance(data.train, TensorSplit) or len(data.train) % settings.batch_size != 1:
+        return
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            deepcopy(network).train()(example[:1])
+    except ValueError as error:
+        raise SettingError(
+            f"batch_size {settings.batch_size} leaves one of {len(data.train):,} examples to the last batch, "
+            f"which batch normalisation cannot train on: choose another batch size ({error})"
+        ) from error
 
 
 def initial_network(spec: NetworkSpec, seed: int, weights: Path | None = None) -> nn.Module:
@@ -125,6 +153,21 @@ def initial_network(spec: NetworkSpec, seed: int, weights: Path | None = None) -
         except Exception as error:  # safetensors raises a class of its own that is not exported
             raise SettingError(f"weights {weights}: {error}") from error
     return network
+
+
+def _identity(
+    network: nn.Module, settings: RunSettings, data: Data, spec: NetworkSpec | None
+) -> dict[str, Any]:
+    """All that decides a run's numbers, each as JSON: settings, data, version and initial weights."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    parts = identity_of(settings, spec, data.fingerprint) | {"version": __version__}
+    return {name: canonical_json(part) for name, part in parts.items()} | {
+        "initial weights": digest.hexdigest()[:16]
+    }
 
 
 def _recalibrate(state: TrainState, data: Data, settings: RunSettings) -> None:

@@ -14,6 +14,9 @@ from bayesprune.errors import SettingError
 TARGET_STEPS, MOST_EPOCHS = 22_000, 120
 """By default a run takes about as many steps as the measured recipe, but no more than so many epochs."""
 
+LARGEST_SEED = 2**32 - 1
+"""Torch's CPU generator sees no more than 32 bits of a seed."""
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -27,11 +30,11 @@ class RunSettings:
         epochs: in all; None stands for the default for the size of the data.
         batch_size: examples a step.
         learning_rate: of the first phase; None stands for the method's default.
-        noise: standard deviation of the multiplicative noise at fixed structure; None stands for 0.3 (networks
-            without convolutions) or 0.1.
+        noise: standard deviation of the multiplicative noise at fixed structure; None stands for 0.3
+            (networks without convolutions) or 0.1.
         density: share of the weights to keep, for methods that prune weights.
         budget: e.g. "macs=150k" or "params=5%", for methods that prune structure.
-        price: nats of training log-likelihood a gate must be worth (ln gamma): one number, or "fc1=20,fc2=10".
+        price: nats of training log-likelihood a gate must be worth (ln gamma): a number, or "fc1=20,fc2=10".
         estimator: of the gates' gradient.
         keep: layers whose outputs stay whole.
         inputs: gates on input features: "auto", "all" or "none".
@@ -63,30 +66,46 @@ class RunSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, least in (("seed", 0), ("epochs", 1), ("batch_size", 1), ("threads", 1)):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise SettingError(f"{name} must be an integer >= {least}, not {value!r}")
-        _check_number("learning_rate", self.learning_rate, 0.0, None)
-        _check_number("density", self.density, 0.0, 1.0)
-        if self.noise is not None and not 0 <= self.noise < float("inf"):
-            raise SettingError(f"noise must be a finite number >= 0, not {self.noise}")
+        for name in ("method", "network", "data", "estimator", "inputs"):
+            check_type(name, getattr(self, name), str, "text")
+        check_type("weights", self.weights, str | None, "the name of a file")
+        check_type("price", self.price, int | float | str | None, "a number or text such as fc1=20,fc2=10")
+        check_type("budget", self.budget, str | None, "text such as macs=150k")
+        check_type("flatten_inputs", self.flatten_inputs, bool, "true or false")
+        check_type("options", self.options, Mapping, "a table of the method's own settings")
+        check_integer("seed", self.seed, 0, LARGEST_SEED)
+        check_integer("epochs", 1 if self.epochs is None else self.epochs, 1)
+        check_integer("batch_size", self.batch_size, 1)
+        check_integer("threads", self.threads, 1)
+        check_number("learning_rate", self.learning_rate, 0.0)
+        check_number("density", self.density, 0.0, 1.0)
+        check_number("noise", self.noise, 0.0, low_allowed=True)
         if self.inputs not in ("auto", "all", "none"):
             raise SettingError(f"inputs must be 'auto', 'all' or 'none', not {self.inputs!r}")
         if self.budget is not None:
             Budget.parse(self.budget)
+        self._normalise()
+
+    def _normalise(self) -> None:
+        """Give equal settings one form, so that they name one run: 20, 20.0 and "20" are the same price."""
+        widths = None if self.widths is None else _entries("widths", self.widths, int, "integers")
+        one_form: dict[str, Any] = {"widths": widths, "options": dict(self.options)}
+        one_form["keep"] = _entries("keep", self.keep, str, "names of layers")
+        for name in ("learning_rate", "noise", "density", "price"):
+            one_form[name] = _as_number(getattr(self, name))
+        for name, value in one_form.items():
+            object.__setattr__(self, name, value)
 
     def to_json(self) -> dict[str, Any]:
         """Flat JSON; what the run's identity is the hash of."""
         document = asdict(self)
-        return document | {"keep": list(self.keep), "widths": None if self.widths is None else list(self.widths)}
+        widths = None if self.widths is None else list(self.widths)
+        return document | {"keep": list(self.keep), "widths": widths}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "RunSettings":
         """What `to_json` wrote; other keys are left out."""
-        known = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
-        widths = known.get("widths")
-        return cls(**known | {"keep": tuple(known["keep"]), "widths": None if widths is None else tuple(widths)})
+        return cls(**{name: document[name] for name in cls.__dataclass_fields__ if name in document})
 
     def with_defaults(self, train: Split) -> "RunSettings":
         """Fill in the number of epochs for so many training examples."""
@@ -103,8 +122,17 @@ class RunSettings:
         """The noise asked for, or the default of the kind of network."""
         if self.noise is not None:
             return self.noise
-        convolutional = any(isinstance(module, nn.modules.conv._ConvNd) for module in network.modules())
-        return 0.1 if convolutional else 0.3
+        return 0.1 if is_convolutional(network) else 0.3
+
+
+def is_convolutional(network: nn.Module) -> bool:
+    """Whether the network has convolutions; several defaults differ for those."""
+    return any(isinstance(module, nn.modules.conv._ConvNd) for module in network.modules())
+
+
+def fixed_learning_rate(network: nn.Module) -> float:
+    """Default learning rate of the phase at fixed structure, the same for every method."""
+    return 2e-3 if is_convolutional(network) else 5e-3
 
 
 def default_epochs(epoch_steps: int) -> int:
@@ -112,10 +140,57 @@ def default_epochs(epoch_steps: int) -> int:
     return max(1, min(MOST_EPOCHS, round(TARGET_STEPS / epoch_steps)))
 
 
-def _check_number(name: str, value: float | None, low: float, high: float | None) -> None:
-    """Refuse numbers at or below `low`, above `high`, or not finite."""
+def check_number(
+    name: str, value: float | None, low: float, high: float | None = None, *, low_allowed: bool = False
+) -> None:
+    """Refuse what is no finite number above `low` (or at it, if allowed) and up to `high`; None passes.
+
+    Raises:
+        SettingError: naming the value and the limits.
+    """
+    check_type(name, value, int | float | None, "a number")
     if value is None:
         return
-    if not isfinite(value) or value <= low or (high is not None and value > high):
-        limit = f"> {low:g}" + (f" and <= {high:g}" if high is not None else "")
-        raise SettingError(f"{name} must be {limit}, not {value}")
+    too_low = value < low if low_allowed else value <= low
+    if not isfinite(value) or too_low or (high is not None and value > high):
+        limit = f"{'>=' if low_allowed else '>'} {low:g}" + (f" and <= {high:g}" if high is not None else "")
+        raise SettingError(f"{name} must be a finite number {limit}, not {value}")
+
+
+def check_integer(name: str, value: int, least: int, most: int | None = None) -> None:
+    """Refuse what is no integer from `least` to `most`.
+
+    Raises:
+        SettingError: naming the value and the limits.
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not (whole and value >= least and (most is None or value <= most)):
+        limit = f">= {least}" + (f" and <= {most}" if most is not None else "")
+        raise SettingError(f"{name} must be an integer {limit}, not {value!r}")
+
+
+def check_type(name: str, value: object, kind: Any, wanted: str) -> None:
+    """Refuse a value of another type; True and False are no numbers.
+
+    Raises:
+        SettingError: naming the value and what is wanted.
+    """
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise SettingError(f"{name} must be {wanted}, not {value!r}")
+
+
+def _as_number(value: Any) -> Any:
+    """A number, or text that says one, as a float; anything else as it is."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
+
+
+def _entries(name: str, values: Any, kind: type, wanted: str) -> tuple[Any, ...]:
+    """A list or tuple of one kind of entries as a tuple."""
+    if not isinstance(values, list | tuple):
+        raise SettingError(f"{name} must be a list of {wanted}, not {values!r}")
+    for value in values:
+        check_type(f"each entry of {name}", value, kind, f"one of the {wanted}")
+    return tuple(values)

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from bayesprune.errors import SettingError
-from bayesprune.experiments.jobs import Job
-from bayesprune.experiments.methods import METHODS, method
+from bayesprune.experiments.configurations import Configuration, configurations, place_of
+from bayesprune.experiments.jobs import Job, budget_of
+from bayesprune.experiments.methods import method
 from bayesprune.experiments.statistics import paired_difference, verdict
 from bayesprune.settings import RunSettings
 from bayesprune.store.runs import RunRecord
@@ -16,23 +17,29 @@ COMPARED = ("dense", REFERENCE, "magnitude", "l1-units", "random")
 RIVAL = "l1-units"
 """The rival of the verdict: channels by L1 norm, at no more multiply-accumulates."""
 
+_OWN = ("price", "budget", "density", "estimator", "options")
+_PLAIN = RunSettings(REFERENCE)
+
 
 def comparison(base: RunSettings, seeds: Sequence[int], methods: Sequence[str] = COMPARED) -> list[Job]:
     """The runs of a comparison: every method with every seed, sizes taken from the Bayesian result.
 
     Args:
-        base: settings of all runs; price, estimator and options go to the reference method only.
+        base: settings of all runs; sizes, price, estimator and options go to the reference method only.
         seeds: of the runs.
         methods: names.
 
     Raises:
-        SettingError: a method needs a size and the reference method is not among them.
+        SettingError: there are no methods, or one needs a size and the reference method is not among them.
     """
+    if not methods:
+        raise SettingError(f"there is nothing to compare: name methods, such as {', '.join(COMPARED)}")
     jobs = []
     for name in dict.fromkeys(methods):
         chosen = method(name)
-        own = base if name == REFERENCE else replace(base, price=None, options={}, density=None, budget=None)
-        own = replace(own, method=name)
+        own = replace(base, method=name)
+        if name != REFERENCE:
+            own = replace(own, **{setting: getattr(_PLAIN, setting) for setting in _OWN})
         if chosen.needs and REFERENCE not in methods:
             raise SettingError(f"method {name!r} takes its size from {REFERENCE!r}: compare that as well")
         for seed in seeds:
@@ -41,21 +48,29 @@ def comparison(base: RunSettings, seeds: Sequence[int], methods: Sequence[str] =
 
 
 def verdict_of(records: Sequence[RunRecord]) -> str:
-    """One sentence: who won by how much accuracy, with the interval of the paired difference."""
-    by_method: dict[str, dict[int, float]] = {}
-    for record in records:
-        result = record.result
-        by_method.setdefault(result["method"], {})[result["seed"]] = result["accuracy"]
-    rivals = [name for name in (RIVAL, *by_method) if name in by_method and name != REFERENCE]
-    if REFERENCE not in by_method or not rivals:
+    """One sentence: who won by how much accuracy, with the interval of the paired difference.
+
+    Of several settings of a method the first is compared, and named with what tells it from the others.
+    """
+    found = configurations(records)
+    ours = next((one for one in found if one.method == REFERENCE), None)
+    rivals = [one for one in found if ours is not None and _can_rival(one, ours)]
+    if ours is None or not rivals:
         return f"{len(records)} run{'s' if len(records) != 1 else ''}; nothing to compare {REFERENCE} with."
-    rival = rivals[0]
-    seeds = sorted(set(by_method[REFERENCE]) & set(by_method[rival]))
+    rival = next((one for one in rivals if one.method == RIVAL), rivals[0])
+    first, second = ({run.result["seed"]: run for run in one.records} for one in (ours, rival))
+    seeds = sorted(first.keys() & second.keys())
     if not seeds:
-        return f"{REFERENCE} and {rival} share no seed, so their runs cannot be paired."
-    ours, theirs = ([by_method[name][seed] for seed in seeds] for name in (REFERENCE, rival))
-    condition = "at no more MACs" if METHODS[rival].needs == frozenset({"budget"}) else ""
-    return verdict(REFERENCE, rival, paired_difference(ours, theirs), condition)
+        return f"{ours.label} and {rival.label} share no seed, so their runs cannot be paired."
+    a, b = ([one[seed].result["accuracy"] for seed in seeds] for one in (first, second))
+    matched = all(second[seed].settings.get("budget") == budget_of(first[seed].result) for seed in seeds)
+    condition = "at the same MACs to within one unit" if matched else ""
+    return verdict(ours.label, rival.label, paired_difference(a, b), condition)
+
+
+def _can_rival(other: Configuration, ours: Configuration) -> bool:
+    """Whether it is another method on the same network and data."""
+    return other.method != REFERENCE and place_of(other.records[0]) == place_of(ours.records[0])
 
 
 def as_json(

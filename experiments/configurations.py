@@ -31,9 +31,7 @@ def configurations(records: Sequence[RunRecord]) -> list[Configuration]:
     runs = unique_runs(records)
     one_place = len({place_of(run) for run in runs}) <= 1
     found = []
-    for (method, network, data), alike in _grouped(
-        runs, [(method_of(r), *place_of(r)) for r in runs]
-    ).items():
+    for (method, network, data), alike in _grouped(runs, [(method_of(r), *place_of(r)) for r in runs]).items():
         where = [] if one_place else [f"{network} on {data}"]
         varied = _varied_settings(alike)
         values = [tuple(_all_settings(run).get(name) for name in varied) for run in alike]
@@ -62,9 +60,7 @@ def place_of(record: RunRecord) -> tuple[str, str]:
     return str(record.settings.get("network", "")), str(record.data["name"])
 
 
-def _grouped(
-    runs: Sequence[RunRecord], keys: Sequence[tuple[str, ...]]
-) -> dict[tuple[str, ...], list[RunRecord]]:
+def _grouped(runs: Sequence[RunRecord], keys: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], list[RunRecord]]:
     """The runs by key, in the order of first appearance."""
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for run, key in zip(runs, keys, strict=True):

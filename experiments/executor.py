@@ -3,19 +3,23 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from queue import Empty
 from time import monotonic
 from typing import Any
 
-from bayesprune import errors
 from bayesprune.errors import BayespruneError, SettingError
 from bayesprune.experiments.jobs import Job, execute, read_result
+from bayesprune.settings import RunSettings, check_integer
 from bayesprune.training import Progress
+from bayesprune.training.interrupt import Interrupt
 
 Report = Callable[[int, Progress], None]
 """Called with a job's number and its progress."""
@@ -25,16 +29,23 @@ REPORT_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Failure:
-    """An error of ours in a worker, in a form that can be sent."""
+    """An error of ours in a worker, in a form that can be sent: an error with arguments of its own cannot.
 
-    kind: str
+    Attributes:
+        kind: its class.
+        message: what it says.
+        details: its attributes.
+    """
+
+    kind: type[BayespruneError]
     message: str
+    details: Mapping[str, Any]
 
     def raise_again(self) -> None:
         """Raise the error in this process."""
-        kind = getattr(errors, self.kind, BayespruneError)
-        error = kind.__new__(kind)
+        error = self.kind.__new__(self.kind)
         Exception.__init__(error, self.message)
+        vars(error).update(self.details)
         raise error
 
 
@@ -59,6 +70,7 @@ def run_jobs(
         BayespruneError: the first error of a run; what was finished stays.
         KeyboardInterrupt: after Ctrl-C, once every worker has saved its state.
     """
+    check_integer("workers", workers, 1)
     schedule = _Schedule(jobs)
     report = report or (lambda job, progress: None)
     if workers == 1 or len(jobs) == 1:
@@ -97,13 +109,34 @@ class _Schedule:
         """The job that gives this one its size."""
         if job.match is None:
             return None
-        for number, other in enumerate(self.jobs):
-            same = (other.settings.method, other.settings.seed, other.settings.data, other.settings.network) == (
-                job.match, job.settings.seed, job.settings.data, job.settings.network
-            )  # fmt: skip
-            if same and other.match is None:
-                return number
-        raise SettingError(f"{job.label} matches {job.match!r}, which is not among the runs with this seed")
+        agreement = {
+            number: _agreement(job.settings, other.settings)
+            for number, other in enumerate(self.jobs)
+            if other.match is None
+            and other.settings.method == job.match
+            and all(getattr(other.settings, name) == getattr(job.settings, name) for name in _SHARED)
+        }
+        if not agreement:
+            raise SettingError(
+                f"{job.label} matches {job.match!r}, which is not among the runs with this seed"
+            )
+        best = [number for number, count in agreement.items() if count == max(agreement.values())]
+        if len(best) > 1:
+            raise SettingError(
+                f"{job.label} matches {job.match!r}, of which there are {len(best)} runs with this seed that "
+                "differ in settings of their own: make a study of each"
+            )
+        return best[0]
+
+
+_SHARED = ("seed", "data", "network")
+_OWN = ("method", "price", "budget", "density", "options")
+
+
+def _agreement(one: RunSettings, other: RunSettings) -> int:
+    """In how many settings that are not a method's own two runs agree."""
+    names = {field.name for field in fields(RunSettings)} - set(_OWN)
+    return sum(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def _run_here(schedule: _Schedule, root: Path, resume: bool, report: Report) -> list[Path]:
@@ -112,10 +145,8 @@ def _run_here(schedule: _Schedule, root: Path, resume: bool, report: Report) -> 
     while ready := schedule.ready(started):
         number = ready[0]
         started.add(number)
-        schedule.folders[number] = execute(
-            schedule.jobs[number], root, resume=resume, sized_by=schedule.size(number),
-            progress=lambda progress, number=number: report(number, progress),
-        )  # fmt: skip
+        job, size, tell = schedule.jobs[number], schedule.size(number), partial(report, number)
+        schedule.folders[number] = execute(job, root, resume=resume, sized_by=size, progress=tell)
     return schedule.in_order()
 
 
@@ -128,15 +159,15 @@ def _run_in_pool(schedule: _Schedule, root: Path, workers: int, resume: bool, re
     started: set[int] = set()
     try:
         while True:
-            for number in schedule.ready(started):
-                if len(running) < workers:
-                    started.add(number)
+            for number in schedule.ready(started)[: workers - len(running)]:
+                started.add(number)
+                with _interrupts_held():
                     task = pool.submit(
                         _work, number, schedule.jobs[number], root, resume, schedule.size(number)
                     )
-                    running[task] = number
+                running[task] = number
             if not running:
-                return schedule.in_order()
+                break
             done, _ = wait(running, timeout=REPORT_SECONDS, return_when=FIRST_COMPLETED)
             _drain(queue, report)
             for task in done:
@@ -146,20 +177,39 @@ def _run_in_pool(schedule: _Schedule, root: Path, workers: int, resume: bool, re
                 else:
                     schedule.folders[number] = outcome
     except BrokenProcessPool as error:
+        _stop(pool)
         raise BayespruneError(
             "a worker process was killed (out of memory?); finished runs are kept: start again with --resume"
         ) from error
-    finally:
+    except BaseException:
         _stop(pool)
-        _drain(queue, report)
+        raise
+    pool.shutdown()
+    _drain(queue, report)
+    return schedule.in_order()
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:
-    """Let workers save their states and end."""
-    for process in list((pool._processes or {}).values()):
-        if process.is_alive() and process.pid is not None:
-            os.kill(process.pid, signal.SIGINT)
-    pool.shutdown(wait=True, cancel_futures=True)
+    """Let workers save their states and end; a second Ctrl-C ends them at once."""
+    processes = list((pool._processes or {}).values())
+    for process in processes:
+        process.terminate()
+    try:
+        pool.shutdown(cancel_futures=True)
+    except KeyboardInterrupt:
+        for process in processes:
+            process.kill()
+        raise
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits meanwhile, and never reaches a process that is started meanwhile: it inherits the mask."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def _drain(queue: Any, report: Report) -> None:
@@ -176,13 +226,23 @@ _QUEUE: Any = None
 
 
 def _prepare_worker(queue: Any) -> None:
-    """In a new worker: one thread, and Ctrl-C only where the training loop waits for it."""
+    """In a new worker: one thread, and no Ctrl-C, which reaches it too but is for the parent to act on."""
     global _QUEUE
     import torch
 
     _QUEUE = queue
+    queue.cancel_join_thread()  # what was not reported yet must not keep a worker from ending
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next job for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(number: int, job: Job, root: Path, resume: bool, size: Mapping[str, Any] | None) -> Path | Failure:
@@ -195,9 +255,10 @@ def _work(number: int, job: Job, root: Path, resume: bool, size: Mapping[str, An
             last = monotonic()
             _QUEUE.put((number, now))
 
-    try:
-        return execute(job, root, resume=resume, sized_by=size, progress=progress)
-    except BayespruneError as error:
-        return Failure(type(error).__name__, str(error))
-    except KeyboardInterrupt:
-        return Failure("BayespruneError", "interrupted")
+    with Interrupt():  # the parent's SIGTERM may come before training begins
+        try:
+            return execute(job, root, resume=resume, sized_by=size, progress=progress)
+        except BayespruneError as error:
+            return Failure(type(error), str(error), vars(error))
+        except KeyboardInterrupt:
+            os._exit(1)  # at once: another worker's death may have left the pool's queues locked

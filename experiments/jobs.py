@@ -17,6 +17,9 @@ from bayesprune.store.identity import run_id
 from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.training import Checkpointer, Progress
 
+LARGEST_SIZE = 10**15
+"""A budget that every network meets."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -36,15 +39,24 @@ class Job:
         return f"{self.settings.method} seed {self.settings.seed}"
 
     def sized_by(self, result: Mapping[str, Any]) -> RunSettings:
-        """The settings with the size of another run's result: its weights, or its multiply-accumulates."""
+        """The settings with the size of another run's result: its weights, or its multiply-accumulates.
+
+        Raises:
+            SettingError: the method takes neither.
+        """
         takes = method(self.settings.method).takes
         if "budget" in takes:
-            return replace(self.settings, budget=f"macs={result['macs']}")
+            return replace(self.settings, budget=budget_of(result), density=None)
         if "density" in takes:
-            return replace(self.settings, density=float(result["density"]))
+            return replace(self.settings, density=float(result["density"]), budget=None)
         raise SettingError(
             f"method {self.settings.method!r} takes no size, so it cannot match {self.match!r}"
         )
+
+
+def budget_of(result: Mapping[str, Any]) -> str:
+    """The budget of another run that is to cost no more than this result."""
+    return f"macs={result['macs']}"
 
 
 def check(job: Job) -> int:
@@ -54,14 +66,13 @@ def check(job: Job) -> int:
         BayespruneError: of the kind that the run would raise.
     """
     chosen = method(job.settings.method)
-    data = load_cached(job.settings.data)
-    settings = job.settings.with_defaults(data.train)
-    if job.match is None:
-        check_request(chosen, settings)
-        state = initial_state(build(settings, data), data, settings)
-        steps = sum(phase.steps for phase in chosen.plan(state, data, settings).phases)
-        return steps
-    return settings.total_steps(data.train)
+    # A size that another run will give is not known yet: the whole network's stands for it.
+    settings = job.settings if job.match is None else job.sized_by({"macs": LARGEST_SIZE, "density": 1.0})
+    check_request(chosen, settings)
+    data = load_cached(settings.data)
+    settings = settings.with_defaults(data.train)
+    state = initial_state(build(settings, data), data, settings)
+    return sum(phase.steps for phase in chosen.plan(state, data, settings).phases)
 
 
 def execute(

@@ -45,7 +45,7 @@ def compact(value: float) -> str:
 
 
 def compact_spread(mean: float | None, spread: float | None = None) -> str:
-    """`mean ± spread` in the unit of the mean, for example 21.3k ± 0.5k; the spread is left out where None."""
+    """`mean ± spread` in the unit of the mean, as in 21.3k ± 0.5k; without a spread the mean alone."""
     if mean is None:
         return MISSING
     factor, unit = next(((f, u) for f, u in _UNITS if abs(mean) >= f), (1.0, ""))

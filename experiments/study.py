@@ -10,10 +10,11 @@ from typing import Any
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.experiments.jobs import Job
 from bayesprune.experiments.methods import method
-from bayesprune.settings import RunSettings
+from bayesprune.settings import RunSettings, check_integer, check_type
 
 _SETTINGS = {field.name for field in fields(RunSettings)} - {"method", "seed", "options"}
-_TUPLES = ("keep", "widths")
+_STUDY = {"title", "out", "seeds", "methods", "method"}
+_LISTS = ("keep", "widths")
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,17 @@ def seeds_from(count: int, first: int = 0) -> list[int]:
     Raises:
         SettingError: the count is below 1.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise SettingError(f"seeds must be an integer >= 1, not {count!r}")
+    check_integer("seeds", count, 1)
     return list(range(first, first + count))
 
 
 def read_study(path: Path) -> Study:
     """Read a study from a TOML file.
 
-    The keys are settings of a run; a list stands for one run with each of its entries (`keep` and `widths` are lists
-    themselves). `seeds` is a number of seeds. `methods` is a list of names, or each method has a table
-    `[method.NAME]` with its own settings, `match = "OTHER"` to take its size from another method's run with the same
-    seed, and `options`.
+    The keys are settings of a run; a list stands for one run with each of its entries (`keep` and `widths`
+    are lists themselves, so there a list of lists does). `seeds` is a number of seeds. `methods` is a list of
+    names, and each method may have a table `[method.NAME]` with its own settings, `match = "OTHER"` to take
+    its size from another method's run with the same seed, and `options`. A run described twice is made once.
 
     Raises:
         SettingError: the file cannot be read, has an unknown key or asks for nothing.
@@ -58,29 +58,45 @@ def read_study(path: Path) -> Study:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingError(f"study {path}: {error}") from error
     title, out = document.pop("title", Path(path).stem), document.pop("out", None)
+    check_type("title", title, str, "text")
+    check_type("out", out, str | None, "the name of a folder")
     seeds = seeds_from(document.pop("seeds", 3))
-    tables = _method_tables(document)
-    jobs = []
-    for name, table in tables.items():
-        own = dict(table)
-        match, options = own.pop("match", None), own.pop("options", {})
-        for settings in _grid(document | own):
-            for option in _grid(options):
-                for seed in seeds:
-                    jobs.append(Job(RunSettings(method=name, seed=seed, options=option, **settings), match))
+    jobs: list[Job] = []
+    for name, table in _method_tables(document).items():
+        jobs += [job for job in _jobs(name, table, document, seeds) if job not in jobs]
     return Study(tuple(jobs), title, None if out is None else Path(out))
+
+
+def _jobs(
+    name: str, table: Mapping[str, Any], document: Mapping[str, Any], seeds: Sequence[int]
+) -> list[Job]:
+    """A method's runs."""
+    own = dict(table)
+    match, options = own.pop("match", None), own.pop("options", {})
+    check_type(f"options of {name}", options, dict, "a table of the method's own settings")
+    if match is not None:
+        method(match)
+    return [
+        Job(RunSettings(method=name, seed=seed, options=option, **settings), match)
+        for settings in _grid({**document, **own})
+        for option in _grid(options)
+        for seed in seeds
+    ]
 
 
 def _method_tables(document: dict[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The methods and their own settings; takes them out of the document and checks all keys."""
-    tables: dict[str, Mapping[str, Any]] = {name: {} for name in document.pop("methods", [])}
-    tables |= document.pop("method", {})
-    if not tables:
+    names, own = document.pop("methods", []), document.pop("method", {})
+    if not isinstance(names, list) or not isinstance(own, dict) or not (names or own):
         raise SettingError("a study needs methods = [...] or tables [method.NAME]")
+    for name in names:
+        check_type("each of methods", name, str, "the name of a method")
+    tables: dict[str, Mapping[str, Any]] = {**{name: {} for name in names}, **own}
     for name, table in tables.items():
         method(name)
+        check_type(f"method.{name}", table, dict, "a table of settings")
         _check_keys(table, _SETTINGS | {"match", "options"})
-    _check_keys(document, _SETTINGS)
+    _check_keys(document, _SETTINGS | _STUDY)
     return tables
 
 
@@ -95,7 +111,8 @@ def _grid(table: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     """Every combination of the lists in a table."""
     choices = []
     for key, value in table.items():
-        if key in _TUPLES:
-            value = [tuple(v) for v in value] if value and isinstance(value[0], list) else [tuple(value)]
-        choices.append(value if isinstance(value, list) else [value])
+        is_many = isinstance(value, list) and (key not in _LISTS or any(isinstance(v, list) for v in value))
+        if is_many and not value:
+            raise SettingError(f"{key} is an empty list: give at least one value")
+        choices.append(value if is_many else [value])
     return [dict(zip(table, combination, strict=True)) for combination in product(*choices)]

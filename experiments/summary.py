@@ -1,4 +1,4 @@
-"""What the runs of a study say by method: mean and spread over seeds, as plain values and for the terminal."""
+"""What the runs of a study say by method: mean and spread over seeds, as values and for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ METRICS = (
     Metric("ece", "ECE", "expected calibration error, 15 bins", NumberFormat(3)),
     Metric("brier", "Brier", "mean squared distance of the probabilities to the label", NumberFormat(3)),
     Metric("params", "parameters", "of the stored network", NumberFormat(0), large=True),
-    Metric("nonzero_weights", "non-zero weights", "parameters that are not 0", NumberFormat(0), large=True),
+    Metric("nonzero_weights", "non-zero weights", "weights that are not 0", NumberFormat(0), large=True),
     Metric("macs", "MACs", "multiply-accumulates of one sample", NumberFormat(0), large=True),
     Metric("latency_ms", "latency ms", "median time of one sample", NumberFormat(digits=2)),
     Metric("density", "density", "non-zero weights over initial weights", NumberFormat(3)),
@@ -112,26 +112,22 @@ def metrics_for(records: Sequence[RunRecord]) -> tuple[Metric, ...]:
     )
 
 
-def terminal_table(records: Sequence[RunRecord], width: int | None = None) -> "Table":
+def terminal_table(records: Sequence[RunRecord]) -> "Table":
     """The summary by method: `mean ± sample standard deviation` over seeds, mean alone for one run.
 
-    Args:
-        records: finished runs.
-        width: characters there are; where they are too few for a row on one line, the spread stands below the
-            mean. None for as many as it takes.
+    Where the terminal is too narrow for a row on one line, the spread stands below the mean.
     """
+    from bayesprune.experiments.fitting_table import FittingTable
+
     metrics = [metric for metric in metrics_for(records) if metric.key in _TERMINAL_HEADINGS]
     headings = ["method", *(_TERMINAL_HEADINGS[metric.key] for metric in metrics)]
     rows = [
         [row["label"], *(metric.show(row[metric.key], narrow=True) for metric in metrics)]
         for row in summary_rows(records)
     ]
-    table = _table(headings, rows)
-    if width is None or _width(table) <= width:
-        return table
-    stacked = [[row[0], *(cell.replace(" ± ", "\n± ") for cell in row[1:])] for row in rows]
-    headings = [heading.replace(" ", "\n").replace("/", "\n/ ") for heading in headings]
-    return _table(headings, stacked)
+    stacked_rows = [[row[0], *(cell.replace(" ± ", "\n± ") for cell in row[1:])] for row in rows]
+    stacked_headings = [heading.replace(" ", "\n").replace("/", "\n/ ") for heading in headings]
+    return FittingTable(headings, rows, FittingTable(stacked_headings, stacked_rows))
 
 
 def _entry(values: Sequence[float | None]) -> dict[str, float | None]:
@@ -141,23 +137,3 @@ def _entry(values: Sequence[float | None]) -> dict[str, float | None]:
         return {"mean": None, "sd": None}
     spread = mean_and_spread(present)
     return {"mean": spread.mean, "sd": spread.sd}
-
-
-def _table(headings: list[str], rows: list[list[str]]) -> "Table":
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if place else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # a name with brackets must not be read as rich's markup
-    return table
-
-
-def _width(table: "Table") -> int:
-    """Characters that the table takes with no cell broken."""
-    from rich.console import Console
-
-    return Console(width=10_000, file=None).measure(table).maximum

@@ -1,11 +1,14 @@
 """The evidence lower bound of a gated network, as a Pyro ELBO that is used as a module."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pyro.infer.elbo import ELBO
 from pyro.infer.enum import get_importance_trace
-from torch import Tensor
+from torch import Tensor, nn
 
+from bayesprune.errors import SettingError
 from bayesprune.inference.estimators import GateEstimator, SampledLabelCurvature
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.handlers import GateHandler
@@ -54,13 +57,23 @@ class GatedELBO(ELBO):
 
 
 class MiniBatch:
-    """What an estimator sees of a model: its predictions under gates, through Pyro's handlers."""
+    """What an estimator sees of a model: its predictions under gates, through Pyro's handlers.
+
+    Raises:
+        SettingError: one of model and guide has a law of the weights, the other takes them as they are.
+    """
 
     def __init__(self, model: GatedModel, guide: GateGuide, inputs: Tensor, labels: Tensor) -> None:
         self._model, self._guide = model, guide
         self._inputs, self._labels = inputs, labels
         self._weights = guide.sample_weights()
+        if bool(self._weights) != model.weight_sites:
+            raise SettingError(
+                f"{type(guide).__name__} does not fit a model with weight_sites={model.weight_sites}: "
+                "GaussianWeightGuide goes with weight_sites=True, GateGuide with weight_sites=False"
+            )
         self._weight_log_prob: Tensor | None = None
+        self._weight: float | None = None
 
     @property
     def size(self) -> int:
@@ -69,21 +82,41 @@ class MiniBatch:
 
     @property
     def weight(self) -> float:
-        """What the mini-batch's mean stands for: all N training examples."""
-        return float(self._model.size)
+        """What the mini-batch's mean stands for: N, from the plate's scale N/B; known after the first `predict`."""
+        if self._weight is None:
+            raise SettingError("predict first: the model's plate says how many examples a mini-batch stands for")
+        return self._weight
 
     def predict(self, gates: Tensor, rows: Tensor | None = None) -> Any:
         """The distribution of the labels under gates [J] or [B, J]."""
         inputs = self._inputs if rows is None else self._inputs[rows]
         with GateHandler(gates, self._weights) as handler:
             self._model(inputs, self.labels(rows))
-        if self._weight_log_prob is None:
+        if self._weight is None:
+            self._weight = float(handler.scale) * len(inputs)
             self._weight_log_prob = handler.weight_log_prob
         return handler.predicted
 
     def labels(self, rows: Tensor | None = None) -> Tensor:
         """The observed labels."""
         return self._labels if rows is None else self._labels[rows]
+
+    @contextmanager
+    def apart(self) -> Iterator[bool]:
+        """For a while examples do not see each other: batch normalisation takes its running statistics.
+
+        Yields whether that makes a difference. Losses of single examples are comparable only so, and passes that
+        only measure leave the running statistics alone.
+        """
+        norms = [m for m in self._model.network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        coupled = [norm for norm in norms if norm.training]
+        for norm in coupled:
+            norm.training = False
+        try:
+            yield bool(coupled)
+        finally:
+            for norm in coupled:
+                norm.training = True
 
     def penalty(self, theta: Tensor) -> Tensor:
         """Gate and weight terms in nats, counted once."""

@@ -23,7 +23,7 @@ class GateGuide(nn.Module):
 
     Args:
         model: whose gate prior says where pi stands.
-        start: initial inclusion probability, strictly between 0 and 1, or one for each gate [J].
+        start: initial inclusion probability in [0, 1], or one for each gate [J]; 0 and 1 are decided gates.
     """
 
     def __init__(self, model: GatedModel, start: float | Tensor = 0.5) -> None:
@@ -65,10 +65,10 @@ class GaussianWeightGuide(GateGuide):
     The means are the network's own parameters. Two kinds: "independent", where weights and gates are independent in
     the guide and the KL of every weight counts in full, and "prior_when_closed" (SS-IG's gated KL; Jantre et al.,
     arXiv 2108.11000), where a closed node's weights fall back to the slab, so that each weight's KL is multiplied by
-    the probability that the gates it belongs to are open.
+    the probability that the gates it belongs to are open. It is for networks that keep their shape.
 
     Args:
-        model: with a `GaussianSlab` as weight prior.
+        model: with `weight_sites=True` and a `GaussianSlab` as weight prior.
         start: initial inclusion probability.
         deviation: initial standard deviation of every weight.
         kind: "independent" or "prior_when_closed".
@@ -92,28 +92,48 @@ class GaussianWeightGuide(GateGuide):
         )
 
     def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Any:
-        """Sample "pi", "z" and, where the model has them as sites, the weights."""
+        """Sample "pi", "z" and the weights, which under "prior_when_closed" look at z."""
         gates = super().forward(inputs, labels)
+        shares = self._shares(gates)
         for name, mean, log_deviation in self._weights():
-            normal = dist.Normal(mean, log_deviation.exp(), validate_args=False)
-            pyro.sample(f"w.{name}", normal.to_event(mean.dim()))
+            deviation = log_deviation.exp()
+            if name in shares:
+                is_open = _product(torch.ones_like(mean), shares[name])
+                mean, deviation = mean * is_open, torch.lerp(torch.full_like(mean, self._scale), deviation, is_open)
+            pyro.sample(f"w.{name}", dist.Normal(mean, deviation, validate_args=False).to_event(mean.dim()))
         return gates
 
+    def bind(self, model: GatedModel) -> None:
+        """Go on with another model of a network of the same shape.
+
+        Raises:
+            SettingError: the network has another shape.
+        """
+        shapes = {_key(name): parameter.shape for name, parameter in slab_parameters(model.network).items()}
+        if shapes != {name: deviation.shape for name, deviation in self.log_deviation.items()}:
+            raise SettingError("Gaussian weights cannot follow a network that shrinks: use a GateGuide")
+        super().bind(model)
+
     def sample_weights(self) -> dict[str, Tensor]:
-        """mean + deviation * noise, by name."""
+        """mean + deviation * noise, by name.
+
+        That is the law of open nodes for either kind: what a closed node's weights are changes no output.
+        """
         return {name: mean + s.exp() * torch.randn_like(mean) for name, mean, s in self._weights()}
 
     def weight_penalty(self, theta: Tensor) -> Tensor:
         """Closed-form KL of the Gaussian weights to the slab, gated or not (nats)."""
         total = theta.new_zeros(())
-        shares = open_shares(self._model[0].structure, theta) if self.kind == "prior_when_closed" else {}
+        shares = self._shares(theta)
         for name, mean, log_deviation in self._weights():
             variance = (2 * log_deviation).exp()
             divergence = log(self._scale) - log_deviation + (variance + mean**2) / (2 * self._scale**2) - 0.5
-            for axis, share in shares.get(name, []):
-                divergence = divergence * share.reshape([-1 if a == axis else 1 for a in range(mean.dim())])
-            total = total + divergence.sum()
+            total = total + _product(divergence, shares.get(name, [])).sum()
         return total
+
+    def _shares(self, gates: Tensor) -> dict[str, list[tuple[int, Tensor]]]:
+        """What weights are multiplied by where gates (or theta) matter to them."""
+        return open_shares(self._model[0].structure, gates) if self.kind == "prior_when_closed" else {}
 
     def _weights(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Name, mean and log deviation of every slab parameter."""
@@ -134,6 +154,13 @@ def open_shares(structure: Structure, theta: Tensor) -> dict[str, list[tuple[int
         if reader.selection is not None:
             shares.setdefault(f"{reader.layer}.weight", []).append((reader.weight_axis, padded[reader.selection]))
     return shares
+
+
+def _product(values: Tensor, shares: list[tuple[int, Tensor]]) -> Tensor:
+    """Values times the shares, each laid along its axis."""
+    for axis, share in shares:
+        values = values * share.reshape([-1 if a == axis else 1 for a in range(values.dim())])
+    return values
 
 
 def _key(name: str) -> str:

@@ -25,9 +25,7 @@ class GateHandler(Messenger):
 
     def _pyro_sample(self, message: Any) -> None:
         name = message["name"]
-        if name == "z":
-            message["value"], message["done"] = self._gates, True
-        elif name == "pi":
+        if name in ("z", "pi"):  # pi only parametrises z, whose value is given
             message["value"], message["done"] = self._gates, True
         elif name == "weights":
             self.weight_log_prob = message["fn"].log_factor

@@ -29,9 +29,12 @@ def all_gates(count: int) -> Tensor:
 def expected_loss(model: GatedModel, guide: GateGuide, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Exact E_z[mean negative log-likelihood] of the examples, and its exact gradient [J] in theta.
 
-    Point weights. The gradient is g_j = E[C(z_j = 1) - C(z_j = 0)] over the other gates.
+    The gradient is g_j = E[C(z_j = 1) - C(z_j = 0)] over the other gates.
+
+    Raises:
+        SettingError: there are too many gates, or the weights are not a point.
     """
-    problem, theta = MiniBatch(model, guide, inputs, labels), guide.theta.detach()
+    problem, theta = _point_problem(model, guide, inputs, labels), guide.theta.detach()
     settings = all_gates(len(theta)).to(theta.dtype)
     losses = torch.stack([-problem.predict(gates).log_prob(labels).mean() for gates in settings])
     chances = torch.where(settings > 0, theta, 1 - theta)
@@ -45,8 +48,19 @@ def expected_loss(model: GatedModel, guide: GateGuide, inputs: Tensor, labels: T
 
 @torch.no_grad()
 def negative_elbo(model: GatedModel, guide: GateGuide, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Exact negative ELBO (nats) of a data set given whole: the sum over all 2^J gates, and the closed-form terms."""
-    problem = MiniBatch(model, guide, inputs, labels)
+    """Exact negative ELBO (nats) of a data set given whole: the sum over all 2^J gates, and the closed-form terms.
+
+    Raises:
+        SettingError: there are too many gates, or the weights are not a point.
+    """
+    problem = _point_problem(model, guide, inputs, labels)
     problem.predict(torch.ones_like(guide.theta))
     value, _ = expected_loss(model, guide, inputs, labels)
-    return value * model.size + problem.penalty(guide.theta)
+    return value * problem.weight + problem.penalty(guide.theta)
+
+
+def _point_problem(model: GatedModel, guide: GateGuide, inputs: Tensor, labels: Tensor) -> MiniBatch:
+    """The examples as an estimator sees them."""
+    if model.weight_sites:
+        raise SettingError("gates can be enumerated, weights with a distribution cannot: use weight_sites=False")
+    return MiniBatch(model, guide, inputs, labels)

@@ -19,8 +19,7 @@ class ProjectedGateDescent(Optimizer):
 
     Attributes:
         prices: c [J] before the ramp; set by the objective at every step.
-        ramp: r in [0, 1].
-        horizon: T in steps.
+        ramp: r in [0, 1], likewise.
 
     Args:
         parameters: theta; its `grad` holds d + r c.
@@ -43,10 +42,25 @@ class ProjectedGateDescent(Optimizer):
             raise SettingError(f"horizon must be >= 1 step, not {horizon}")
         if not 0 <= smoothing < 1:
             raise SettingError(f"smoothing must lie in [0, 1), not {smoothing}")
-        self.horizon, self.ramp = float(horizon), 1.0
+        if not limit > 0:
+            raise SettingError(f"limit must be > 0, not {limit}")
+        if slow_smoothing is not None and not 0 <= slow_smoothing < 1:
+            raise SettingError(f"slow_smoothing must lie in [0, 1), not {slow_smoothing}")
         self.prices: Tensor | None = None
+        self.ramp = 1.0
         self._smoothing, self._limit, self._slow = smoothing, limit, slow_smoothing
-        super().__init__(parameters, {})
+        super().__init__(parameters, {"horizon": float(horizon)})
+
+    @property
+    def horizon(self) -> float:
+        """T in steps; kept among the groups' settings, so that `state_dict` holds it."""
+        horizon: float = self.param_groups[0]["horizon"]
+        return horizon
+
+    @horizon.setter
+    def horizon(self, horizon: float) -> None:
+        for group in self.param_groups:
+            group["horizon"] = horizon
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure is used
@@ -55,15 +69,21 @@ class ProjectedGateDescent(Optimizer):
             raise SettingError("set `prices` before the first step")
         for group in self.param_groups:
             for theta in group["params"]:
-                self._step(theta, self.prices)
+                self._step(theta, self.prices, group["horizon"])
 
     def slow_average(self, theta: nn.Parameter) -> Tensor:
-        """The slow average of d + c [J], in units of the price."""
+        """The slow average of d + c [J], in units of the price.
+
+        Raises:
+            SettingError: none is kept.
+        """
+        if self._slow is None:
+            raise SettingError("no slow average is kept: give slow_smoothing, e.g. 0.998")
         memory = self.state[theta]
-        average: Tensor = memory["slow"] / (1 - (self._slow or 0.0) ** memory["count"])
+        average: Tensor = memory["slow"] / (1 - self._slow ** memory["count"])
         return average
 
-    def _step(self, theta: nn.Parameter, prices: Tensor) -> None:
+    def _step(self, theta: nn.Parameter, prices: Tensor, horizon: float) -> None:
         memory: dict[str, Any] = self.state[theta]
         if not memory:
             memory["count"] = 0
@@ -77,5 +97,5 @@ class ProjectedGateDescent(Optimizer):
         if self._slow is not None:
             memory["slow"].lerp_(relative + self.ramp, 1 - self._slow)
         corrected = average / (1 - self._smoothing ** memory["count"])
-        step = ((corrected + self.ramp) / self.horizon).clamp_(-self._limit, self._limit)
+        step = ((corrected + self.ramp) / horizon).clamp_(-self._limit, self._limit)
         theta.sub_(step).clamp_(0, 1)

@@ -1,5 +1,6 @@
 """What happens to the gates between optimizer steps: settling, shrinking, deciding, keeping the trace."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -34,28 +35,23 @@ class Shrink:
             guide = guide_of(state)
             closed = guide.theta.detach() == 0
             if self.safe:
-                closed &= _gate_optimizer(state).slow_average(guide.theta) > 0
+                closed &= gate_optimizer(state).slow_average(guide.theta) > 0
             remove(state, ~closed)
 
 
 @dataclass(frozen=True)
 class Settle:
-    """From a step on shorten the horizon, so that marginal gates reach 0 or 1.
+    """Sets the horizon of the step to come, so that marginal gates reach 0 or 1 towards the end.
 
     Attributes:
-        start: step of the phase.
-        horizon: before it; the optimizer's own value is set anew on resuming.
-        factor: the horizon is divided by it.
+        horizon: the horizon after so many steps of the phase.
     """
 
-    start: int
-    horizon: float
-    factor: float = 5.0
+    horizon: Callable[[int], float]
 
     def __call__(self, state: TrainState) -> None:
-        """Set the horizon of the step to come."""
-        settled = state.phase_step >= self.start
-        _gate_optimizer(state).horizon = max(1.0, self.horizon / self.factor) if settled else self.horizon
+        """Set it."""
+        gate_optimizer(state).horizon = self.horizon(state.phase_step)
 
 
 def remove(state: TrainState, open_gates: Tensor) -> None:
@@ -104,7 +100,7 @@ def posterior(state: TrainState) -> GatePosterior:
     return GatePosterior(state.values["theta"], decided, torch.stack(list(trace)), torch.tensor(steps))
 
 
-def _gate_optimizer(state: TrainState) -> ProjectedGateDescent:
+def gate_optimizer(state: TrainState) -> ProjectedGateDescent:
     """The optimizer of the gates."""
     optimizer = state.optimizers[GATES]
     assert isinstance(optimizer, ProjectedGateDescent)

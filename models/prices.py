@@ -46,10 +46,19 @@ class LayerPrice:
 
     def log_gamma(self, structure: Structure, cost: ExpectedCost, theta: Tensor) -> Tensor:
         """Each group's price for its gates."""
-        missing = set(structure.slices()) ^ set(self.nats)
-        if missing:
-            raise SettingError(f"prices and groups differ in {sorted(missing)}; the groups are {list(structure.slices())}")
+        self.check(structure)
         return torch.cat([torch.full((len(g.kept),), float(self.nats[g.name])) for g in structure.groups])
+
+    def check(self, structure: Structure) -> None:
+        """Refuse prices that do not name the groups.
+
+        Raises:
+            SettingError: naming the groups that have none, or that are not there.
+        """
+        differ = set(structure.slices()) ^ set(self.nats)
+        if differ:
+            groups = list(structure.slices())
+            raise SettingError(f"prices and groups differ in {sorted(differ)}; the groups are {groups}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Deterministic pruning: scores, densities over layers, budgets, and the baselines made of them."""

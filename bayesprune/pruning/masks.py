@@ -21,12 +21,14 @@ def kept_count(density: float, total: int) -> int:
         raise BudgetError(f"density must be > 0 and <= 1, not {density}")
     count = round(density * total)
     if count < 1:
-        raise BudgetError(f"density {density:g} of {total:,} weights keeps none: give at least {1 / total:.2g}")
+        raise BudgetError(
+            f"density {density:g} of {total:,} weights keeps none: give at least {1 / total:.2g}"
+        )
     return count
 
 
 def class_blind(scores: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
-    """One threshold over all layers; exactly the rounded number of weights stays (See et al., arXiv 1606.09274)."""
+    """One threshold over all layers (See et al., arXiv 1606.09274); the rounded number stays exactly."""
     flat = torch.cat([score.flatten() for score in scores.values()])
     mask = _top(flat, kept_count(density, flat.numel()))
     parts = mask.split([score.numel() for score in scores.values()])
@@ -34,21 +36,12 @@ def class_blind(scores: Mapping[str, Tensor], density: float) -> dict[str, Tenso
 
 
 def class_uniform(scores: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
-    """The same density in every layer."""
+    """The same density in every layer, at least one weight in each (See et al., arXiv 1606.09274)."""
+    kept_count(density, sum(score.numel() for score in scores.values()))
     return {
-        name: _top(score.flatten(), max(1, kept_count(density, score.numel()))).view_as(score)
+        name: _top(score.flatten(), max(1, round(density * score.numel()))).view_as(score)
         for name, score in scores.items()
     }
-
-
-def class_distributed(scores: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
-    """A threshold in each layer proportional to the standard deviation of its weights (See et al., arXiv 1606.09274).
-
-    With |w| as the score the weights' deviation is the score's root mean square. Ranking |w| / deviation by one
-    threshold over all layers is the same rule.
-    """
-    relative = {name: score / score.square().mean().sqrt().clamp_min(1e-12) for name, score in scores.items()}
-    return class_blind(relative, density)
 
 
 def _top(scores: Tensor, count: int) -> Tensor:

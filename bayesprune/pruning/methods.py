@@ -8,22 +8,29 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.budget import Budget
-from bayesprune.data import Data
-from bayesprune.errors import SettingError
+from bayesprune.data import Data, steps_per_epoch
+from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.method import Plan
-from bayesprune.pruning.masks import Distribution, class_blind, class_distributed, class_uniform, kept_count
-from bayesprune.pruning.scores import WeightScore, l1_units, magnitude, random_scores, random_units
+from bayesprune.pruning.masks import Distribution, class_blind, class_uniform, kept_count
+from bayesprune.pruning.scores import (
+    WeightScore,
+    l1_units,
+    magnitude,
+    random_scores,
+    random_units,
+    relative_magnitude,
+)
 from bayesprune.pruning.units import open_within
-from bayesprune.data import steps_per_epoch
-from bayesprune.settings import RunSettings
+from bayesprune.settings import RunSettings, check_number, fixed_learning_rate
 from bayesprune.structure import Structure
 from bayesprune.training import CrossEntropy, Phase, TrainState, adam, cosine
 
 UnitScore = Callable[[nn.Module, Structure], Tensor]
+Prune = Callable[[TrainState], None]
 
 DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 1.0
-"""Of all baselines: the Bayesian recipe's learning rate, its share of epochs before the structure is fixed, and its
-weight decay 1 / (N slab^2)."""
+"""Of all baselines: the Bayesian recipe's learning rate, its share of epochs before the structure is fixed,
+and its weight decay 1 / (N slab^2)."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,8 @@ class TrainOptions:
     """Settings of the baselines' training.
 
     Attributes:
-        prune_share: share of the epochs before pruning.
-        fixed_learning_rate: of the phase after pruning; None stands for the first phase's.
+        prune_share: share of the epochs before pruning, rounded to whole epochs, at least one.
+        fixed_learning_rate: of the phase after pruning; None stands for the Bayesian method's default.
         slab: standard deviation of the Gaussian prior that the weight decay comes from.
     """
 
@@ -41,21 +48,20 @@ class TrainOptions:
     slab: float = DEFAULT_SLAB
 
     def __post_init__(self) -> None:
-        if not 0 <= self.prune_share <= 1:
-            raise SettingError(f"prune_share must lie in [0, 1], not {self.prune_share}")
-        if not self.slab > 0:
-            raise SettingError(f"slab must be > 0, not {self.slab}")
+        check_number("prune_share", self.prune_share, 0.0, 1.0, low_allowed=True)
+        check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
+        check_number("slab", self.slab, 0.0)
 
     @classmethod
     def of(cls, method: str, options: Any) -> "TrainOptions":
         """Read a run's options.
 
         Raises:
-            SettingError: there is no such option.
+            SettingError: there is no such option, or its value is not allowed.
         """
-        unknown = set(options) - set(cls.__dataclass_fields__)
-        if unknown:
-            raise SettingError(f"{method} has no options {sorted(unknown)}; it has {sorted(cls.__dataclass_fields__)}")
+        for name in options:
+            if name not in cls.__dataclass_fields__:
+                raise UnknownNameError(f"option of {method}", name, cls.__dataclass_fields__)
         return cls(**options)
 
 
@@ -138,7 +144,7 @@ class UnitPruner:
 
 
 class RandomPruner:
-    """Random weights (with a density) or random channels (with a budget) at the start: the floor of every comparison."""
+    """Random weights (with a density) or channels (with a budget) at the start: the floor of comparisons."""
 
     name, summary = "random", "random weights (density) or channels (budget), removed before training"
     takes = frozenset({"density", "budget"})
@@ -160,28 +166,37 @@ def baselines() -> list[Any]:
         Dense(),
         RandomPruner(),
         WeightPruner("magnitude", "largest weights, one threshold over all layers", magnitude, class_blind),
-        WeightPruner("class-uniform", "largest weights, the same density in each layer", magnitude, class_uniform),
         WeightPruner(
-            "class-distributed", "largest weights relative to their layer's deviation", magnitude, class_distributed
+            "class-uniform", "largest weights, the same density in each layer", magnitude, class_uniform
+        ),
+        WeightPruner(
+            "class-distributed",
+            "largest weights relative to their layer's deviation",
+            relative_magnitude,
+            class_blind,
         ),
         UnitPruner("l1-units", "channels with the largest L1 norm", l1_units),
     ]
 
 
 def _phases(
-    state: TrainState, data: Data, settings: RunSettings, options: TrainOptions, prune: Any
+    state: TrainState, data: Data, settings: RunSettings, options: TrainOptions, prune: Prune | None
 ) -> list[Phase]:
     """Training before and after pruning, in as many steps as the epochs have."""
     assert settings.epochs is not None
     epoch_steps = steps_per_epoch(data.train, settings.batch_size)
-    before = round(options.prune_share * settings.epochs) if prune is not None else 0
+    before = 0
+    if prune is not None and options.prune_share > 0:
+        before = max(1, round(options.prune_share * settings.epochs))
     decay = 1 / (len(data.train) * options.slab**2)
-    rate = settings.learning_rate or DEFAULT_LEARNING_RATE
+    rate = DEFAULT_LEARNING_RATE if settings.learning_rate is None else settings.learning_rate
     objective = CrossEntropy(settings.noise_for(state.network))
     phases = []
     if before:
         phases.append(Phase("train", before * epoch_steps, objective, adam(rate, decay), cosine))
-    after_rate = options.fixed_learning_rate or rate
+    after_rate = options.fixed_learning_rate
+    if after_rate is None:
+        after_rate = rate if prune is None else fixed_learning_rate(state.network)
     steps = (settings.epochs - before) * epoch_steps
     phases.append(Phase("fixed", steps, objective, adam(after_rate, decay), cosine, start=prune))
     return phases

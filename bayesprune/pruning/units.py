@@ -5,48 +5,66 @@ from torch import Tensor
 
 from bayesprune.budget import Budget
 from bayesprune.errors import BudgetError
-from bayesprune.structure import ExpectedCost
+from bayesprune.structure import ExpectedCost, Structure
 from bayesprune.training import TrainState
 
 
 def open_within(state: TrainState, scores: Tensor, budget: Budget) -> Tensor:
     """Close gates from the lowest score on until the network meets the budget: bool [J].
 
-    The last channel of a group stays. The result costs no more than the budget, and with the channel closed last
-    still open it would cost more.
+    No group is emptied, and no layer left without anything to read. The result costs no more than the budget,
+    and with the channel closed last still open it would cost more.
 
     Raises:
-        BudgetError: even one channel a group costs more than the budget.
+        BudgetError: even with every channel closed that may be, the network costs more than the budget.
     """
     positions = {layer.name: layer.positions for layer in state.layers()}
     cost = ExpectedCost(state.network, state.structure, positions)
     limit = budget.limit(state.initial_macs, state.initial_params)
-    order = _removable(state, scores)
+    order = removable(state.structure, scores)
 
-    def spent(closed: int) -> float:
-        return budget.spent(*(float(part) for part in cost(_close(state, order[:closed]).double())))
+    def spent(count: int) -> float:
+        macs, params = cost(_without(state.structure, order[:count]).double())
+        return budget.spent(float(macs), float(params))
 
     low, high = 0, len(order)
     if spent(high) > limit:
         raise BudgetError(
-            f"no network of this kind meets {budget.kind} <= {limit:,.0f}: with one channel a group it needs "
-            f"{spent(high):,.0f}"
+            f"no network of this kind meets {budget.kind} <= {limit:,.0f}: with as few channels as possible "
+            f"it needs {spent(high):,.0f}"
         )
     while low < high:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if spent(middle) > limit else (low, middle)
-    return _close(state, order[:low])
+    return _without(state.structure, order[:low])
 
 
-def _removable(state: TrainState, scores: Tensor) -> Tensor:
-    """Gates in ascending order of score, without each group's best one."""
-    order = scores.argsort()
-    best = {place.start + int(scores[place].argmax()) for place in state.structure.slices().values()}
-    return torch.tensor([gate for gate in order.tolist() if gate not in best], dtype=torch.long)
+def removable(structure: Structure, scores: Tensor) -> Tensor:
+    """The gates that can be closed one after the other, in ascending order of score."""
+    order = scores.argsort(stable=True)
+    best = {place.start + int(scores[place].argmax()) for place in structure.slices().values()}
+    simple = torch.tensor([gate for gate in order.tolist() if gate not in best], dtype=torch.long)
+    all_closed = _closed(structure, simple)
+    if torch.equal(structure.protect(all_closed, scores), all_closed):
+        return simple
+    # Some layer reads or writes only a part of a group: the one gate that it needs is found by trying.
+    open_gates, found = torch.ones_like(all_closed), []
+    for gate in order.tolist():
+        open_gates[gate] = False
+        if torch.equal(structure.protect(open_gates, scores), open_gates):
+            found.append(gate)
+        else:
+            open_gates[gate] = True
+    return torch.tensor(found, dtype=torch.long)
 
 
-def _close(state: TrainState, gates: Tensor) -> Tensor:
+def _without(structure: Structure, gates: Tensor) -> Tensor:
+    """All gates open but these, and those that have no use without them."""
+    return structure.consistent(_closed(structure, gates))
+
+
+def _closed(structure: Structure, gates: Tensor) -> Tensor:
     """All gates open but these."""
-    open_gates = torch.ones(state.structure.gate_count, dtype=torch.bool)
+    open_gates = torch.ones(structure.gate_count, dtype=torch.bool)
     open_gates[gates] = False
     return open_gates

@@ -1,17 +1,20 @@
 """Which channels of a network can be removed together, gating them, and slicing them out.
 
-A **group** is a set of channels that can only be removed together with every place where they are read or written.
-A **gate** is the 0/1 variable of one channel: closed means that no consumer reads the channel. Gates therefore act
-on the inputs of consumers, which makes a gated network and the compacted one the same function, whatever stands
-between producer and consumer (batch normalisation, activations, pooling).
+A **group** is a set of channels that can only be removed together with every place where they are read or
+written. A **gate** is the 0/1 variable of one channel: closed means that no consumer reads the channel. Gates
+therefore act on the inputs of consumers, which makes a gated network and the compacted one the same function,
+whatever stands between producer and consumer (batch normalisation, activations, pooling).
 """
 
-from bayesprune.structure.compact import compact, reestimate_batchnorm
+from bayesprune.structure.batchnorm import reestimate_batchnorm
+from bayesprune.structure.compact import compact, replace_data
 from bayesprune.structure.cost import ExpectedCost, LayerCost, layer_costs
 from bayesprune.structure.find import find
 from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import Group, Reader, Structure
+from bayesprune.structure.modes import evaluating
 from bayesprune.structure.selectors import SelectChannels
+from bayesprune.structure.spike import fold_spikes, maps_zero_to_zero, spike_outputs
 
 __all__ = [
     "ExpectedCost",
@@ -22,7 +25,12 @@ __all__ = [
     "SelectChannels",
     "Structure",
     "compact",
+    "evaluating",
     "find",
+    "fold_spikes",
     "layer_costs",
+    "maps_zero_to_zero",
     "reestimate_batchnorm",
+    "replace_data",
+    "spike_outputs",
 ]

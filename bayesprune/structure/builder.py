@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bayesprune.errors import UnsupportedLayerError
 from bayesprune.structure.groups import UNGATED, Axis, Group, Reader, Structure
-from bayesprune.structure.layers import TRANSPOSED, is_source, written_tensors
+from bayesprune.structure.layers import TRANSPOSED, channel_count, is_source, written_tensors
 from bayesprune.structure.tracing import Member
 
 
@@ -44,7 +44,11 @@ class StructureBuilder:
         for member in members:
             _refuse(member, sources[0])
         for member in members:
-            (self._read if member.reads else self._write)(member)
+            if not (self._read(member) if member.reads else self._write(member)):
+                raise UnsupportedLayerError(
+                    f"the channels of layer {member.name!r} are not those of {sources[0]!r} one by one; "
+                    f"name {sources[0]!r} in keep=[...]"
+                )
         taken = {group.name for group in self._groups}
         name = next((n for n in (*sources, *writers) if n not in taken), f"{sources[0]}.{len(taken)}")
         size = 1 + max(max(member.channels) for member in members)
@@ -83,33 +87,35 @@ class StructureBuilder:
         """The names of members, each once, in network order."""
         return tuple(sorted({member.name for member in members}, key=lambda name: self._order.get(name, -1)))
 
-    def _write(self, member: Member) -> None:
-        """Note along which axis of which tensors a layer writes these channels."""
+    def _write(self, member: Member) -> bool:
+        """Note along which axis of its tensors a layer writes the channels; False when they do not match."""
         layer = member.module
-        for tensor in written_tensors(layer) if layer is not None else ():
+        assert layer is not None
+        matches = True
+        for tensor in written_tensors(layer):
             axis = 1 if isinstance(layer, TRANSPOSED) and tensor == "weight" else 0
-            width = getattr(layer, tensor).shape[axis] if tensor else getattr(layer, "num_features")
+            width = channel_count(layer, tensor, axis)
             place = self._axes.setdefault((member.name, tensor), (axis, torch.full((width,), UNGATED)))
-            self._assign(member, place[1])
+            matches &= self._assign(member, place[1])
+        return matches
 
-    def _read(self, member: Member) -> None:
-        """Note along which axis of its weight and of its input a layer reads these channels."""
+    def _read(self, member: Member) -> bool:
+        """Note along which axes of weight and input a layer reads them; False when they do not match."""
         layer = member.module
         assert layer is not None
         axis = 0 if isinstance(layer, TRANSPOSED) else 1
         self._reads[member.name] = (axis, -1 if isinstance(layer, nn.Linear) else 1)
         width = layer.get_parameter("weight").shape[axis]
-        self._assign(member, self.arriving.setdefault(member.name, torch.full((width,), UNGATED)))
+        return self._assign(member, self.arriving.setdefault(member.name, torch.full((width,), UNGATED)))
 
-    def _assign(self, member: Member, gates: Tensor) -> None:
-        """Give positions their gates; two gates at one position would not be understood."""
+    def _assign(self, member: Member, gates: Tensor) -> bool:
+        """Give positions their gates; False when there are too few, or a position would have two gates."""
         index = torch.tensor(member.positions)
         misplaced = int(index.max()) >= len(gates)
         if misplaced or len(index.unique()) < len(index) or bool((gates[index] != UNGATED).any()):
-            raise UnsupportedLayerError(
-                f"the channels of layer {member.name!r} do not match one group of channels; name it in keep=[...]"
-            )
+            return False
         gates[index] = sum(group.size for group in self._groups) + torch.tensor(member.channels)
+        return True
 
 
 def _refuse(member: Member, source: str) -> None:

@@ -24,11 +24,11 @@ def compact(
     optimizers: Iterable[Optimizer] = (),
     masks: MutableMapping[str, Tensor] | None = None,
 ) -> Structure:
-    """Remove the channels whose gates are closed, in place; gradients are dropped.
+    """Remove the channels whose gates are closed, in place; all gradients are dropped.
 
-    Parameters stay the same objects, so optimizers keep hold of them; their moments are cut alike, and so are masks
-    (name of a parameter -> tensor of its shape). A layer that gets a selector in front of it (`SelectChannels`) moves
-    from "fc1" to "fc1.layer", and its masks with it.
+    Parameters stay the same objects, so optimizers keep hold of them; their moments are cut alike, and so are
+    masks (name of a parameter -> tensor of its shape). A layer that gets a selector in front of it
+    (`SelectChannels`) moves from "fc1" to "fc1.layer", and its masks with it.
 
     Args:
         network: what the structure was found in; its layers change shape.
@@ -48,6 +48,7 @@ def compact(
     optimizers, masks = tuple(optimizers), {} if masks is None else masks
     for reader in structure.readers:
         structure = _select(network, structure, reader, open_gates, masks)
+    network.zero_grad()
     parameters = dict(network.named_parameters(remove_duplicate=False))
     for name, cuts in _cuts(structure, open_gates).items():
         if name in parameters:
@@ -68,9 +69,9 @@ def compact(
 def replace_data(parameter: nn.Parameter, data: Tensor) -> None:
     """Give a parameter data of another shape; the object stays, its gradient goes.
 
-    A graph that is still referenced (a loss that somebody holds) keeps the parameter's gradient accumulator alive,
-    which remembers the former shape and would refuse the next gradient. torch drops it when the type changes only,
-    so the type changes for a moment.
+    A graph that is still referenced (a loss that somebody holds) keeps the parameter's gradient accumulator
+    alive, which remembers the former shape and would refuse the next gradient. torch drops it when the type
+    changes only, so the type changes for a moment.
     """
     parameter.grad = None
     parameter.data = data.new_empty(0, dtype=torch.float16 if data.dtype != torch.float16 else torch.float32)
@@ -86,16 +87,24 @@ def _check(structure: Structure, open_gates: Tensor) -> None:
     for name, place in structure.slices().items():
         if place.stop > place.start and not open_gates[place].any():
             raise SettingError(f"group {name!r} would be emptied: keep at least one of its channels open")
+    for layer, gates in structure.partial_writers:
+        if not open_gates[gates].any():
+            raise SettingError(f"layer {layer!r} would be emptied: keep at least one of its channels open")
     for reader in structure.readers:
         if not reader.open_positions(open_gates.cpu()).any():
             groups = [group.name for group in structure.groups if reader.layer in group.consumers]
             raise SettingError(
-                f"layer {reader.layer!r} would have nothing left to read: open a gate of {' or '.join(map(repr, groups))}"
+                f"layer {reader.layer!r} would have nothing left to read: "
+                f"open a gate of {' or '.join(map(repr, groups))}"
             )
 
 
 def _select(
-    network: nn.Module, structure: Structure, reader: Reader, open_gates: Tensor, masks: MutableMapping[str, Tensor]
+    network: nn.Module,
+    structure: Structure,
+    reader: Reader,
+    open_gates: Tensor,
+    masks: MutableMapping[str, Tensor],
 ) -> Structure:
     """Put a selector before a reader some of whose own input features close, or update the one that is there.
 
@@ -151,7 +160,6 @@ def _cut_parameter(parameter: nn.Parameter, cuts: list[tuple[int, Tensor]], opti
     former = parameter.shape
     data = _cut(parameter.data, cuts)
     if data.shape == former:
-        parameter.grad = None
         return
     replace_data(parameter, data)
     for optimizer in optimizers:

@@ -1,15 +1,19 @@
 """What a network costs while it shrinks: multiply-accumulates and parameters as functions of the gates."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bayesprune.structure.groups import Structure
+from bayesprune.structure.groups import UNGATED, Reader, Structure
+from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.modes import evaluating
+from bayesprune.structure.selectors import plain_name
 
-COUNTED = (nn.Linear, nn.modules.conv._ConvNd)
-"""Layers whose multiply-accumulates are counted: everything with a weight that is multiplied by its inputs."""
+COUNTED = (nn.Linear, CONVOLUTION)
+"""Layers whose multiply-accumulates are counted: everything with a weight that is multiplied by inputs."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class LayerCost:
         outputs: features (or channels) it writes.
         params: its parameters, biases included.
         macs: its multiply-accumulates (biases not counted).
-        positions: output positions at which the weight is used.
+        positions: how often the weight is used: output positions, of a transposed convolution input
+            positions.
     """
 
     name: str
@@ -37,26 +42,26 @@ class LayerCost:
 
 @torch.no_grad()
 def layer_costs(network: nn.Module, example: Tensor) -> tuple[LayerCost, ...]:
-    """Count every linear and convolution layer's cost for one sample of example [B, ...], in network order."""
+    """Count every linear and convolution layer's cost for one sample of example [B, ...], as they are run.
+
+    What layers of other kinds multiply (attention, recurrent layers) is not counted.
+    """
     positions: dict[str, int] = {}
 
     def watch(name: str) -> Any:
-        def hook(module: nn.Module, _: Any, output: Tensor) -> None:
-            batch, width = output.shape[0], module.weight.shape[0]
-            if isinstance(module, nn.modules.conv._ConvTransposeNd):
-                width = module.weight.shape[1] * module.groups
-            positions[name] = positions.get(name, 0) + output.numel() // (batch * max(width, 1))
+        def hook(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+            features = arguments[0] if isinstance(layer, TRANSPOSED) else output
+            width = layer.get_parameter("weight").shape[0]
+            positions[name] = positions.get(name, 0) + features.numel() // (len(features) * width)
 
         return hook
 
     layers = {name: module for name, module in network.named_modules() if isinstance(module, COUNTED)}
     handles = [module.register_forward_hook(watch(name)) for name, module in layers.items()]
-    was_training = network.training
-    network.eval()
     try:
-        network(example)
+        with evaluating(network):
+            network(example)
     finally:
-        network.train(was_training)
         for handle in handles:
             handle.remove()
     return tuple(_layer_cost(name, layers[name], count) for name, count in positions.items())
@@ -64,58 +69,97 @@ def layer_costs(network: nn.Module, example: Tensor) -> tuple[LayerCost, ...]:
 
 def _layer_cost(name: str, layer: nn.Module, positions: int) -> LayerCost:
     """A layer's cost when its weight is used at the given number of positions."""
-    inputs = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-    outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+    kind = "features" if isinstance(layer, nn.Linear) else "channels"
+    inputs, outputs = getattr(layer, f"in_{kind}"), getattr(layer, f"out_{kind}")
     params = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
-    macs = positions * layer.weight.numel()
-    return LayerCost(name, type(layer).__name__, int(inputs), int(outputs), params, macs, positions)
+    macs = positions * layer.get_parameter("weight").numel()
+    return LayerCost(name, type(layer).__name__, inputs, outputs, params, macs, positions)
+
+
+@dataclass(frozen=True, eq=False)
+class _Term:
+    """One parameter's part: unit times the expected number of its open pairs (written, read).
+
+    Attributes:
+        unit: parameters a pair; `unit_macs` multiply-accumulates a pair.
+        written: gate of each position written, or None.
+        arriving, selection: gates of each position read, or None.
+        common: for each position read, the positions written that have the same gate; None where there are
+            none.
+    """
+
+    unit: float
+    unit_macs: float
+    written: Tensor | None
+    arriving: Tensor | None
+    selection: Tensor | None
+    common: Tensor | None
+
+    def expected(self, padded: Tensor) -> Tensor:
+        """Expected number of open pairs at theta padded with a 1."""
+        writes = padded.new_ones(()) if self.written is None else padded[self.written].sum()
+        if self.arriving is None:
+            return writes
+        open_reads = padded[self.arriving]
+        reads = open_reads if self.selection is None else open_reads * padded[self.selection]
+        if self.common is None:
+            return writes * reads.sum()
+        # A gate is its own square, so given that a position is read, the written ones of its gate are open.
+        return (reads * (writes + self.common.to(padded) * (1 - open_reads))).sum()
 
 
 class ExpectedCost:
     """Expected multiply-accumulates and parameters of a gated network, in closed form.
 
-    With independent gates open with probability theta the expectation of every layer's cost is the product of the
-    expected numbers of its inputs and outputs, hence multilinear in theta (methods note, section 7C). Where a layer
-    reads and writes the same group (a convolution between two points of one residual stream) the two factors are
-    treated as independent.
+    With independent gates, open with probability theta, the expectation of every layer's cost is multilinear
+    in theta (methods note, section 7C): the product of the expected numbers of its inputs and outputs, and
+    where a layer reads and writes the same group (a convolution between two points of one residual stream) a
+    gate's pairs with itself count once and not squared. It is exact; at theta in {0, 1} it is the compacted
+    network's cost.
 
     Args:
         network: in its present shape.
         structure: its groups.
-        positions: output positions of each counted layer, by name (`LayerCost.positions`).
+        positions: how often each counted layer's weight is used, by name (`LayerCost.positions`).
     """
 
-    def __init__(self, network: nn.Module, structure: Structure, positions: dict[str, int]) -> None:
-        outputs = {(axis.layer, axis.tensor): axis.gates for axis in structure.axes}
+    def __init__(self, network: nn.Module, structure: Structure, positions: Mapping[str, int]) -> None:
+        written = {(axis.layer, axis.tensor): axis.gates for axis in structure.axes}
         readers = {reader.layer: reader for reader in structure.readers}
-        self._terms: list[tuple[float, float, Tensor | None, Tensor | None, Tensor | None]] = []
-        for layer_name, layer in network.named_modules():
-            for name, parameter in layer.named_parameters(recurse=False):
-                written, reader = outputs.get((layer_name, name)), readers.get(layer_name)
-                is_weight = name == "weight" and isinstance(layer, COUNTED)
-                arriving = reader.arriving[reader.selected] if reader is not None and is_weight else None
-                selection = reader.selection if reader is not None and is_weight else None
-                unit = parameter.numel() / max(1, _length(written) * _length(arriving))
-                used = positions.get(layer_name, 0) if is_weight else 0
-                self._terms.append((unit, unit * used, written, arriving, selection))
+        self._terms = [
+            _term(parameter.numel(), written.get((layer_name, name)), reader, used)
+            for layer_name, layer in network.named_modules()
+            for name, parameter in layer.named_parameters(recurse=False)
+            for reader, used in [_weight_use(layer_name, layer, name, readers, positions)]
+        ]
 
     def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Expected (macs per sample, params) at inclusion probabilities theta [J]; differentiable."""
         padded = torch.cat([theta, theta.new_ones(1)])
         macs = params = theta.new_zeros(())
-        for unit, unit_macs, written, arriving, selection in self._terms:
-            size = padded.new_ones(()) if written is None else padded[written].sum()
-            if arriving is not None:
-                reads = padded[arriving] if selection is None else padded[arriving] * padded[selection]
-                size = size * reads.sum()
-            params = params + unit * size
-            macs = macs + unit_macs * size
+        for term in self._terms:
+            pairs = term.expected(padded)
+            params = params + term.unit * pairs
+            macs = macs + term.unit_macs * pairs
         return macs, params
 
 
-def _length(gates: Tensor | None) -> int:
-    """Length of an axis that gates act on; 1 where there is none."""
-    return 1 if gates is None else len(gates)
+def _weight_use(
+    layer_name: str, layer: nn.Module, name: str, readers: Mapping[str, Reader], positions: Mapping[str, int]
+) -> tuple[Reader | None, int]:
+    """What a counted layer's weight reads and how often it is used; nothing for other parameters."""
+    if name != "weight" or not isinstance(layer, COUNTED):
+        return None, 0
+    return readers.get(layer_name), positions.get(layer_name, positions.get(plain_name(layer_name), 0))
 
 
-
+def _term(size: int, written: Tensor | None, reader: Reader | None, used: int) -> _Term:
+    """A parameter's term."""
+    arriving = None if reader is None else reader.arriving[reader.selected]
+    unit = size / max(1, (1 if written is None else len(written)) * (1 if arriving is None else len(arriving)))
+    common = None
+    if written is not None and arriving is not None:
+        length = 2 + int(torch.cat([written, arriving]).max())
+        same = written[written != UNGATED].bincount(minlength=length)[arriving]  # the last entry: no gate
+        common = same if bool(same.any()) else None
+    return _Term(unit, unit * used, written, arriving, None if reader is None else reader.selection, common)

@@ -29,16 +29,17 @@ def find(
     Args:
         network: any module that torch-pruning's dependency graph understands; it is left as it is.
         example: a batch [B, ...] of inputs.
-        keep: names of layers (or of modules that contain them) whose outputs must stay whole; of a layer that cannot
-            be cut the inputs stay whole too. "inputs" keeps every input feature, "fc1.inputs" every flattened
-            feature that the layer fc1 reads.
-        inputs: gates on input features: "auto" where a linear layer reads them, "all" also where a convolution
-            does (its channels), "none" nowhere.
+        keep: names of layers (or of modules that contain them) whose outputs must stay whole; of a layer that
+            cannot be cut the inputs stay whole too. "inputs" keeps every input feature, "fc1.inputs" every
+            flattened feature that the layer fc1 reads.
+        inputs: gates on input features: "auto" where a linear layer reads them, "all" also where a
+            convolution does (its channels), "none" nowhere.
         flatten_inputs: give every flattened feature that a linear layer reads a gate of its own as well.
         check: compare gated and compacted copies on random gates, and refuse what is not the same function.
 
     Raises:
-        UnsupportedLayerError: a layer whose channels cannot be removed exactly (LayerNorm, grouped convolution, ...).
+        UnsupportedLayerError: a layer whose channels cannot be removed exactly (LayerNorm, grouped
+            convolution, ...).
         SettingError: `keep` names a layer that is not there.
         InputShapeError: the network cannot take the example.
         NetworkError: the network cannot be traced.
@@ -88,10 +89,10 @@ def _try(network: nn.Module, example: Tensor) -> None:
     try:
         with evaluating(network):
             network(example)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+    except Exception as error:  # whatever the network's own code raises
         raise InputShapeError(f"the network cannot take inputs of shape {tuple(example.shape)}: {error}") from error
 
 
 def _is_kept(members: list[Member], kept: set[str]) -> bool:
-    """Whether the user excluded a layer that writes these channels, passes them on, or reads them and cannot be cut."""
+    """Whether the user excluded a layer that writes these channels, or that reads them and cannot be cut."""
     return any(m.name in kept and (not m.reads or m.trouble is not None) for m in members)

@@ -33,7 +33,7 @@ class Gating:
 
     @contextmanager
     def applied(self, gates: Tensor) -> Iterator[None]:
-        """Multiply every consumer's inputs by gates [J] or [B, J]; any real numbers, so noise works as well."""
+        """Multiply every consumer's inputs by gates [J] or [B, J]; any real numbers, also noise."""
         previous, self._gates = self._gates, gates
         try:
             yield
@@ -58,7 +58,7 @@ class Gating:
 
 
 def _plan(reader: Reader) -> Apply:
-    """How to multiply a reader's input by the gates: by slices where the gates lie in a row, else by an index."""
+    """How to multiply a reader's input by the gates: by a slice where they lie in a row, else by an index."""
     steps = [_factor(reader.arriving[reader.selected], reader.feature_axis)]
     if reader.selection is not None:
         steps.append(_factor(reader.selection, reader.feature_axis))
@@ -87,14 +87,14 @@ def _factor(index: Tensor, feature_axis: int) -> Apply | None:
 
 
 def _by_slice(start: int, count: int, repeat: int, feature_axis: int) -> Apply:
-    """Gates that lie in a row, each for `repeat` features in a row (of the last axis when there are several)."""
+    """Gates that lie in a row, each for `repeat` features in a row (then of the last axis)."""
 
     def apply(features: Tensor, gates: Tensor) -> Tensor:
         part = gates[..., start : start + count]
         if repeat == 1:
-            return features * _aligned(part, features, feature_axis)
-        grouped = features.unflatten(feature_axis, (count, repeat))
-        return (grouped * _aligned(part.unsqueeze(-1), grouped, None)).flatten(-2)
+            return features * _aligned(part, features.dim(), feature_axis)
+        grouped = features.unflatten(-1, (count, repeat))
+        return (grouped * _aligned(part, grouped.dim() - 1, -1).unsqueeze(-1)).flatten(-2)
 
     return apply
 
@@ -104,17 +104,13 @@ def _by_index(index: Tensor, feature_axis: int) -> Apply:
 
     def apply(features: Tensor, gates: Tensor) -> Tensor:
         padded = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
-        return features * _aligned(padded[..., index], features, feature_axis)
+        return features * _aligned(padded[..., index], features.dim(), feature_axis)
 
     return apply
 
 
-def _aligned(gates: Tensor, features: Tensor, feature_axis: int | None) -> Tensor:
-    """Give gates [F] or [B, F] the singleton axes that let them multiply the features."""
-    if feature_axis == 1:
-        shape = (-1, gates.shape[-1]) if gates.dim() == 2 else (1, gates.shape[-1])
-        return gates.reshape(*shape, *[1] * (features.dim() - 2))
-    trailing = 1 if feature_axis is not None else 2
-    if gates.dim() == trailing:
-        return gates
-    return gates.reshape(gates.shape[0], *[1] * (features.dim() - 1 - trailing), *gates.shape[1:])
+def _aligned(gates: Tensor, dimensions: int, feature_axis: int) -> Tensor:
+    """Give gates [F] or [B, F] the singleton axes that let them multiply features of so many dimensions."""
+    batch, axis = gates.shape[:-1], feature_axis % dimensions
+    leading, trailing = [1] * (axis - len(batch)), [1] * (dimensions - 1 - axis)
+    return gates.reshape(*batch, *leading, gates.shape[-1], *trailing)

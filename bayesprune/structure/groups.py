@@ -1,6 +1,7 @@
 """The values that describe what can be removed from a network."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -59,7 +60,8 @@ class Reader:
         feature_axis: the axis of its input along which the features lie.
         arriving: gate [A] of each feature that arrives, `UNGATED` where there is none.
         selected: positions [n] among the arriving features that are read.
-        selection: gate [n] of each read feature in a group of its own (network inputs, flattened features), or None.
+        selection: gate [n] of each read feature in a group of its own (network inputs, flattened features),
+            or None.
     """
 
     layer: str
@@ -76,7 +78,7 @@ class Reader:
         return stays if self.selection is None else stays & padded[self.selection]
 
     def best_gates(self, open_gates: Tensor, preference: Tensor) -> Tensor:
-        """The gates to open so that one feature is read: the most preferred, of an open channel if there is one."""
+        """The gates to open so that one feature is read: the most preferred, best of an open channel."""
         arriving = self.arriving[self.selected]
         own = arriving if self.selection is None else self.selection
         open_channel = torch.cat([open_gates, open_gates.new_ones(1)])[arriving]
@@ -91,8 +93,8 @@ class Reader:
 class Structure:
     """Every group of a network, with the places where its channels are written and read.
 
-    Gates are numbered 0..J-1, group after group, in the order of `groups`; after a compaction they are numbered anew
-    and `Group.kept` remembers the original indices.
+    Gates are numbered 0..J-1, group after group, in the order of `groups`; after a compaction they are
+    numbered anew and `Group.kept` remembers the original indices.
     """
 
     groups: tuple[Group, ...]
@@ -148,34 +150,53 @@ class Structure:
     def protect(self, open_gates: Tensor, preference: Tensor) -> Tensor:
         """Reopen, in every group that would be emptied, the gate with the highest preference [J].
 
-        A layer that would be left with nothing to read (all its open channels' features closed) gets its best back.
+        The same holds for a layer that writes only some of a group's channels (one of several that are
+        concatenated), and for a layer that would be left with nothing to read (all its open channels'
+        features closed).
         """
         protected = open_gates.clone()
         for place in self.slices().values():
             if place.stop > place.start and not protected[place].any():
                 protected[place.start + int(preference[place].argmax())] = True
+        for _, gates in self.partial_writers:
+            if not protected[gates].any():
+                protected[gates[int(preference[gates].argmax())]] = True
         for reader in self.readers:
             if not reader.open_positions(protected).any():
                 protected[reader.best_gates(protected, preference)] = True
         return protected
 
+    @cached_property
+    def partial_writers(self) -> tuple[tuple[str, Tensor], ...]:
+        """Layers that write no more than a part of a group, with the gates of that part."""
+        places = [place for place in self.slices().values() if place.stop > place.start]
+
+        def is_partial(gates: Tensor) -> bool:
+            inside = [((gates >= place.start) & (gates < place.stop)).sum() for place in places]
+            return all(int(n) < place.stop - place.start for n, place in zip(inside, places, strict=True))
+
+        written = {axis.layer: axis.gates.unique() for axis in self.axes}
+        return tuple((layer, gates) for layer, gates in written.items() if gates[0] != UNGATED and is_partial(gates))
+
     def consistent(self, open_gates: Tensor) -> Tensor:
         """Close also what has no use when the closed gates of open_gates [J] (bool) are closed.
 
-        These are the gates of flattened features whose channel is closed, and channels none of whose flattened
-        features is read. The gated network stays the same function; no group is emptied by it.
+        These are the gates of flattened features whose channel is closed, and channels none of whose
+        flattened features is read. The gated network stays the same function; no group is emptied by it. Call
+        it after `protect`.
         """
         needed, used = torch.zeros(2, self.gate_count + 1, dtype=torch.long)
         for reader in self.readers:
             arriving = reader.arriving[reader.selected]
-            stays = reader.open_positions(open_gates).long()
+            stays = reader.open_positions(open_gates.cpu()).long()
             for gates in (arriving,) if reader.selection is None else (arriving, reader.selection):
                 needed.index_add_(0, gates % len(needed), torch.ones_like(stays))
                 used.index_add_(0, gates % len(used), stays)
-        useful = open_gates & ~((needed > 0) & (used == 0))[:-1]
-        for place in self.slices().values():
-            if not useful[place].any():
-                useful[place] = open_gates[place]
+        useful: Tensor = open_gates & ~((needed > 0) & (used == 0))[:-1].to(open_gates.device)
+        parts = [torch.arange(place.start, place.stop) for place in self.slices().values()]
+        for gates in (*parts, *(gates for _, gates in self.partial_writers)):
+            if not useful[gates].any():
+                useful[gates] = open_gates[gates]
         return useful
 
     def renamed(self, old: str, new: str) -> "Structure":

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 CONVOLUTION = nn.modules.conv._ConvNd
 TRANSPOSED = nn.modules.conv._ConvTransposeNd
 NORM = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
-_MIXING = (nn.LayerNorm, nn.GroupNorm)
+_MIXING = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
 _CHANNEL_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -32,6 +32,12 @@ def written_tensors(layer: nn.Module) -> list[str]:
         return ["weight"] if layer.weight.numel() > 1 else []
     names = [name for name in _CHANNEL_TENSORS if isinstance(getattr(layer, name, None), Tensor)]
     return names or [""]
+
+
+def channel_count(layer: nn.Module, tensor: str, axis: int) -> int:
+    """How many channels a layer writes along an axis of one of its tensors, or passes on without any."""
+    sized = getattr(layer, tensor).shape[axis] if tensor else getattr(layer, "num_features", 0)
+    return int(sized)
 
 
 def trouble(layer: nn.Module, shared: frozenset[nn.Module]) -> str | None:
@@ -59,9 +65,13 @@ def sharing_layers(network: nn.Module) -> frozenset[nn.Module]:
     return frozenset(layer for layer, parameter in owners if uses[id(parameter)] > 1)
 
 
+def is_known(layer: nn.Module) -> bool:
+    """Whether a layer is of a kind whose channels are understood."""
+    return isinstance(layer, (CONVOLUTION, nn.Linear, nn.PReLU, *NORM))
+
+
 def is_opaque(layer: nn.Module) -> bool:
-    """Whether a layer has parameters of its own that are used in ways only it knows (attention, recurrent, ...)."""
-    if isinstance(layer, nn.MultiheadAttention):
+    """Whether only a layer itself knows what it does to channels (attention, recurrent, ...)."""
+    if isinstance(layer, (nn.MultiheadAttention, nn.LocalResponseNorm)):
         return True
-    known = isinstance(layer, (CONVOLUTION, nn.Linear, nn.PReLU, *NORM))
-    return not known and bool(layer._parameters) and not any(True for _ in layer.children())
+    return not is_known(layer) and bool(layer._parameters) and not any(True for _ in layer.children())

@@ -5,10 +5,11 @@ from torch import Tensor, nn
 
 
 class SelectChannels(nn.Module):
-    """Passes on the features `kept` of the last axis of its input.
+    """Passes on the features `kept` of one axis of its input.
 
-    It stands before a layer some of whose input (or flattened) features were pruned, so that the compact network
-    still takes its full input. It has no parameters, costs no multiplications and exports as one gather.
+    It stands before a layer some of whose input (or flattened) features were pruned, so that the compact
+    network still takes its full input. It has no parameters, costs no multiplications and exports as one
+    gather.
 
     Args:
         kept: indices [K] of the features to pass on, in order.
@@ -33,6 +34,8 @@ class SelectChannels(nn.Module):
 
 class Selected(nn.Sequential):
     """A layer behind its `SelectChannels`; the layer stays the same object, so optimizers keep hold of it."""
+
+    select: SelectChannels
 
     def __init__(self, select: SelectChannels, layer: nn.Module) -> None:
         super().__init__()

@@ -17,8 +17,8 @@ _READING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def input_readers(network: nn.Module, example: Tensor, *, convolutions: bool) -> list[tuple[str, int, int]]:
     """The layers that read the network's input untouched: name, axis of the features and their number.
 
-    A layer reads the input when what it gets is the same memory, reshaped; layers that also read something else
-    (a recurrent use) and, unless `convolutions`, convolutions are left out.
+    A layer reads the input when what it gets is the same memory, reshaped; layers that also read something
+    else (a recurrent use) and, unless `convolutions`, convolutions are left out.
     """
     found: dict[str, tuple[int, int]] = {}
     calls: dict[str, int] = {}
@@ -30,10 +30,9 @@ def input_readers(network: nn.Module, example: Tensor, *, convolutions: bool) ->
             features = arguments[0] if arguments else None
             if features is None or features.data_ptr() != source.data_ptr() or features.numel() != source.numel():
                 return
-            if isinstance(module, nn.Linear):
-                found[name] = (-1, module.in_features)
-            elif convolutions and is_source(module):
-                found[name] = (1, module.in_channels)
+            if isinstance(module, nn.Linear) or (convolutions and is_source(module)):
+                feature_axis = -1 if isinstance(module, nn.Linear) else 1
+                found[name] = (feature_axis, module.get_parameter("weight").shape[1])
 
         return module.register_forward_pre_hook(hook)
 

@@ -8,13 +8,17 @@ from typing import Any
 import torch
 import torch_pruning
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch_pruning.ops import OPTYPE
 
 from bayesprune.errors import NetworkError
-from bayesprune.structure.layers import is_opaque, sharing_layers, trouble
+from bayesprune.structure.layers import is_known, is_opaque, sharing_layers, trouble
 from bayesprune.structure.modes import evaluating
 
-_MOVES_CHANNELS = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.RESHAPE, OPTYPE.ELEMENTWISE, OPTYPE.SLICE, OPTYPE.EXPAND)
+_MOVES = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.RESHAPE, OPTYPE.ELEMENTWISE, OPTYPE.SLICE, OPTYPE.EXPAND)
+
+_SPLITTING = ("chunk", "split", "split_with_sizes", "tensor_split", "hsplit", "vsplit", "dsplit", "unbind")
+_RESHAPING = ("view", "reshape", "view_as", "reshape_as", "flatten", "unflatten")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,56 +43,56 @@ class Member:
 
 
 def coupled_channels(network: nn.Module, example: Tensor) -> list[list[Member]]:
-    """Every set of coupled channels that does not reach the network's output; the network is left as it was.
+    """Every set of coupled channels that reaches neither input nor output; the network is left as it was.
 
     Raises:
         NetworkError: torch-pruning cannot trace the network.
     """
-    with _tracing(network) as opaque:
+    source = _Source(example)
+    with _tracing(network, source) as opaque:
         try:
             graph = torch_pruning.DependencyGraph().build_dependency(
-                network,
+                nn.Sequential(source, network),
                 example,
-                forward_fn=lambda module, inputs: module(inputs),
+                forward_fn=_run,
                 output_transform=_marked,
                 customized_pruners={kind: _Opaque() for kind in opaque},
                 verbose=False,
             )
             groups = list(graph.get_all_groups())
-        except (RuntimeError, ValueError, IndexError, KeyError, AttributeError, TypeError, AssertionError) as error:
-            raise NetworkError(f"the network's graph cannot be traced for groups of channels: {error!r}") from error
-        names = {module: name for name, module in network.named_modules()}
+        except Exception as error:  # torch-pruning meets a graph that it does not expect
+            raise NetworkError(f"the network cannot be traced for groups of channels: {error!r}") from error
+        names: dict[Any, str] = {module: name for name, module in network.named_modules()}
+        names |= {parameter: name for name, parameter in network.named_parameters()}
         shared = sharing_layers(network)
         found = [list(_members(graph, group, names, shared)) for group in groups]
     return [[m for m in members if m is not None] for members in found if None not in members]
 
 
-def _members(
-    graph: Any, group: Any, names: dict[nn.Module, str], shared: frozenset[nn.Module]
-) -> Iterator[Member | None]:
-    """The layers of one of torch-pruning's groups; None stands for the network's output."""
+def _members(graph: Any, group: Any, names: dict[Any, str], shared: frozenset[nn.Module]) -> Iterator[Member | None]:
+    """The layers of one of torch-pruning's groups; None stands for the network's input or output."""
     for item in group:
         node, positions, channels = item.dep.target, list(item.idxs), list(item.root_idxs)
-        if node.type == OPTYPE.OUTPUT:
+        if node.type == OPTYPE.OUTPUT or isinstance(node.module, _Source):
             yield None
-        elif node.module in names:
+        elif isinstance(node.module, nn.Module) and node.module in names:
             pruner = graph.get_pruner_of_module(node.module)
             both = pruner.prune_in_channels == pruner.prune_out_channels
             reads = not both and item.dep.handler == pruner.prune_in_channels
             reason = trouble(node.module, shared)
             yield Member(names[node.module], node.module, reads, positions, channels, reason)
-        elif node.type not in _MOVES_CHANNELS:
-            name = graph._param_to_name.get(node.module, node.name)
+        elif node.type not in _MOVES:
+            name = names.get(node.module, node.name)
             yield Member(name, None, True, positions, channels, "acts on channels by itself")
 
 
 @contextmanager
-def _tracing(network: nn.Module) -> Iterator[set[type[nn.Module]]]:
-    """Make a network traceable: evaluation mode, gradients on, opaque layers one node each; yields their classes."""
+def _tracing(network: nn.Module, source: nn.Module) -> Iterator[set[type[nn.Module]]]:
+    """Evaluation mode, gradients on, and every layer one node; yields the opaque layers' classes."""
     flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    inner = {child for layer in network.modules() if is_opaque(layer) for child in layer.modules() if child is not layer}
-    opaque = [layer for layer in network.modules() if is_opaque(layer) and layer not in inner and layer is not network]
-    handles = [layer.register_forward_hook(_hide, with_kwargs=True) for layer in opaque]
+    layers = [layer for layer in network.modules() if layer is not network]
+    opaque = [source, *filter(is_opaque, layers)]
+    handles = [layer.register_forward_hook(_hide, with_kwargs=True) for layer in (*opaque, *filter(is_known, layers))]
     for parameter, _ in flags:
         parameter.requires_grad_(True)
     try:
@@ -99,6 +103,39 @@ def _tracing(network: nn.Module) -> Iterator[set[type[nn.Module]]]:
             handle.remove()
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
+
+
+class _PlainNodes(TorchFunctionMode):
+    """Makes one plain node of what splits or rearranges a tensor, other than by flattening it to [B, F].
+
+    torch-pruning guesses what such steps do to channels, and fails on many. As plain nodes they hand channels
+    on as they are, which `verify` then finds true or refuses.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the function, and hide what it does."""
+        outputs = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") not in _SPLITTING + _RESHAPING or _flattens(args[0], outputs):
+            return outputs
+        return _hide(None, args, {}, outputs)
+
+
+def _flattens(features: Any, outputs: Any) -> bool:
+    """Whether every example became one row."""
+    if not (isinstance(features, Tensor) and isinstance(outputs, Tensor)):
+        return False
+    return features.dim() > 2 and outputs.dim() == 2 and len(features) == len(outputs)
+
+
+class _Source(nn.Module):
+    """Stands for the network's input, which torch-pruning does not see."""
+
+    def __init__(self, example: Tensor) -> None:
+        super().__init__()
+        self.width = example.shape[1] if example.dim() > 1 else None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs
 
 
 class _Opaque:
@@ -114,8 +151,9 @@ class _Opaque:
         """Do nothing: only the graph is used."""
         return layer
 
-    def get_out_channels(self, layer: nn.Module) -> None:
-        """Not known."""
+    def get_out_channels(self, layer: nn.Module) -> int | None:
+        """Known of the network's input only."""
+        return layer.width if isinstance(layer, _Source) else None
 
     def get_in_channels(self, layer: nn.Module) -> None:
         """Not known."""
@@ -133,8 +171,17 @@ class _OneNode(torch.autograd.Function):
         raise NotImplementedError("only traced, never differentiated")
 
 
-def _hide(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], outputs: Any) -> Any:
-    """Replace what happens inside a layer by one node between its inputs and outputs."""
+def _run(network: nn.Module, inputs: Tensor) -> Any:
+    """Run the network for torch-pruning; the batch is one argument."""
+    with _PlainNodes():
+        return network(inputs)
+
+
+def _hide(_: nn.Module | None, arguments: tuple[Any, ...], keywords: dict[str, Any], outputs: Any) -> Any:
+    """Replace what happens inside a layer by one node between its inputs and outputs.
+
+    What torch does inside (views of weights, of groups of channels) would be taken for steps of the network.
+    """
     inputs = [tensor for tensor in _tensors([*arguments, *keywords.values()]) if tensor.requires_grad]
     seed = torch.zeros((), requires_grad=True)  # so that a layer whose inputs are integers has a node too
     written = [tensor.detach() for tensor in _tensors(outputs) if tensor.is_floating_point()]

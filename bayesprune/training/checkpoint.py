@@ -6,8 +6,9 @@ from time import monotonic
 from typing import Any
 
 import torch
+from torch import nn
 
-from bayesprune.errors import BayespruneError, StoreError
+from bayesprune.errors import BayespruneError, SettingError, StoreError
 from bayesprune.store.tree import load_tree, save_tree
 from bayesprune.training.phase import Phase, make_optimizers
 from bayesprune.training.state import TrainState
@@ -28,7 +29,11 @@ class Checkpointer:
         resume: start from the file when it is there.
     """
 
-    def __init__(self, path: Path, *, seconds: float = 15.0, steps: int | None = None, resume: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, seconds: float = 15.0, steps: int | None = None, resume: bool = True
+    ) -> None:
+        if steps is not None and steps < 1:
+            raise SettingError(f"a checkpoint every {steps} steps: it must be at least 1")
         self.path, self.seconds, self.steps, self.resume = Path(path), seconds, steps, resume
         self.last_saved: Path | None = None
         self._time = monotonic()
@@ -40,9 +45,12 @@ class Checkpointer:
         return monotonic() - self._time >= self.seconds
 
     def save(self, state: TrainState) -> None:
-        """Save the state; a state whose weights are not finite is not saved, so that the last good one stays."""
-        parameters = torch.nn.utils.parameters_to_vector(state.network.parameters())
-        if bool(torch.isfinite(parameters).all()):
+        """Save the state; one whose weights are not finite is not saved, so that the last good one stays.
+
+        Raises:
+            StoreError: the file cannot be written; the one saved last is still there.
+        """
+        if are_finite(state.network, *state.modules.values()):
             save_tree(self.path, _describe(state))
             self.last_saved = self.path
         self._time = monotonic()
@@ -57,9 +65,12 @@ class Checkpointer:
             return False
         saved = load_tree(self.path)
         try:
+            _check_identity(saved["identity"], state.identity)
             _restore(state, saved, phases)
-        except (KeyError, IndexError, TypeError, ValueError, RuntimeError, BayespruneError) as error:
-            raise StoreError(f"{self.path} does not fit this run ({error}); delete it to start anew") from error
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, BayespruneError) as error:
+            raise StoreError(
+                f"{self.path} is not a state of this run ({error}); delete it to start anew"
+            ) from error
         self.last_saved = self.path
         return True
 
@@ -68,9 +79,26 @@ class Checkpointer:
         self.path.unlink(missing_ok=True)
 
 
+def are_finite(*modules: nn.Module) -> bool:
+    """Whether no parameter is NaN or infinite; buffers may be (a mask of attention holds -inf)."""
+    return all(bool(torch.isfinite(p).all()) for module in modules for p in module.parameters())
+
+
+def _check_identity(saved: dict[str, Any], own: dict[str, Any]) -> None:
+    """Refuse the state of a run with other settings, data or initial weights.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    for name in sorted({*saved, *own}):
+        if saved.get(name) != own.get(name):
+            raise ValueError(f"its {name} is {saved.get(name)!r}, this run's is {own.get(name)!r}")
+
+
 def _describe(state: TrainState) -> dict[str, Any]:
     """The state as a tree of plain values and tensors."""
     return {
+        "identity": state.identity,
         "counters": {name: getattr(state, name) for name in _COUNTERS},
         "history": state.history,
         "values": state.values,
@@ -86,7 +114,10 @@ def _describe(state: TrainState) -> dict[str, Any]:
 def _restore(state: TrainState, saved: dict[str, Any], phases: Sequence[Phase]) -> None:
     """Fill a fresh state: first the structure, then everything that has its shape."""
     for name in _COUNTERS:
-        setattr(state, name, saved["counters"][name])
+        value = saved["counters"][name]
+        if type(value) is not type(getattr(state, name)):
+            raise TypeError(f"its {name} is {value!r}")
+        setattr(state, name, value)
     state.history, state.values = saved["history"], saved["values"]
     state.masks = {}
     open_gates = state.structure.open_from_kept(saved["kept"])
@@ -96,7 +127,7 @@ def _restore(state: TrainState, saved: dict[str, Any], phases: Sequence[Phase]) 
     state.network.load_state_dict(saved["network"])
     for name, module in state.modules.items():
         module.load_state_dict(saved["modules"][name])
-    if saved["optimizers"] and state.phase < len(phases):
+    if state.phase < len(phases):
         make_optimizers(state, phases[state.phase])
         for name, optimizer in state.optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][name])

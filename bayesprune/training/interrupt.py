@@ -7,9 +7,11 @@ from typing import Any
 
 
 class Interrupt:
-    """While it is entered, the first SIGINT (or SIGTERM) is remembered; a second one takes effect at once.
+    """While it is entered, SIGINT and SIGTERM are remembered; a second SIGINT takes effect at once.
 
-    Outside of the main thread, where signals cannot be caught, it does nothing.
+    A signal that the process ignores stays ignored. Entered inside another one, it takes over what that one
+    remembers, so that a signal which came before training stops the training. Outside of the main thread,
+    where signals cannot be caught, it does nothing.
     """
 
     def __init__(self) -> None:
@@ -19,7 +21,8 @@ class Interrupt:
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._remember)
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._take_over(number)
         return self
 
     def __exit__(
@@ -34,7 +37,15 @@ class Interrupt:
         if self.asked:
             raise KeyboardInterrupt
 
+    def _take_over(self, number: int) -> None:
+        """Catch a signal from here on."""
+        self._previous[number] = previous = signal.signal(number, self._remember)
+        outer = getattr(previous, "__self__", None)
+        if isinstance(outer, Interrupt):
+            self.asked |= outer.asked
+
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        """A second SIGINT is somebody's impatience; SIGTERM may be sent twice without any."""
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True

@@ -1,15 +1,17 @@
 """The training loop that serves every method."""
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from bayesprune.data import Data
-from bayesprune.errors import DivergenceError
+from bayesprune.errors import DataError, DivergenceError, NetworkError
 from bayesprune.evaluation.evaluate import predict
-from bayesprune.training.checkpoint import Checkpointer
+from bayesprune.evaluation.metrics import Metrics
+from bayesprune.training.checkpoint import Checkpointer, are_finite
 from bayesprune.training.interrupt import Interrupt
 from bayesprune.training.phase import Phase, make_optimizers
 from bayesprune.training.progress import Progress
@@ -18,9 +20,10 @@ from bayesprune.training.state import TrainState
 Describe = Callable[[TrainState], dict[str, object]]
 """Adds a method's own entries to each epoch's record."""
 
-
 PLAIN_PASSES = 3
 """A plain training step costs one forward pass and a backward pass that counts twice."""
+
+_NOISE = 2**31 + 11
 
 
 def train(
@@ -37,8 +40,9 @@ def train(
 ) -> TrainState:
     """Run the phases from where the state stands to the end.
 
-    Batches are drawn in an order given by (seed, epoch) alone, so a resumed run sees the same ones. Everything random
-    in a step comes from torch's global generator, whose state is part of a checkpoint; the caller's is put back.
+    Batches are drawn in an order given by (seed, epoch) alone, so a resumed run sees the same ones. All that
+    is random in a step comes from torch's global generator, whose state is part of a checkpoint; the caller's
+    is put back.
 
     Args:
         state: changed in place.
@@ -52,21 +56,34 @@ def train(
         validate: measure accuracy and loss on the validation split at the end of each epoch.
 
     Raises:
-        DivergenceError: the loss is not finite; the last checkpoint is the last good state.
+        DivergenceError: the loss (or a weight) is not finite; the last checkpoint is the last good state.
+        StoreError: a checkpoint is damaged, belongs to another run, or cannot be written.
         KeyboardInterrupt: after Ctrl-C, once the state is saved.
     """
+    plan = ", ".join(f"{phase.name} {phase.steps}" for phase in phases)
+    state.identity |= {"seed of steps": seed, "examples a step": batch_size, "phases": plan}
     with torch.random.fork_rng(devices=[]), Interrupt() as interrupt:
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(_stream(seed, _NOISE))
         if checkpointer is not None:
             checkpointer.restore(state, phases)
-            if state.step == 0:
-                checkpointer.save(state)
         total = sum(phase.steps for phase in phases)
-        loop = _Loop(state, data, batch_size, seed, total, checkpointer, progress, describe, validate, interrupt)
+        loop = _Loop(
+            state, data, batch_size, seed, total, checkpointer, progress, describe, validate, interrupt
+        )
         while state.phase < len(phases):
             loop.run(phases[state.phase])
             state.phase, state.phase_step, state.phase_started = state.phase + 1, 0, False
+        loop.stop_if_asked()
     return state
+
+
+def _stream(seed: int, number: int) -> int:
+    """The seed of one of a run's streams of random numbers.
+
+    None of them may be that of the run's initial weights: random scores would be the very numbers that these
+    weights were made from. Torch's CPU generator sees the lowest 32 bits of a seed only.
+    """
+    return (seed * 1_000_003 + 1 + number) % 2**32
 
 
 class _Loop:
@@ -98,21 +115,41 @@ class _Loop:
                 phase.start(state)
             state.epoch_seconds += perf_counter() - begin
             state.phase_started = True
-        if not state.optimizers or state.phase_step == 0:
+        if state.phase_step == 0:
             make_optimizers(state, phase)
-        phase.objective.attach(state)
-        state.network.train()
         try:
-            while state.phase_step < phase.steps:
+            phase.objective.attach(state)
+            state.network.train()
+            if self.checkpointer is not None and state.step == 0:
+                self.checkpointer.save(state)
+            # A state that was saved after the last step of an epoch has that epoch still to be recorded.
+            while state.phase_step < phase.steps or state.epoch_step > 0:
                 self._epoch(phase)
         finally:
             phase.objective.detach()
-        state.optimizers = {}
+
+    def stop_if_asked(self) -> None:
+        """Save the state and raise KeyboardInterrupt when Ctrl-C asked for it."""
+        if self.interrupt.asked and self.checkpointer is not None:
+            self.checkpointer.save(self.state)
+        self.interrupt.raise_if_asked()
 
     def _epoch(self, phase: Phase) -> None:
         """Steps until the training data or the phase ends; records the epoch."""
         state = self.state
-        order = self.seed * 1_000_003 + state.epoch
+        if state.phase_step < phase.steps:
+            self._steps(phase)
+        if state.epoch_step == 0:
+            raise DataError("the training split gave no batches; it needs at least one an epoch")
+        self._record(phase)
+        state.seconds, state.macs = state.seconds + state.epoch_seconds, state.macs + state.epoch_macs
+        state.epoch, state.epoch_step = state.epoch + 1, 0
+        state.epoch_loss = state.epoch_seconds = state.epoch_macs = state.epoch_dense_macs = 0.0
+
+    def _steps(self, phase: Phase) -> None:
+        """The steps that are left of this epoch."""
+        state = self.state
+        order = _stream(self.seed, state.epoch)
         mark = perf_counter()
         for inputs, labels in self.data.train.batches(self.batch_size, seed=order, start=state.epoch_step):
             loss = self._step(phase, inputs, labels)
@@ -121,10 +158,6 @@ class _Loop:
             mark = perf_counter()
             if state.phase_step >= phase.steps:
                 break
-        self._record(phase)
-        state.seconds, state.macs = state.seconds + state.epoch_seconds, state.macs + state.epoch_macs
-        state.epoch, state.epoch_step = state.epoch + 1, 0
-        state.epoch_loss = state.epoch_seconds = state.epoch_macs = state.epoch_dense_macs = 0.0
 
     def _step(self, phase: Phase, inputs: Tensor, labels: Tensor) -> float:
         """One optimizer step; returns its loss."""
@@ -135,17 +168,18 @@ class _Loop:
         version = state.shape_version
         loss = objective.loss(state, inputs, labels if objective.needs_labels else None)
         value = float(loss.item())
-        if value != value or value in (float("inf"), float("-inf")):
-            kept = self.checkpointer.last_saved if self.checkpointer is not None else None
-            raise DivergenceError(state.step + 1, state.learning_rate, kept)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if not isfinite(value):
+            raise self._divergence(state.step + 1)
+        loss.backward()
         for optimizer in state.optimizers.values():
             optimizer.step()
         state.apply_masks()
         state.epoch_loss += value
         state.epoch_macs += state.network_macs() * len(inputs) * objective.passes(len(inputs))
         state.epoch_dense_macs += state.initial_macs * len(inputs) * PLAIN_PASSES
-        state.step, state.phase_step, state.epoch_step = state.step + 1, state.phase_step + 1, state.epoch_step + 1
+        state.step += 1
+        state.phase_step += 1
+        state.epoch_step += 1
         for update in phase.updates:
             update(state)
         if state.shape_version != version:
@@ -161,20 +195,15 @@ class _Loop:
 
     def _after_step(self, phase: Phase, loss: float) -> None:
         """Report, save now and then, and stop where Ctrl-C asked for it."""
-        state = self.state
         if self.progress is not None:
-            self.progress(Progress(phase.name, state.step, self.total, loss))
-        if self.checkpointer is None:
-            self.interrupt.raise_if_asked()
-            return
-        if self.interrupt.asked or self.checkpointer.is_due(state):
-            self.checkpointer.save(state)
-        self.interrupt.raise_if_asked()
+            self.progress(Progress(phase.name, self.state.step, self.total, loss))
+        self.stop_if_asked()
+        if self.checkpointer is not None and self.checkpointer.is_due(self.state):
+            self.checkpointer.save(self.state)
 
     def _record(self, phase: Phase) -> None:
         """Append the epoch's record to the history."""
-        state = self.state
-        metrics = predict(state.network, self.data.validation) if self.validate and len(self.data.validation) else None
+        state, metrics = self.state, self._metrics()
         record: dict[str, object] = {
             "epoch": state.epoch + 1,
             "phase": phase.name,
@@ -193,3 +222,19 @@ class _Loop:
         }
         record |= self.describe(state) if self.describe is not None else {}
         state.history.append(record)
+
+    def _metrics(self) -> Metrics | None:
+        """Quality on the validation split; refuses weights that are no numbers any more."""
+        if not are_finite(self.state.network):
+            raise self._divergence(self.state.step)
+        if not self.validate or not len(self.data.validation):
+            return None
+        try:
+            return predict(self.state.network, self.data.validation)
+        except NetworkError as error:
+            raise self._divergence(self.state.step) from error
+
+    def _divergence(self, step: int) -> DivergenceError:
+        """What to raise when numbers are not finite any more."""
+        kept = self.checkpointer.last_saved if self.checkpointer is not None else None
+        return DivergenceError(step, self.state.learning_rate, kept)

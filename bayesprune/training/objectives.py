@@ -40,8 +40,8 @@ class Objective(Protocol):
 class CrossEntropy:
     """Mean cross-entropy, optionally with multiplicative Gaussian noise on every gate of every example.
 
-    The noise 1 + s N(0, 1) on what consumers read is the recipe's regulariser at fixed structure; it is 0 at test
-    time.
+    The noise 1 + s N(0, 1) on what consumers read is the recipe's regulariser at fixed structure; it is 0 at
+    test time.
 
     Args:
         noise: its standard deviation s; 0 is the plain loss.

@@ -19,7 +19,7 @@ Schedule = Callable[[float], float]
 
 
 class Update(Protocol):
-    """Something done after every optimizer step that is not autograd's: a projection, a mask, a shrink, a pruning."""
+    """Something done after every optimizer step that is not autograd's: a projection, a mask, a shrink."""
 
     def __call__(self, state: TrainState) -> None:
         """Change the state; `state.phase_step` is the number of the step just done, from 1."""
@@ -57,8 +57,8 @@ class Phase:
 
 def adam(learning_rate: float, weight_decay: float = 0.0) -> MakeOptimizer:
     """Adam with coupled weight decay (an L2 term, as a Gaussian prior gives)."""
-    if not learning_rate > 0:
-        raise SettingError(f"the learning rate must be > 0, not {learning_rate}")
+    if not 0 < learning_rate < float("inf"):
+        raise SettingError(f"the learning rate must be a finite number > 0, not {learning_rate}")
 
     def make(parameters: Iterable[nn.Parameter]) -> Optimizer:
         options: dict[str, Any] = {"lr": learning_rate, "weight_decay": weight_decay, "fused": True}

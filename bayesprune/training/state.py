@@ -1,7 +1,7 @@
 """Everything that a run is at a step, as one object that can be saved and resumed from."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from bayesprune.structure.compact import replace_data
 from bayesprune.structure.cost import COUNTED
 
 
+@runtime_checkable
 class GateShaped(Protocol):
     """A module with parameters of one entry a gate: they are cut along when the network shrinks."""
 
@@ -32,13 +33,14 @@ class TrainState:
         masks: by parameter name, multiplied into the weights after every step.
         optimizers: of the present phase; "network" is the first.
         values: what a method wants to keep: numbers, strings and tensors by name.
+        identity: what run this is, as plain values; a checkpoint of another one is refused.
         history: one record an epoch.
         phase, phase_step: which phase, and its steps done; `phase_started` once its `start` has run.
         step: steps done in all.
         epoch, epoch_step: passes over the training data begun before this one, and steps done in this one.
         seconds, macs: training time and multiply-accumulates of all finished epochs.
-        epoch_loss, epoch_seconds, epoch_macs, epoch_dense_macs: sums over this epoch so far; the last is what plain
-            training of the network at its initial size would have cost.
+        epoch_loss, epoch_seconds, epoch_macs, epoch_dense_macs: sums over this epoch so far; the last is what
+            plain training of the network at its initial size would have cost.
         learning_rate: of the step being made.
     """
 
@@ -49,6 +51,7 @@ class TrainState:
     masks: dict[str, Tensor] = field(default_factory=dict)
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     phase: int = 0
     phase_step: int = 0
@@ -75,18 +78,24 @@ class TrainState:
     def shrink(self, open_gates: Tensor) -> Tensor:
         """Remove closed gates' channels, with optimizer state, masks and gate-shaped parameters.
 
+        Gates that have no use once these are closed go along (`Structure.consistent`).
+
         Args:
             open_gates: bool [J].
 
         Returns:
             The positions [K], among the former gates, of those that stay.
+
+        Raises:
+            SettingError: a group would be emptied.
         """
+        open_gates = self.structure.consistent(open_gates)
         positions = open_gates.nonzero().flatten()
         self.structure = compact(
             self.network, self.structure, open_gates, optimizers=self.optimizers.values(), masks=self.masks
         )
         for module in self.modules.values():
-            for parameter in module.gate_parameters() if hasattr(module, "gate_parameters") else ():
+            for parameter in module.gate_parameters() if isinstance(module, GateShaped) else ():
                 replace_data(parameter, parameter.data[positions])
                 for optimizer in self.optimizers.values():
                     memory = optimizer.state.get(parameter, {})

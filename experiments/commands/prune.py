@@ -1,35 +1,35 @@
 """`bayesprune prune`: one run."""
 
 from pathlib import Path
+from typing import Annotated
 
-from bayesprune.experiments.commands.shared import RunFlags, finish, prepare, progress_bar
-from bayesprune.experiments.executor import run_jobs
-from bayesprune.experiments.jobs import Job
+from cyclopts import Parameter
 
-_DEFAULTS = RunFlags()
+from bayesprune.experiments.commands.flags import DEFAULTS, RUNS, Count, Out, RunFlags, Switch
 
 
 def prune(
     *,
-    flags: RunFlags = _DEFAULTS,
-    method: str = "parsimonious",
-    seed: int = 0,
-    out: Path = Path("runs"),
-    resume: bool = False,
-    json: bool = False,
+    method: Annotated[str, Parameter(group=RUNS)] = "parsimonious",
+    flags: RunFlags = DEFAULTS,
+    seed: Count = 0,
+    out: Out = Path("runs"),
+    resume: Switch = False,
+    json: Switch = False,
 ) -> None:
     """Train and prune one network.
 
     Args:
+        method: dense, parsimonious, magnitude, class-uniform, class-distributed, l1-units or random.
         flags: Settings of the run.
-        method: Name in the table of methods.
         seed: Of initial weights, order, noise and gates.
-        out: Folder of the run folder and of its report.
+        out: Folder of the run folder, which holds the report too.
         resume: Go on with an interrupted run from its checkpoint.
         json: Print one JSON object.
     """
+    from bayesprune.experiments.commands.shared import finish, make
+    from bayesprune.experiments.jobs import Job
+
     jobs = [Job(flags.settings(method, seed))]
-    steps = prepare(jobs, out)
-    with progress_bar(jobs, steps) as report:
-        folders = run_jobs(jobs, out, workers=1, resume=resume, report=report)
+    folders = make(jobs, out, workers=1, resume=resume)
     finish(folders, folders[0] / "report.html", json, f"{method}: {flags.network} on {flags.data}")

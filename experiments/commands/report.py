@@ -1,12 +1,18 @@
 """`bayesprune report`: the page of finished runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from bayesprune.errors import SettingError
-from bayesprune.experiments.commands.shared import finish
+from bayesprune.experiments.commands.flags import Switch
 
 
-def report(*runs: Path, out: Path = Path("report.html"), json: bool = False) -> None:
+def report(
+    *runs: Annotated[Path, Parameter(negative=())], out: Path = Path("report.html"), json: Switch = False
+) -> None:
     """Write the page of finished runs.
 
     Args:
@@ -14,10 +20,12 @@ def report(*runs: Path, out: Path = Path("report.html"), json: bool = False) -> 
         out: The page.
         json: Print one JSON object.
     """
+    from bayesprune.experiments.commands.shared import finish
+
     finish(run_folders(runs), out, json, "Pruning runs")
 
 
-def run_folders(places: tuple[Path, ...]) -> list[Path]:
+def run_folders(places: Sequence[Path]) -> list[Path]:
     """The run folders among or inside the given folders.
 
     Raises:
@@ -25,10 +33,15 @@ def run_folders(places: tuple[Path, ...]) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
-        inside = [place] if (place / "run.json").exists() else sorted(p.parent for p in place.glob("*/run.json"))
+        if (place / "run.json").exists():
+            inside = [place]
+        else:
+            inside = sorted(file.parent for file in place.glob("*/run.json"))
         if not inside:
-            raise SettingError(f"{place} holds no finished run: give a folder with run.json, or one that holds such")
+            raise SettingError(
+                f"{place} holds no finished run: give a folder with run.json, or one that holds such"
+            )
         found.extend(inside)
     if not found:
-        raise SettingError("give at least one run folder, for example runs/*")
+        raise SettingError("give at least one run folder, for example runs")
     return found

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from bayesprune.experiments.commands.shared import finish, prepare, progress_bar
-from bayesprune.experiments.executor import run_jobs
-from bayesprune.experiments.study import read_study
+from bayesprune.experiments.commands.flags import Count, Out, Switch
 
 
 def study(
-    file: Path, *, out: Path | None = None, workers: int = 2, resume: bool = False, json: bool = False
+    file: Path, /, *, out: Out | None = None, workers: Count = 2, resume: Switch = False, json: Switch = False
 ) -> None:
     """Make the runs a TOML file describes; finished ones are not made again.
 
@@ -19,9 +17,10 @@ def study(
         resume: Go on with interrupted runs from their checkpoints.
         json: Print one JSON object.
     """
+    from bayesprune.experiments.commands.shared import finish, make
+    from bayesprune.experiments.study import read_study
+
     described = read_study(file)
     place = out or described.out or Path("runs")
-    steps = prepare(described.jobs, place)
-    with progress_bar(described.jobs, steps) as report:
-        folders = run_jobs(described.jobs, place, workers=workers, resume=resume, report=report)
+    folders = make(described.jobs, place, workers=workers, resume=resume)
     finish(folders, place / "report.html", json, described.title)

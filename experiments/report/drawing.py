@@ -13,34 +13,31 @@ from bayesprune.experiments.number_format import compact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK = "#7a808a"
-ACCENT = "#3b82c4"
+ACCENT, CONTRAST = "#3074ca", "#d77b05"
 LIGHT_PAGE, DARK_PAGE = "#ffffff", "#15181e"
-COLOURS = ("#3b82c4", "#d0700f", "#12907a", "#c2508f", "#8a7d1a", "#7f6bc9", "#c0524a")
+COLOURS = (ACCENT, CONTRAST, "#b6436e", "#5aa16e", "#746813", "#b678c2")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)))
 _SETTINGS = {
-    "axes.edgecolor": INK,
     "axes.grid": True,
-    "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.dpi": 100.0,
     "font.size": 10.0,
     "grid.alpha": 0.25,
-    "grid.color": INK,
     "legend.fontsize": 9.0,
     "legend.frameon": False,
     "svg.fonttype": "none",  # text stays text: the page's font and colour, found by a search
     "svg.hashsalt": "bayesprune",  # the same runs give the same file
-    "text.color": INK,
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "text.usetex": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
 }
+
+_INKED = ("axes.edgecolor", "axes.labelcolor", "grid.color", "text.color", "xtick.color", "ytick.color")
 
 
 @dataclass(frozen=True)
@@ -53,18 +50,22 @@ class Look:
 
 
 def looks(labels: list[str]) -> dict[str, Look]:
-    """One look a label; no two are the same for up to 70 labels."""
+    """One look a label; no two share colour and marker for up to 30 labels."""
     return {
         label: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)])
         for i, label in enumerate(labels)
     }
 
 
-def drawing() -> AbstractContextManager[None]:
-    """Matplotlib's settings for our pictures, put back afterwards; drawing and saving both happen inside."""
+def drawing(ink: str = INK) -> AbstractContextManager[None]:
+    """Matplotlib's settings for our pictures, put back afterwards; drawing and saving both happen inside.
+
+    Args:
+        ink: colour of axes and text.
+    """
     import matplotlib
 
-    settings: Any = _SETTINGS
+    settings: Any = _SETTINGS | dict.fromkeys(_INKED, ink)
     return matplotlib.rc_context(settings)
 
 
@@ -78,7 +79,7 @@ def new_figure(width: float = 4.7, height: float = 3.1) -> "tuple[Figure, Axes]"
 
 def count_axis(axes: "Axes", counts: Sequence[float]) -> None:
     """A horizontal axis of counts, written 20k or 2M; logarithmic where they spread over a factor of 8."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     low, high = min(counts, default=0.0), max(counts, default=0.0)
     if low > 0.0 and high / low >= 8.0:
@@ -87,7 +88,14 @@ def count_axis(axes: "Axes", counts: Sequence[float]) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
+    write_counts(axes.xaxis)
+
+
+def write_counts(axis: "Axis") -> None:
+    """Write the numbers of an axis as 20k or 2M: powers of ten would be read as plain text."""
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
 
 
 def legend_below(figure: "Figure", axes: "Axes") -> None:

@@ -67,7 +67,7 @@ def write_report(
     """Write one self-contained HTML page about some finished runs; it opens from disk and needs no network.
 
     Args:
-        records: the runs, in the order in which their methods shall appear; one that is given twice counts once.
+        records: the runs; methods appear in their order, and a run that is given twice counts once.
         path: of the page; its folder is made where missing, and an old page is replaced in one step.
         title: heading; None for the networks and data of the runs.
         verdict: the sentence that answers the question of the study, shown on top.
@@ -86,10 +86,11 @@ def write_report(
 
 
 def render(records: Sequence[RunRecord], *, title: str | None = None, verdict: str | None = None) -> str:
-    """The text of the page; arguments and errors as in `write_report`."""
+    """The text of the page that `write_report` writes, which says what the arguments are."""
     found = configurations(records)
     context = _context(found, records) | {"title": title or _title(found), "verdict": verdict}
-    return _environment().get_template(_TEMPLATE).render(context)
+    text: str = _environment().get_template(_TEMPLATE).render(context)
+    return text
 
 
 def _context(found: list[Configuration], records: Sequence[RunRecord]) -> dict[str, Any]:
@@ -165,9 +166,7 @@ def _subtitle(found: Sequence[Configuration]) -> str:
     """Which methods, how many runs, how long."""
     runs = [run for one in found for run in one.records]
     seconds = sum(run.result["train_seconds"] for run in runs)
-    return (
-        f"{counted(len(runs), 'run')}: {listed([one.label for one in found])}; {seconds:,.0f} s of training."
-    )
+    return f"{counted(len(runs), 'run')}: {listed([one.label for one in found])}; {seconds:,.0f} s of training."
 
 
 def _splits(found: Sequence[Configuration]) -> list[str]:

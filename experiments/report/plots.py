@@ -53,8 +53,17 @@ def accuracy_against_macs(found: Sequence[Configuration]) -> Picture:
         figure, axes = new_figure(4.6, 3.3)
         for name, look, one in _named(found):
             macs, accuracy = _points(one)
-            style = {"marker": look.marker, "color": look.colour, "linestyle": "none"}
-            axes.plot(macs, accuracy, markersize=7, alpha=0.9, markeredgewidth=0, label=name, **style)
+            axes.plot(
+                macs,
+                accuracy,
+                marker=look.marker,
+                color=look.colour,
+                linestyle="none",
+                markersize=7,
+                markeredgewidth=0,
+                alpha=0.9,
+                label=name,
+            )
         count_axis(axes, [run.result["macs"] for one in found for run in one.records])
         axes.set_xlabel("MACs of one sample")
         axes.set_ylabel("test accuracy, %")
@@ -64,9 +73,7 @@ def accuracy_against_macs(found: Sequence[Configuration]) -> Picture:
         means = [f"{name}: {_mean_point(one)}" for name, _, one in _named(found)]
         title = "Accuracy against multiply-accumulates"
         svg = to_svg(figure, "accuracy-macs", title, f"{runs}. Means: {'; '.join(means)}.")
-    return Picture(
-        "Accuracy against MACs", svg, f"Each point is one of {runs}; up and to the left is better."
-    )
+    return Picture("Accuracy against MACs", svg, f"Each point is one of {runs}; up and to the left is better.")
 
 
 def macs_by_epoch(found: Sequence[Configuration]) -> Picture | None:
@@ -114,22 +121,22 @@ def _by_epoch(
     curves = [(name, look, curve) for name, look, curve in curves if curve.epochs]
     if not curves:
         return None
+    from matplotlib.ticker import MaxNLocator
+
     ident, heading, y_label = texts
     with drawing():
         figure, axes = new_figure(4.6, 3.3)
         for name, look, curve in curves:
             _draw_curve(axes, name, look, curve)
         axes.set_ylim(bottom=0.0)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel(y_label)
         legend_below(figure, axes)
         ends = [f"{name} from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for name, _, c in curves]
         svg = to_svg(figure, ident, heading, f"First and last epoch: {'; '.join(ends)}.")
     several = any(len(one.records) > 1 for one in found)
-    return Picture(
-        heading, svg, f"{caption}{' Line: mean over seeds; band: their range.' if several else ''}"
-    )
+    return Picture(heading, svg, f"{caption}{' Line: mean over seeds; band: their range.' if several else ''}")
 
 
 def _draw_curve(axes: Any, name: str, look: Look, curve: EpochCurve) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesprune.experiments.configurations import Configuration
-from bayesprune.experiments.report.drawing import ACCENT, INK, drawing, new_figure
+from bayesprune.experiments.report.drawing import ACCENT, CONTRAST, INK, drawing, new_figure
 from bayesprune.experiments.report.plots import Picture
 from bayesprune.experiments.report.svg import to_svg
 from bayesprune.experiments.report.words import counted, short
@@ -39,7 +39,7 @@ def gate_histograms(trace: Floats) -> Floats:
 
 
 def draw_inclusion(axes: "Axes", steps: Floats, trace: Floats) -> None:
-    """Inclusion probabilities [E, J] after steps [E], as a histogram an epoch, with the share of open gates."""
+    """Inclusion probabilities [E, J] after steps [E], an epoch a histogram, and the share not closed."""
     shares = gate_histograms(trace)
     edges = step_edges(steps)
     # Roots show the few gates on their way beside the many that have arrived.
@@ -54,7 +54,7 @@ def draw_inclusion(axes: "Axes", steps: Floats, trace: Floats) -> None:
         antialiased=False,
     )
     open_share = (trace > 0.0).mean(axis=1)
-    axes.plot(steps, open_share, color="#d0700f", linewidth=1.8)
+    axes.plot(steps, open_share, color=CONTRAST, linewidth=1.8)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlim(edges[0], edges[-1])
     axes.grid(visible=False)
@@ -73,38 +73,42 @@ def inclusion_pictures(run: RunRecord, prefix: str) -> list[Picture]:
     posterior = run.posterior
     if posterior is None or len(posterior["steps"]) == 0:
         return []
-    trace = posterior["trace"].numpy().astype(float)
-    steps = posterior["steps"].numpy().astype(float)
-    decided = posterior["decided"].numpy()
+    steps, trace, theta, decided = (
+        posterior[name].numpy().astype(float) for name in ("steps", "trace", "inclusion_probability", "decided")
+    )
     return [
-        _inclusion_picture(name, steps, trace[:, place], int(decided[place].sum()), f"{prefix}-{number}")
+        _inclusion_picture(
+            name, steps, trace[:, place], _gate_facts(theta[place], decided[place]), f"{prefix}-{number}"
+        )
         for number, (name, place) in enumerate(group_slices(run.groups))
     ]
 
 
-def _inclusion_picture(name: str, steps: Floats, trace: Floats, kept: int, ident: str) -> Picture:
-    size = trace.shape[1]
-    undecided = int(((trace[-1] > 0.0) & (trace[-1] < 1.0)).sum())
+def _gate_facts(theta: Floats, decided: Floats) -> str:
+    """How many gates are kept and how many were undecided, in words."""
+    undecided = int(((theta > 0.0) & (theta < 1.0)).sum())
+    kept = f"{int(decided.sum()):,} of {counted(theta.size, 'gate')} kept"
+    return f"{kept}; {undecided:,} still undecided when pruning ended."
+
+
+def _inclusion_picture(name: str, steps: Floats, trace: Floats, facts: str, ident: str) -> Picture:
     with drawing():
         figure, axes = new_figure(3.7, 2.5)
         draw_inclusion(axes, steps, trace)
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("inclusion probability")
-        facts = f"{kept:,} of {counted(size, 'gate')} kept; {undecided:,} still undecided when pruning ended"
-        svg = to_svg(figure, ident, f"Inclusion probabilities of {short(name)} over training", f"{facts}.")
-    return Picture(short(name), svg, f"{facts}.")
+        svg = to_svg(figure, ident, f"Inclusion probabilities of {short(name)} over training", facts)
+    return Picture(short(name), svg, facts)
 
 
 def pixel_shares(runs: Sequence[RunRecord]) -> Floats | None:
-    """Share of the runs that keep each input feature, in the input's shape; None without gates on all of them."""
+    """Share of the runs that keep each input feature, in the input's shape; None without such gates."""
     if not runs:
         return None
     shape = runs[0].input_shape
     counts = np.zeros(math.prod(shape))
     for run in runs:
-        kept = next(
-            (g["kept"] for g in run.groups if g["name"] == "inputs" and g["size"] == counts.size), None
-        )
+        kept = next((g["kept"] for g in run.groups if g["name"] == "inputs" and g["size"] == counts.size), None)
         if kept is None or run.input_shape != shape:
             return None
         counts[kept] += 1.0
@@ -116,9 +120,8 @@ def pixel_picture(found: Configuration, ident: str) -> Picture | None:
     shares = pixel_shares(found.records)
     if shares is None or shares.min() == 1.0:
         return None
-    kept = [round(float(count)) for count in _kept_counts(found)]
-    facts = _pixel_facts(shares, kept)
-    image = np.atleast_2d(shares.mean(axis=0) if shares.ndim == 3 else shares)
+    facts = _pixel_facts(shares, _kept_counts(found))
+    image = np.atleast_2d(shares.mean(axis=tuple(range(shares.ndim - 2))))  # over colours
     with drawing():
         figure, axes = new_figure(3.2, 3.2 * image.shape[0] / image.shape[1] if image.shape[0] > 1 else 0.6)
         axes.pcolormesh(image[::-1], cmap=_fading(), vmin=0.0, vmax=1.0, rasterized=True, antialiased=False)

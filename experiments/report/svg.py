@@ -1,4 +1,4 @@
-"""Matplotlib figures as SVG that stands inside a page: no addresses, no clashing ids, text in the page's colour."""
+"""Matplotlib figures as SVG inside a page: no addresses, no clashing ids, text in the page's colour."""
 
 import io
 import re
@@ -29,9 +29,7 @@ def to_svg(figure: "Figure", name: str, title: str, description: str) -> Markup:
     root = _parsed(figure)
     for element in root.iter():
         element.tag = _local(element.tag)
-        element.attrib = {
-            _local(key): _renamed(_local(key), value, name) for key, value in element.attrib.items()
-        }
+        element.attrib = {_local(key): _renamed(_local(key), value, name) for key, value in element.attrib.items()}
     for definitions in root.iter("defs"):
         # Matplotlib's rule for every element would reach the whole page; the page's own style has it for svg.
         for style in definitions.findall("style"):

@@ -99,12 +99,9 @@ def _shared_and_differing(title: str, names: list[str], values: list[dict[str, A
     caption = f"{title} of the run" if len(names) == 1 else f"{title} that all runs share"
     tables = []
     if shared:
-        rows = tuple((key, _text(values[0], key)) for key in shared)
-        tables.append(Table(caption, ("name", "value"), rows, words=2))
+        tables.append(Table(caption, ("name", "value"), tuple((key, _text(values[0], key)) for key in shared), words=2))
     if rest:
-        rows = tuple(
-            (name, *(_text(value, key) for key in rest)) for name, value in zip(names, values, strict=True)
-        )
+        rows = tuple((name, *(_text(value, key) for key in rest)) for name, value in zip(names, values, strict=True))
         tables.append(Table(f"{title} that differ", ("run", *rest), rows, words=1 + len(rest)))
     return tables
 

@@ -1,5 +1,6 @@
 """What an estimator of the gates' gradient sees, and what it returns."""
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +21,10 @@ class GateProblem(Protocol):
 
     def labels(self, rows: Tensor | None = None) -> Tensor:
         """The observed labels of all examples, or of `rows`."""
+        ...
+
+    def apart(self) -> AbstractContextManager[bool]:
+        """For a while examples do not see each other; yields whether they otherwise do (batch normalisation)."""
         ...
 
 

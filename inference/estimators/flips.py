@@ -9,7 +9,10 @@ from bayesprune.inference.handlers import draw_gates
 
 
 class _Flips:
-    """Draws pairs (example, gate) and compares the loss with the gate flipped to the loss as it was."""
+    """Draws pairs (example, gate) and compares the loss with the gate flipped to the loss as it was.
+
+    Batch normalisation couples the examples of a batch; there the differences are taken with its running statistics.
+    """
 
     unbiased = True
 
@@ -19,18 +22,19 @@ class _Flips:
         self.flips = flips
 
     def passes(self, batch_size: int) -> float:
-        """One forward, two backward, and one forward of an example for each flip."""
+        """One forward, two backward (one of them without weight gradients), one example forward for each flip."""
         return 4.0 + self.flips / batch_size
 
     def _differences(self, problem: GateProblem, gates: Tensor, base: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """l(z_j = 1) - l(z_j = 0) for each drawn pair [M]."""
-        with torch.no_grad():
+        with torch.no_grad(), problem.apart() as coupled:
             flipped = gates[rows]
+            before = negative_log_likelihood(problem, flipped, rows) if coupled else base.detach()[rows]
             pairs = torch.arange(len(rows))
-            before = flipped[pairs, columns]
-            flipped[pairs, columns] = 1 - before
+            drawn = flipped[pairs, columns]
+            flipped[pairs, columns] = 1 - drawn
             after = negative_log_likelihood(problem, flipped, rows)
-            return (2 * before - 1) * (base.detach()[rows] - after)
+            return (2 * drawn - 1) * (before - after)
 
 
 class SalientFlips(_Flips):
@@ -83,6 +87,10 @@ class UniformFlips(_Flips):
     def __init__(self, flips: int = 300, control: bool = False) -> None:
         super().__init__(flips)
         self.control = control
+
+    def passes(self, batch_size: int) -> float:
+        """One forward and one backward, with control a second backward, one example forward for each flip."""
+        return (4.0 if self.control else 3.0) + self.flips / batch_size
 
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood with the flip estimate attached."""

@@ -23,7 +23,7 @@ class ScoreFunction:
     def __init__(self, draws: int = 4, margin: float = 0.01) -> None:
         if draws < 2:
             raise SettingError(f"leave-one-out needs draws >= 2, not {draws}")
-        self.draws, self.margin = draws, margin
+        self.draws, self.margin = draws, checked_margin(margin)
 
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood over all draws with the score estimate attached."""
@@ -56,7 +56,7 @@ class DisARM:
     name, unbiased = "disarm", True
 
     def __init__(self, margin: float = 0.01) -> None:
-        self.margin = margin
+        self.margin = checked_margin(margin)
 
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood over both twins with the estimate attached."""
@@ -77,3 +77,14 @@ class DisARM:
     def passes(self, batch_size: int) -> float:
         """Two forward and backward passes."""
         return 6.0
+
+
+def checked_margin(margin: float) -> float:
+    """Refuse a margin that leaves nothing inside.
+
+    Raises:
+        SettingError: it does not lie in [0, 1/2).
+    """
+    if not 0 <= margin < 0.5:
+        raise SettingError(f"margin must lie in [0, 0.5), not {margin}")
+    return margin

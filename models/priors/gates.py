@@ -42,12 +42,14 @@ class FlatteningGatePrior(nn.Module):
     """
 
     log_gamma: Tensor
+    _floor: Tensor
 
     def __init__(self, log_gamma: Tensor) -> None:
         super().__init__()
         if not bool(torch.isfinite(log_gamma).all()):
             raise SettingError("every ln gamma must be finite; gamma must be > 0")
         self.register_buffer("log_gamma", torch.empty(0))
+        self.register_buffer("_floor", torch.empty(0))  # moves, converts and is stored along with the prices
         self.set_log_gamma(log_gamma)
 
     def set_log_gamma(self, log_gamma: Tensor) -> None:
@@ -95,7 +97,6 @@ class FixedGatePrior(nn.Module):
 
     def best_inclusion(self, theta: Tensor) -> None:
         """There is no site "pi"."""
-        return None
 
     def penalty(self, theta: Tensor) -> Tensor:
         """KL(Bernoulli(theta) || Bernoulli(pi))."""

@@ -17,7 +17,7 @@ MakeRun = Callable[..., RunRecord]
 
 
 def trace_of(sizes: dict[str, int], seed: int, epochs: int = EPOCHS) -> Tensor:
-    """Inclusion probabilities that start at 0.5 and drift to 0 or 1; some are still on their way at the end."""
+    """Inclusion probabilities that start at 0.5 and drift to 0 or 1; some do not get there."""
     generator = np.random.default_rng(seed)
     drift = generator.normal(-0.05, 1.3, sum(sizes.values())) / epochs
     noise = 0.04 * generator.normal(size=(epochs, len(drift))).cumsum(0)

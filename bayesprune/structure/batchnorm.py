@@ -1,0 +1,41 @@
+"""Running statistics of batch normalisation, estimated anew."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from bayesprune.errors import SettingError
+from bayesprune.structure.modes import evaluating
+
+_BATCHNORM = nn.modules.batchnorm._BatchNorm
+
+
+@torch.no_grad()
+def reestimate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Estimate the running statistics of every batch normalisation anew from batches of inputs.
+
+    They become the plain averages, over the batches, of each batch's mean and unbiased variance. Everything
+    else runs in evaluation mode.
+
+    Raises:
+        SettingError: there are no batches; the statistics stay as they were.
+    """
+    norms = [m for m in network.modules() if isinstance(m, _BATCHNORM) and m.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    remaining = iter(batches)
+    inputs = next(remaining, None)
+    if inputs is None:
+        raise SettingError("batch normalisation cannot be estimated from no batches: give at least one")
+    with evaluating(network):
+        try:
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # a cumulative average
+                norm.train()
+            while inputs is not None:
+                network(inputs)
+                inputs = next(remaining, None)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum

@@ -1,0 +1,104 @@
+"""The flags that are settings of a run; nothing heavy is imported for them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from bayesprune.errors import SettingError
+from bayesprune.store.json_values import parse_json
+
+if TYPE_CHECKING:
+    from bayesprune.settings import RunSettings
+
+RUNS = Group("Runs and output", sort_key=0)
+SUBJECT = Group("Network and data", sort_key=1)
+SIZE = Group("What to remove", sort_key=2)
+TRAINING = Group("Training", sort_key=3)
+
+
+def _several(group: Group) -> Parameter:
+    """A flag that takes several values, after one flag or after one each."""
+    return Parameter(group=group, negative=(), consume_multiple=True, show_default=False)
+
+
+def _one(group: Group) -> Parameter:
+    """A flag that takes one value, or none when it is a switch."""
+    return Parameter(group=group, negative=())
+
+
+Out = Annotated[Path, _one(RUNS)]
+Count = Annotated[int, _one(RUNS)]
+Names = Annotated[tuple[str, ...], _several(RUNS)]
+Switch = Annotated[bool, Parameter(group=RUNS, negative=(), show_default=False)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunFlags:
+    """Settings of every run.
+
+    Attributes:
+        network: lenet300, lenet5, conv4, or package.module:callable for your own.
+        data: mnist5k, mnist, fashion-mnist, cifar10, svhn, folder:PATH or npz:PATH.
+        widths: Of the network's layers, where it takes them: 100 50.
+        weights: A safetensors file with trained weights to start from.
+        price: What a gate must be worth in nats of training log-likelihood (ln gamma): 20, or inputs=5,fc1=20,fc2=10.
+        budget: At most so much: macs=150k, params=40000 or macs=10%.
+        density: Share of the weights to keep, for methods that prune weights.
+        keep: Layers whose outputs stay whole.
+        inputs: Gates on input features: auto, all or none.
+        flatten_inputs: Gates on flattened features as well.
+        estimator: Of the gates' gradient.
+        option: A setting of the method's own: NAME=VALUE, such as gamma=1e6.
+        epochs: In all; by default about 22,000 steps, at most 120 epochs.
+        batch_size: Examples a step.
+        learning_rate: Of the first phase; by default the method's.
+        noise: Standard deviation of the multiplicative noise at fixed structure; by default 0.3, with convolutions 0.1.
+        threads: Torch threads of a run.
+    """
+
+    network: Annotated[str, _one(SUBJECT)] = "lenet300"
+    data: Annotated[str, _one(SUBJECT)] = "mnist5k"
+    widths: Annotated[tuple[int, ...], _several(SUBJECT)] = ()
+    weights: Annotated[str | None, _one(SUBJECT)] = None
+    price: Annotated[str | None, _one(SIZE)] = None
+    budget: Annotated[str | None, _one(SIZE)] = None
+    density: Annotated[float | None, _one(SIZE)] = None
+    keep: Annotated[tuple[str, ...], _several(SIZE)] = ()
+    inputs: Annotated[str, _one(SIZE)] = "auto"
+    flatten_inputs: Annotated[bool, Parameter(group=SIZE, negative=(), show_default=False)] = False
+    estimator: Annotated[str, _one(SIZE)] = "curvature"
+    option: Annotated[tuple[str, ...], _several(SIZE)] = ()
+    epochs: Annotated[int | None, _one(TRAINING)] = None
+    batch_size: Annotated[int, _one(TRAINING)] = 100
+    learning_rate: Annotated[float | None, _one(TRAINING)] = None
+    noise: Annotated[float | None, _one(TRAINING)] = None
+    threads: Annotated[int, _one(TRAINING)] = 1
+
+    def settings(self, method: str, seed: int) -> "RunSettings":
+        """The settings of a run.
+
+        Raises:
+            SettingError: a flag has a value that cannot be used.
+        """
+        from bayesprune.settings import RunSettings
+
+        given = dict(vars(self))
+        options = dict(_option(text) for text in given.pop("option"))
+        return RunSettings(method, seed=seed, options=options, **given | {"widths": self.widths or None})
+
+
+DEFAULTS = RunFlags()
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Read NAME=VALUE; the value as JSON where it is, else as a word."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise SettingError(f"option {text!r}: write NAME=VALUE, for example start=0.9")
+    try:
+        return name.replace("-", "_"), parse_json(value)
+    except ValueError:
+        return name.replace("-", "_"), value

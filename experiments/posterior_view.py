@@ -1,0 +1,248 @@
+"""The posterior over structure for people: ArviZ's summary of it, and a picture."""
+
+import io
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesprune.errors import SettingError
+from bayesprune.experiments.report.words import counted, short
+from bayesprune.inference.posterior import NOTE, for_arviz, import_arviz, to_datatree
+from bayesprune.store.atomic import write_bytes
+from bayesprune.store.runs import RunRecord
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+    from matplotlib.figure import Figure
+
+MOST_GATES = 20
+"""So many gates at most are summarised one by one."""
+_PICTURES = {".png": "png", ".svg": "svg"}
+_INK = "#30343b"
+
+
+@dataclass(frozen=True)
+class PosteriorSummary:
+    """What there is to say of a posterior over structure.
+
+    Attributes:
+        groups: a row a group: `gates`; how many of them are `open` after the last decisions and were
+            `undecided` before them (means over restarts); `mean_inclusion_probability` before them.
+        open_gates: ArviZ's summary of the number of open gates of each group.
+        uncertain_gates: ArviZ's summary of the least certain gates, at most 20: those with the inclusion
+            probability (mean over restarts) nearest to 1/2; empty where every gate is certain.
+        uncertain: how many gates are not certain.
+        restarts: number of chains.
+        note: what R-hat and effective sample sizes mean here.
+    """
+
+    groups: "pandas.DataFrame"
+    open_gates: "pandas.DataFrame"
+    uncertain_gates: "pandas.DataFrame"
+    uncertain: int
+    restarts: int
+    note: str = NOTE
+
+    def text(self) -> str:
+        """The summary as plain text for a terminal."""
+        shown = len(self.uncertain_gates)
+        parts = ["Groups of gates", _shown(self.groups), "Open gates (ArviZ)", _shown(self.open_gates)]
+        if shown:
+            which = "All" if shown == self.uncertain else f"The {shown} nearest to 1/2 of"
+            parts += [
+                f"{which} {counted(self.uncertain, 'uncertain gate')} (ArviZ)",
+                _shown(self.uncertain_gates),
+            ]
+        else:
+            parts += ["Every gate is certain: no inclusion probability lies between 0 and 1."]
+        return "\n\n".join([*parts, self.note])
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def document(self) -> dict[str, Any]:
+        """The summary as plain JSON; numbers that are not finite become null."""
+        tables = {name: getattr(self, name) for name in ("groups", "open_gates", "uncertain_gates")}
+        return {name: _records(table) for name, table in tables.items()} | {
+            "uncertain": self.uncertain,
+            "restarts": self.restarts,
+            "note": self.note,
+        }
+
+
+def summarise(records: Sequence[RunRecord], draws: int = 1000, seed: int = 0) -> PosteriorSummary:
+    """Summarise the posterior of one run, or of several restarts of it.
+
+    Args:
+        records: as in `to_datatree`.
+        draws: draws a chain, at least 4, which ArviZ needs.
+        seed: of the draws.
+
+    Raises:
+        SettingError: as in `to_datatree`, or there are too few draws.
+    """
+    if draws < 4:
+        raise SettingError(f"draws is {draws}: a summary needs at least 4 a chain")
+    tree = to_datatree(records, draws, seed)
+    constants = tree["constant_data"]
+    mean = constants["inclusion_probability"].mean("chain").to_numpy().astype(float)
+    doubt = mean * (1.0 - mean)
+    chosen = np.sort(np.argsort(-doubt, kind="stable")[: min(MOST_GATES, int((doubt > 0.0).sum()))])
+    return PosteriorSummary(
+        groups=_groups(constants.to_dataset()),
+        open_gates=_arviz_summary(tree, "open_gates", None),
+        uncertain_gates=_arviz_summary(tree, "z", constants["gate"].to_numpy()[chosen].tolist()),
+        uncertain=int((doubt > 0.0).sum()),
+        restarts=len(records),
+    )
+
+
+def plot_posterior(records: Sequence[RunRecord], path: Path) -> Path:
+    """Draw the inclusion probabilities of every group over training, and before the last decisions.
+
+    Args:
+        records: as in `to_datatree`; the gates of all restarts are drawn together.
+        path: of the picture: its suffix, .png or .svg, says which.
+
+    Returns:
+        `path`.
+
+    Raises:
+        SettingError: another suffix, or as in `to_datatree`.
+        StoreError: the picture cannot be written.
+    """
+    kind = _PICTURES.get(path.suffix.lower())
+    if kind is None:
+        raise SettingError(f"{path.name} has the suffix {path.suffix!r}: a picture is written as .png or .svg")
+    from bayesprune.experiments.report.drawing import drawing
+
+    constants = to_datatree(records, draws=1)["constant_data"].to_dataset()
+    file = io.BytesIO()
+    with drawing(_INK), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
+        metadata = {"Date": None} if kind == "svg" else None
+        _figure(constants).savefig(file, format=kind, dpi=150, facecolor="white", metadata=metadata)
+    write_bytes(path, file.getvalue())
+    return path
+
+
+def _groups(constants: "xarray.Dataset") -> "pandas.DataFrame":
+    """One row a group of channels."""
+    import pandas
+
+    rows = {}
+    for name in constants["group"].to_numpy().tolist():
+        part = constants.isel(gate=np.flatnonzero(constants["group_of_gate"].to_numpy() == name))
+        theta, decided = part["inclusion_probability"].to_numpy(), part["decided"].to_numpy()
+        rows[name] = {
+            "gates": theta.shape[1],
+            "open": decided.sum(1).mean(),
+            "undecided": ((theta > 0.0) & (theta < 1.0)).sum(1).mean(),
+            "mean_inclusion_probability": float(theta.mean(dtype=np.float64)),
+        }
+    return pandas.DataFrame.from_dict(rows, orient="index").astype({"gates": int})
+
+
+def _arviz_summary(tree: "xarray.DataTree", variable: str, gates: list[str] | None) -> "pandas.DataFrame":
+    """ArviZ's summary of one variable, of these gates only where they are named; empty where none is."""
+    import pandas
+    import xarray
+
+    if gates == []:
+        return pandas.DataFrame()
+    chosen = tree["posterior"].to_dataset()[[variable]]
+    if gates is not None:
+        chosen = chosen.sel(gate=gates)
+    unused = set(chosen.dims) - set(chosen[variable].dims)
+    small = xarray.DataTree.from_dict({"posterior": chosen.drop_dims(unused)})
+    arviz, data = import_arviz(), for_arviz(small)
+    with _quiet(arviz):
+        table: pandas.DataFrame = arviz.summary(data, round_to="none")
+    return table
+
+
+@contextmanager
+def _quiet(arviz: Any) -> Iterator[None]:
+    """No warnings from ArviZ: the note says that one chain, or a gate that never changes, has no R-hat."""
+    known = [name for name in logging.root.manager.loggerDict if name.startswith("arviz")]
+    # ArviZ 0.23 has a logger of its own besides, which never forgets that it was once enabled for a level.
+    own = [log for log in [getattr(arviz, "_log", None)] if isinstance(log, logging.Logger)]
+    loggers = [log for log in [*own, *map(logging.getLogger, known)] if not log.disabled]
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.disabled = True
+            yield
+        finally:
+            for logger in loggers:
+                logger.disabled = False
+
+
+def _figure(constants: "xarray.Dataset") -> "Figure":
+    """A row a group: a histogram of every epoch on the left, the last one on the right."""
+    from matplotlib.figure import Figure
+
+    from bayesprune.experiments.report.drawing import ACCENT, write_counts
+    from bayesprune.experiments.report.structure_plots import draw_inclusion
+
+    names = constants["group"].to_numpy().tolist()
+    figure = Figure(figsize=(8.4, 2.3 * len(names) + 0.6), layout="constrained")
+    restarts = constants.sizes["chain"]
+    together = f" ({restarts} restarts together)" if restarts > 1 else ""
+    figure.suptitle(
+        f"The stronger the blue, the more gates; orange: share of the gates not closed{together}", fontsize=9
+    )
+    for (left, right), name in zip(figure.subplots(len(names), 2, squeeze=False), names, strict=True):
+        part = constants.isel(gate=np.flatnonzero(constants["group_of_gate"].to_numpy() == name))
+        trace = part["trace"].transpose("step", "chain", "gate").to_numpy().astype(float)
+        if len(trace):
+            draw_inclusion(left, part["step"].to_numpy().astype(float), trace.reshape(len(trace), -1))
+        left.set(
+            title=f"{short(name)}: {counted(part.sizes['gate'], 'gate')}",
+            xlabel="optimizer step",
+            ylabel="inclusion probability",
+        )
+        right.hist(
+            part["inclusion_probability"].to_numpy().ravel(),
+            bins=20,
+            range=(0.0, 1.0),
+            log=True,
+            color=ACCENT,
+        )
+        right.set(title="before the last decisions", xlabel="inclusion probability", ylabel="gates")
+        right.set_ylim(bottom=0.7)
+        write_counts(right.yaxis)
+    return figure
+
+
+def _shown(table: "pandas.DataFrame") -> str:
+    """A table as text: whole and large numbers without decimals, others with three."""
+
+    def short_number(value: float) -> str:
+        return f"{value:.0f}" if value.is_integer() or 100.0 <= abs(value) < math.inf else f"{value:.3f}"
+
+    return table.to_string(float_format=short_number)
+
+
+def _records(table: "pandas.DataFrame") -> dict[str, dict[str, Any]]:
+    """A table as plain JSON: row by row, column by column."""
+    return {
+        str(row): {str(column): _plain(value) for column, value in cells.items()}
+        for row, cells in table.to_dict(orient="index").items()
+    }
+
+
+def _plain(value: Any) -> int | float | None:
+    number = float(value)
+    if not math.isfinite(number):
+        return None
+    return int(number) if isinstance(value, int | np.integer) else number

@@ -1,0 +1,43 @@
+"""From settings to prices and budgets of the parsimonious method."""
+
+from math import log
+
+from bayesprune.errors import SettingError
+from bayesprune.inference.options import ParsimoniousOptions
+from bayesprune.models.prices import CostPrice, EqualPrice, LayerPrice, Price, parse_price
+from bayesprune.settings import RunSettings, is_convolutional
+from bayesprune.training import TrainState
+
+DEFAULT_PRICES = {"equal": 13.0, "cost": 60.0}
+"""Nats of training log-likelihood a gate must be worth by default on MNIST's 55,000 images."""
+
+
+def default_price(kind: str, examples: int) -> float:
+    """The default price for N examples: MNIST's times the square root of N / 55,000.
+
+    In between a fixed price, which leaves next to nothing of a network on a few thousand images, and a fixed price per
+    example, which leaves so much there that any way of choosing units does as well.
+    """
+    return DEFAULT_PRICES[kind] * float((examples / 55_000) ** 0.5)
+
+
+def make_price(state: TrainState, settings: RunSettings, options: ParsimoniousOptions, examples: int) -> Price:
+    """The price that settings and options ask for.
+
+    Raises:
+        BudgetError: it is not a price.
+        SettingError: gamma and a price are both given, or prices are given for groups that are not there.
+    """
+    if options.gamma is not None and settings.price is not None:
+        raise SettingError("give gamma or price, not both: price = ln gamma")
+    kind = options.price_kind or ("cost" if is_convolutional(state.network) else "equal")
+    asked = default_price(kind, examples) if settings.price is None else parse_price(settings.price)
+    if options.gamma is not None:
+        asked = log(options.gamma)
+    if isinstance(asked, dict):
+        price = LayerPrice(asked)
+        price.check(state.structure)
+        return price
+    if kind == "equal":
+        return EqualPrice(asked)
+    return CostPrice(asked, options.alpha, state.structure.gate_count, state.initial_macs, state.initial_params)

@@ -1,0 +1,144 @@
+"""Gates multiply what consumers read: global or one row an example, closed or any real number."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from bayesprune.errors import UnsupportedLayerError
+from bayesprune.models.networks import LeNet300
+from bayesprune.structure import Gating, Structure, find
+
+
+@torch.no_grad()
+def applied(network: nn.Module, structure: Structure, gates: Tensor, inputs: Tensor) -> Tensor:
+    gating = Gating(network, structure)
+    with gating.applied(gates):
+        outputs: Tensor = network(inputs)
+    gating.remove()
+    return outputs
+
+
+def test_gates_by_hand_on_lenet300() -> None:
+    torch.manual_seed(0)
+    network, images = LeNet300(), torch.randn(5, 1, 28, 28)
+    gates = torch.randn(784 + 300 + 100)
+    pixels, first, second = gates.split([784, 300, 100])
+    hidden = linear(images.flatten(1) * pixels, network.fc1.weight, network.fc1.bias).relu()
+    hidden = linear(hidden * first, network.fc2.weight, network.fc2.bias).relu()
+    expected = linear(hidden * second, network.fc3.weight, network.fc3.bias)
+    torch.testing.assert_close(applied(network, find(network, images), gates, images), expected)
+
+
+def test_each_example_its_own_gates(case: Any) -> None:
+    rows = torch.stack([case.gates(seed) for seed in range(len(case.example))]).float()
+    together = applied(case.copy(), case.structure, rows, case.example)
+    for number, row in enumerate(rows):
+        alone = applied(case.copy(), case.structure, row, case.example)
+        torch.testing.assert_close(together[number], alone[number], rtol=1e-5, atol=1e-6)
+
+
+def test_real_numbers_scale_what_consumers_read(case: Any) -> None:
+    """Gates by noise are the network whose consumers' weights are multiplied column by column."""
+    noise = 1 + 0.3 * torch.randn(case.structure.gate_count, generator=torch.Generator().manual_seed(0))
+    scaled, padded = case.copy(), torch.cat([noise, torch.ones(1)])
+    for reader in case.structure.readers:
+        factors = padded[reader.arriving]
+        if reader.selection is not None:
+            factors = factors * padded[reader.selection]
+        weight = scaled.get_parameter(f"{reader.layer}.weight")
+        shape = [-1 if axis == reader.weight_axis else 1 for axis in range(weight.dim())]
+        weight.data *= factors.reshape(shape)
+    with torch.no_grad():
+        expected = scaled(case.example)
+    got = applied(case.copy(), case.structure, noise, case.example)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gradient_reaches_gates_and_weights() -> None:
+    torch.manual_seed(0)
+    network, images = LeNet300(), torch.rand(4, 1, 28, 28)
+    gates = torch.full((4, 1184), 0.5, requires_grad=True)
+    with Gating(network, find(network, images)).applied(gates):
+        network(images).square().sum().backward()
+    assert gates.grad is not None and gates.grad.shape == (4, 1184)
+    assert all(bool(part.abs().sum() > 0) for part in gates.grad.split([784, 300, 100], dim=1))
+    assert network.fc1.weight.grad is not None
+
+
+def test_gating_ends_with_its_block_and_nests(zoo: Any) -> None:
+    case = zoo("residual")
+    network = case.copy()
+    gating = Gating(network, case.structure)
+    with torch.no_grad():
+        plain = network(case.example)
+        gates, other = case.gates(1).float(), case.gates(2).float()
+        with gating.applied(gates):
+            gated = network(case.example)
+            with gating.applied(other):
+                assert not torch.equal(network(case.example), gated)
+            assert torch.equal(network(case.example), gated)
+        assert torch.equal(network(case.example), plain)
+        with pytest.raises(ZeroDivisionError), gating.applied(gates):
+            _ = 1 / 0
+        assert torch.equal(network(case.example), plain)
+        gating.remove()
+        with gating.applied(gates):
+            assert torch.equal(network(case.example), plain)
+
+
+class _Repeating(nn.Module):
+    """A convolution that reads every channel twice in a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 3, 3), nn.Conv2d(6, 2, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.second(self.first(images).repeat_interleave(2, 1))
+        return outputs
+
+
+@pytest.mark.parametrize("per_example", [False, True])
+def test_features_repeated_in_a_row_before_a_convolution(per_example: bool) -> None:
+    """A slice of gates must not be taken for one of the last axis."""
+    from dataclasses import replace
+
+    torch.manual_seed(0)
+    network, images = _Repeating(), torch.randn(2, 1, 6, 6)
+    pairs = torch.tensor([0, 0, 1, 1, 2, 2])
+    structure = find(nn.Sequential(network.first, nn.Conv2d(3, 2, 3)), images)
+    reader = replace(structure.readers[0], layer="second", arriving=pairs, selected=torch.arange(6))
+    structure = replace(structure, readers=(reader,))
+    gates = torch.randn(2, 3) if per_example else torch.randn(3)
+    with torch.no_grad():
+        maps = network.first(images).repeat_interleave(2, 1) * gates[..., pairs].reshape(-1, 6, 1, 1)
+        expected = network.second(maps)
+    torch.testing.assert_close(applied(network, structure, gates, images), expected)
+
+
+class _ByKeyword(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(4, 5), nn.Linear(5, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.fc2(input=self.fc1(inputs).relu())
+        return logits
+
+
+def test_an_input_passed_by_keyword_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedLayerError, match="'fc2'.*by position"):
+        find(_ByKeyword(), torch.randn(2, 4))
+
+
+def test_a_copy_of_a_gated_network_is_not_gated(zoo: Any) -> None:
+    case = zoo("prelu")
+    network = case.copy()
+    with Gating(network, case.structure).applied(case.gates(0).float()):
+        inside = deepcopy(network)
+    with torch.no_grad():
+        assert torch.equal(inside(case.example), case.network(case.example))

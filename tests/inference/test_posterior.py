@@ -1,0 +1,180 @@
+"""The posterior as a DataTree: draws against the probabilities they come from, names, chains, ArviZ."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray
+
+from bayesprune.errors import SettingError
+from bayesprune.inference.posterior import for_arviz, import_arviz, to_datatree
+from bayesprune.store.runs import RunFolder, RunRecord
+
+SIZES = {"inputs": 5, "fc1": 3}
+MakeRun = Callable[..., RunRecord]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """Stores a run with these inclusion probabilities and reads it back."""
+
+    def make(
+        seed: int = 0,
+        theta: list[float] | None = None,
+        sizes: dict[str, int] | None = None,
+        bayesian: bool = True,
+        steps: tuple[int, ...] = (35, 70),
+        **settings: Any,
+    ) -> RunRecord:
+        sizes = sizes or SIZES
+        gates = sum(sizes.values())
+        values = torch.rand(gates, generator=torch.Generator().manual_seed(seed)) if theta is None else theta
+        probability = torch.as_tensor(values, dtype=torch.float32)
+        decided = (probability > 0.5).to(torch.uint8)
+        parts = [part.nonzero().flatten().tolist() for part in decided.split(list(sizes.values()))]
+        result = {
+            "method": "parsimonious", "seed": seed, "accuracy": 0.9, "nll": 0.3, "ece": 0.0, "brier": 0.1,
+            "params": 9, "nonzero_weights": 9, "macs": 9, "latency_ms": 0.1, "density": 0.1,
+            "architecture": {}, "undecided_gates": 0, "decided_at_end": 0, "train_seconds": 1.0,
+            "train_macs_ratio": 1.0,
+        }  # fmt: skip
+        record = RunRecord(
+            settings={"method": "parsimonious", "network": "n", "seed": seed} | settings,
+            result=result,
+            groups=[
+                {"name": name, "size": size, "kept": kept}
+                for (name, size), kept in zip(sizes.items(), parts, strict=True)
+            ],
+            layers=[],
+            input_shape=(5,),
+            classes=2,
+            data={"name": "d", "split_sizes": {"train": 2, "validation": 1, "test": 1}},
+            versions={"python": "3", "bayesprune": "0.1.0", "torch": "2"},
+        )
+        posterior = {
+            "inclusion_probability": probability,
+            "decided": decided,
+            "trace": torch.stack([torch.full((gates,), 0.5)] * (len(steps) - 1) + [probability]),
+            "steps": torch.tensor(steps),
+        }
+        folder = RunFolder(tmp_path / record.id)
+        folder.write_record(record, {"w": torch.zeros(1)}, posterior if bayesian else None)
+        return folder.read_record()
+
+    return make
+
+
+def test_draws_have_the_inclusion_probabilities(make_run: MakeRun) -> None:
+    theta = [0.0, 1.0, 0.1, 0.5, 0.9, 0.03, 0.7, 1.0]
+    z = to_datatree([make_run(theta=theta)], draws=20_000)["posterior"]["z"]
+    assert z.dtype == np.uint8
+    assert z.dims == ("chain", "draw", "gate")
+    assert set(np.unique(z)) == {0, 1}
+    error = np.sqrt(np.multiply(theta, np.subtract(1.0, theta)) / 20_000)
+    assert (abs(z.mean(("chain", "draw")).to_numpy() - theta) <= 4.0 * error + 1e-7).all()
+    # Independent draws: neighbours in a chain are not correlated.
+    chain = z.sel(chain=0, gate="inputs[3]").to_numpy().astype(float)
+    assert abs(np.corrcoef(chain[1:], chain[:-1])[0, 1]) < 4.0 / np.sqrt(20_000)
+
+
+def test_gates_and_groups_are_named_and_counted(make_run: MakeRun) -> None:
+    tree = to_datatree([make_run()], draws=50)
+    names = [f"inputs[{i}]" for i in range(5)] + [f"fc1[{i}]" for i in range(3)]
+    posterior, constants = tree["posterior"].to_dataset(), tree["constant_data"].to_dataset()
+    assert posterior["gate"].to_numpy().tolist() == names
+    assert posterior["open_gates"].dims == ("chain", "draw", "group")
+    for name in SIZES:
+        of_group = posterior["z"].isel(gate=(constants["group_of_gate"] == name).to_numpy())
+        counts = of_group.to_numpy().astype(int).sum(-1)
+        assert (posterior["open_gates"].sel(group=name).to_numpy() == counts).all()
+    assert constants["index_in_group"].to_numpy().tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
+    assert constants["group_size"].to_numpy().tolist() == [5, 3]
+
+
+def test_constants_are_those_of_the_run(make_run: MakeRun) -> None:
+    run = make_run(3)
+    constants = to_datatree([run], draws=4)["constant_data"].to_dataset()
+    assert run.posterior is not None
+    assert constants["trace"].dims == ("chain", "step", "gate")
+    assert constants["step"].to_numpy().tolist() == [35, 70]
+    for name in ("inclusion_probability", "decided", "trace"):
+        assert np.array_equal(constants[name].sel(chain=0).to_numpy(), run.posterior[name].numpy())
+    assert constants["decided"].dtype == np.uint8
+    assert constants["seed"].to_numpy().tolist() == [3]
+
+
+def test_log_probability_is_that_of_independent_gates(make_run: MakeRun) -> None:
+    theta = [0.0, 1.0, 0.1, 0.5, 0.9, 0.03, 0.7, 1.0]
+    tree = to_datatree([make_run(theta=theta)], draws=30)
+    z = tree["posterior"]["z"].to_numpy()[0].astype(float)
+    log_probability = tree["sample_stats"]["log_probability"].to_numpy()[0]
+    found = torch.tensor(theta).float()
+    expected = torch.distributions.Bernoulli(found[2:7]).log_prob(torch.tensor(z[:, 2:7]).float()).sum(-1)
+    assert log_probability == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_restarts_are_chains_with_draws_of_their_own(make_run: MakeRun) -> None:
+    theta = [0.5] * 8
+    tree = to_datatree([make_run(seed, theta) for seed in (4, 9)], draws=100)
+    z = tree["posterior"].to_dataset()["z"]
+    assert z.sizes == {"chain": 2, "draw": 100, "gate": 8}
+    assert not np.array_equal(z[0], z[1])
+    assert tree["constant_data"]["seed"].to_numpy().tolist() == [4, 9]
+    assert "independent" in tree.attrs["note"]
+    assert "restarts" in tree.attrs["note"]
+
+
+def test_the_seed_decides_the_draws(make_run: MakeRun) -> None:
+    runs = [make_run(0), make_run(1)]
+    first, again, other = (to_datatree(runs, draws=20, seed=seed) for seed in (0, 0, 1))
+    assert first.identical(again)
+    assert not first.equals(other)
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"seed": 1, "sizes": {"inputs": 4, "fc1": 4}}, "only runs with the same groups"),
+        ({"seed": 1, "sizes": {"fc1": 3, "inputs": 5}}, "only runs with the same groups"),
+        ({"seed": 1, "bayesian": False}, "has no posterior"),
+        ({"seed": 1, "price": 3.0}, "differs from .* in price"),
+        ({"seed": 1, "steps": (35, 75)}, "took other steps"),
+        ({"seed": 0}, "given twice"),
+    ],
+)
+def test_what_is_no_restart_is_refused(make_run: MakeRun, second: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        to_datatree([make_run(0), make_run(**second)])
+
+
+def test_no_run_and_no_draw_are_refused(make_run: MakeRun) -> None:
+    with pytest.raises(SettingError, match="no run"):
+        to_datatree([])
+    with pytest.raises(SettingError, match="draws is 0"):
+        to_datatree([make_run()], draws=0)
+    with pytest.raises(SettingError, match="has no posterior"):
+        to_datatree([replace(make_run(), folder=None)])
+
+
+def test_arviz_summarises_it(make_run: MakeRun) -> None:
+    arviz = import_arviz()
+    one, two = (for_arviz(to_datatree([make_run(seed) for seed in seeds])) for seeds in ((0,), (0, 1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # gates that never change have no spread
+        single, double = (arviz.summary(data, var_names=["z"], round_to="none") for data in (one, two))
+    assert single.index.tolist()[5] == "z[fc1[0]]"
+    assert single["r_hat"].isna().all()
+    assert (double["r_hat"] > 1.01).any()  # these restarts disagree
+
+
+def test_it_goes_to_netcdf_and_back(make_run: MakeRun, tmp_path: Path) -> None:
+    tree = to_datatree([make_run(0), make_run(1)], draws=10)
+    tree.to_netcdf(tmp_path / "posterior.nc", engine="h5netcdf")
+    with xarray.open_datatree(tmp_path / "posterior.nc", engine="h5netcdf") as back:
+        assert back.equals(tree)
+        assert back.attrs["note"] == tree.attrs["note"]

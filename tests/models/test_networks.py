@@ -1,0 +1,124 @@
+"""Shapes, sizes and limits of the networks."""
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bayesprune.errors import InputShapeError, SettingError
+from bayesprune.models.networks import Conv4, LeNet5, LeNet300
+from bayesprune.networks import NetworkSpec, name_of
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("factory", "arguments", "count"),
+    [
+        (LeNet300, {}, 266_610),
+        (LeNet5, {}, 431_080),
+        # Conv-4 on 32x32x3 in the lottery ticket paper (arXiv 1803.03635, figure 2): 2.4 M
+        (Conv4, {}, 2_425_930),
+        (LeNet300, {"widths": (5, 4), "input_shape": (3, 2, 2), "classes": 7}, 12 * 5 + 5 + 5 * 4 + 4 + 4 * 7 + 7),
+        (LeNet5, {"widths": (2, 3, 4), "input_shape": (3, 32, 32), "classes": 7},
+         75 * 2 + 2 + 50 * 3 + 3 + 3 * 25 * 4 + 4 + 4 * 7 + 7),
+        (Conv4, {"widths": (1, 1, 1, 1, 1, 1), "input_shape": (1, 4, 4), "classes": 2}, 4 * 10 + 2 + 2 + 4),
+    ],
+)  # fmt: skip
+def test_number_of_parameters(factory: Any, arguments: dict[str, Any], count: int) -> None:
+    assert parameters(factory(**arguments)) == count
+
+
+@pytest.mark.parametrize(
+    ("factory", "shapes"),
+    [
+        (LeNet300, [(1, 28, 28), (3, 5, 7), (20,)]),
+        (LeNet5, [(1, 28, 28), (3, 32, 32), (1, 16, 16), (2, 17, 23), (1, 29, 16)]),
+        (Conv4, [(3, 32, 32), (1, 28, 28), (1, 4, 4), (2, 5, 11)]),
+    ],
+)
+def test_logits_for_every_input_shape(factory: Any, shapes: list[tuple[int, ...]]) -> None:
+    for shape in shapes:
+        network = factory(input_shape=shape, classes=6)
+        for batch in (1, 3):
+            logits = network(torch.randn(batch, *shape))
+            assert logits.shape == (batch, 6)
+        logits.sum().backward()
+        assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("factory", "shape"),
+    [
+        (LeNet5, (1, 15, 28)),
+        (LeNet5, (1, 28, 15)),
+        (LeNet5, (28, 28)),
+        (LeNet5, (0, 28, 28)),
+        (Conv4, (3, 3, 32)),
+        (Conv4, (3, 32)),
+        (Conv4, (1, 3, 32, 32)),
+    ],
+)
+def test_images_it_cannot_take(factory: Any, shape: tuple[int, ...]) -> None:
+    least = {"LeNet5": r"\(1, 16, 16\)", "Conv4": r"\(1, 4, 4\)"}[factory.__name__]
+    with pytest.raises(InputShapeError, match=f"needs at least {least}") as caught:
+        factory(input_shape=shape)
+    assert str(shape) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("factory", "arguments"),
+    [
+        (LeNet300, {"widths": (300,)}),
+        (LeNet300, {"widths": (300, 0)}),
+        (LeNet300, {"classes": 0}),
+        (LeNet5, {"widths": (20, 50)}),
+        (Conv4, {"widths": (64, 64, 128, 128)}),
+        (Conv4, {"classes": -1}),
+    ],
+)
+def test_widths_it_cannot_have(factory: Any, arguments: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match=r"takes \d widths >= 1 and classes >= 1"):
+        factory(**arguments)
+
+
+@pytest.mark.parametrize("name", ["lenet300", "lenet5", "conv4"])
+def test_a_network_remembers_how_it_was_built(name: str) -> None:
+    shape = [1, 20, 20]
+    network = NetworkSpec(name, {"input_shape": shape, "classes": 4}).build()
+    spec = name_of(network)
+    assert spec is not None and spec.factory == name
+    assert spec.arguments["input_shape"] == shape and spec.arguments["classes"] == 4
+    again = spec.build()
+    assert type(again) is type(network)
+    assert [p.shape for p in again.parameters()] == [p.shape for p in network.parameters()]
+
+
+@pytest.mark.parametrize("factory", [LeNet300, LeNet5, Conv4])
+def test_constructors_take_widths_input_shape_and_classes(factory: Any) -> None:
+    assert list(inspect.signature(factory).parameters) == ["widths", "input_shape", "classes"]
+
+
+def test_lenet5_by_hand() -> None:
+    """Convolution, pooling, rectifier, twice; then two linear layers."""
+    torch.manual_seed(0)
+    network, images = LeNet5((2, 3, 4), (1, 16, 16), 5), torch.randn(2, 1, 16, 16)
+    stages = nn.Sequential(
+        network.conv1, nn.MaxPool2d(2), nn.ReLU(), network.conv2, nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(),
+        network.fc1, nn.ReLU(), network.fc2,
+    )  # fmt: skip
+    torch.testing.assert_close(network(images), stages(images))
+
+
+def test_conv4_by_hand() -> None:
+    torch.manual_seed(0)
+    network, images = Conv4((2, 3, 4, 5, 6, 7), (3, 9, 8), 5), torch.randn(2, 3, 9, 8)
+    stages = nn.Sequential(
+        network.conv1, nn.ReLU(), network.conv2, nn.ReLU(), nn.MaxPool2d(2), network.conv3, nn.ReLU(), network.conv4,
+        nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), network.fc1, nn.ReLU(), network.fc2, nn.ReLU(), network.fc3,
+    )  # fmt: skip
+    torch.testing.assert_close(network(images), stages(images))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 
 from bayesprune.errors import BudgetError
 
@@ -37,10 +38,8 @@ class Budget:
         except ValueError:
             amount, kind, unit = 0.0, "", None
         relative = unit == "%"
-        if not amount > 0 or (relative and amount > 1):
-            raise BudgetError(
-                f"budget {text!r}: write macs=150k, params=40000 or macs=10%, above 0 and at most 100 %"
-            )
+        if not (isfinite(amount) and amount > 0) or (relative and amount > 1):
+            raise BudgetError(f"budget {text!r}: write macs=150k, params=40000 or macs=10%, above 0 and at most 100 %")
         return cls(kind.lower(), amount, relative)
 
     def limit(self, macs: int, params: int) -> float:

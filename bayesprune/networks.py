@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from bayesprune.errors import InputShapeError, NetworkError, SettingError, UnknownNameError
+from bayesprune.errors import BayespruneError, InputShapeError, NetworkError, SettingError, UnknownNameError
 
 Factory = Callable[..., nn.Module]
 _FACTORIES: dict[str, Factory] = {}
@@ -42,16 +42,23 @@ class NetworkSpec:
         Raises:
             UnknownNameError: there is no such network.
             InputShapeError: it cannot take the input shape.
+            NetworkError: the factory fails, or what it makes is no network.
         """
         maker = factory or _find(self.factory)
         accepted = signature(maker).parameters
         takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
         arguments = {key: _plain(v) for key, v in self.arguments.items() if takes_all or key in accepted}
-        network = maker(**arguments)
-        if not isinstance(network, nn.Module):
+        try:
+            network = maker(**arguments)
+        except BayespruneError:
+            raise
+        except (Exception, SystemExit) as error:  # the factory is the user's and may raise anything
+            given = ", ".join(f"{key}={value}" for key, value in arguments.items())
             raise NetworkError(
-                f"{self.factory!r} made a {type(network).__name__}; a torch.nn.Module is needed"
-            )
+                f"network {self.factory!r}, called with ({given}), failed with {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(network, nn.Module):
+            raise NetworkError(f"{self.factory!r} made a {type(network).__name__}; a torch.nn.Module is needed")
         return network
 
 
@@ -72,7 +79,10 @@ def require_size(name: str, input_shape: tuple[int, ...], smallest: tuple[int, .
     """
     shape = tuple(input_shape)
     if len(shape) != len(smallest) or any(size < least for size, least in zip(shape, smallest, strict=True)):
-        raise InputShapeError(f"{name} cannot take inputs of shape {shape}: it needs at least {smallest}")
+        raise InputShapeError(
+            f"{name} cannot take inputs of shape {shape}: it needs at least {smallest}: "
+            "give larger images or take another network"
+        )
 
 
 def _find(name: str) -> Factory:
@@ -84,9 +94,9 @@ def _find(name: str) -> Factory:
     module_name, _, attribute = name.partition(":")
     try:
         maker = getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # the module is the user's and may raise anything
         raise SettingError(
-            f"network {name!r} cannot be imported: {error}; give package.module:callable"
+            f"network {name!r} cannot be imported ({type(error).__name__}: {error}); give package.module:callable"
         ) from error
     if not callable(maker):
         raise SettingError(f"network {name!r} is not callable")

@@ -98,16 +98,13 @@ class Pruned:
         factory = record.settings["factory"]
         result, tensors = record.result, record.posterior
         dense = tuple(
-            LayerCost(
-                row["name"], row["kind"], **{name: row[f"dense_{name}"] for name in _COUNTS}, positions=0
-            )
+            LayerCost(row["name"], row["kind"], **{name: row[f"dense_{name}"] for name in _COUNTS}, positions=0)
             for row in record.layers
         )
         return cls(
             network=network,
             groups=tuple(
-                Group(g["name"], g["size"], torch.tensor(g["kept"], dtype=torch.long), (), ())
-                for g in record.groups
+                Group(g["name"], g["size"], torch.tensor(g["kept"], dtype=torch.long), (), ()) for g in record.groups
             ),
             posterior=None if tensors is None else GatePosterior(*(tensors[name] for name in _POSTERIOR)),
             evaluation=Evaluation(**{name: result[name] for name in Evaluation.__dataclass_fields__}),
@@ -185,9 +182,7 @@ class Pruned:
         Raises:
             StoreError: the folder cannot be written.
         """
-        tensors = {
-            name: value for name, value in self.network.state_dict().items() if isinstance(value, Tensor)
-        }
+        tensors = {name: value for name, value in self.network.state_dict().items() if isinstance(value, Tensor)}
         RunFolder(Path(folder)).write_record(self.record(), tensors, _posterior_tensors(self.posterior))
         return Path(folder)
 
@@ -215,13 +210,16 @@ def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory |
             network, torch.zeros(1, *record.input_shape), keep=settings["keep"], inputs=settings["inputs"],
             flatten_inputs=settings["flatten_inputs"], check=False,
         )  # fmt: skip
+        sizes = {group.name: group.size for group in structure.groups}
+        if sizes != {group["name"]: group["size"] for group in record.groups}:
+            raise ValueError(f"its groups are {sizes}")
         kept = {group["name"]: group["kept"] for group in record.groups}
         compact(network, structure, structure.open_from_kept(kept))
         network.load_state_dict(state_dict)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, BayespruneError) as error:
-        made_by = spec.factory or "the given factory"
+        made_by, reason = spec.factory or "the given factory", " ".join(str(error).split())
         raise StoreError(
-            f"structure and weights do not fit the network of {made_by}: {error}; was the run changed?"
+            f"structure and weights do not fit the network of {made_by}: {reason}; was the run changed?"
         ) from error
     return network.eval()
 

@@ -52,8 +52,8 @@ def run(
     check_request(method, settings)
     settings = settings.with_defaults(data.train)
     state = initial_state(network, data, settings)
-    state.identity = _identity(network, settings, data, spec)
     plan = method.plan(state, data, settings)
+    state.identity = _identity(network, settings, data, spec)
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
@@ -84,9 +84,7 @@ def check_request(method: Method, settings: RunSettings) -> None:
     given = {name for name in ("density", "budget", "price") if getattr(settings, name) is not None}
     can = ", ".join(f"{name}=..." for name in sorted(method.takes - {"estimator"})) or "no size"
     for name in sorted(given - method.takes):
-        raise SettingError(
-            f"method {method.name!r} cannot use {name}={getattr(settings, name)!r}: it takes {can}"
-        )
+        raise SettingError(f"method {method.name!r} cannot use {name}={getattr(settings, name)!r}: it takes {can}")
     if method.needs and not given & method.needs:
         wanted = " or ".join(f"{name}=..." for name in sorted(method.needs))
         raise SettingError(f"method {method.name!r} needs a size: give {wanted}")
@@ -99,6 +97,7 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
         NetworkError: the network cannot take the data's inputs or gives another number of outputs.
     """
     copy = deepcopy(network)
+    _check_weights(copy)
     example = next(iter(data.test.batches(2)))[0]
     try:
         with torch.no_grad(), evaluating(copy):
@@ -120,6 +119,13 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
         flatten_inputs=settings.flatten_inputs,
     )
     return TrainState(copy, structure, example)
+
+
+def _check_weights(network: nn.Module) -> None:
+    """Refuse weights that are no numbers: training could only go wrong."""
+    for name, weights in network.named_parameters():
+        if not bool(torch.isfinite(weights).all()):
+            raise NetworkError(f"{name} of the network holds NaN or infinite values: start from other weights")
 
 
 def _check_last_batch(network: nn.Module, example: Tensor, data: Data, settings: RunSettings) -> None:
@@ -146,18 +152,24 @@ def initial_network(spec: NetworkSpec, seed: int, weights: Path | None = None) -
         torch.manual_seed(seed)
         network = spec.build()
     if weights is not None:
-        from safetensors.torch import load_file
-
-        try:
-            network.load_state_dict(load_file(weights))
-        except Exception as error:  # safetensors raises a class of its own that is not exported
-            raise SettingError(f"weights {weights}: {error}") from error
+        _load_weights(network, weights)
     return network
 
 
-def _identity(
-    network: nn.Module, settings: RunSettings, data: Data, spec: NetworkSpec | None
-) -> dict[str, Any]:
+def _load_weights(network: nn.Module, file: Path) -> None:
+    """Fill a network with the weights in a safetensors file."""
+    from safetensors.torch import load_file
+
+    wanted = "name a safetensors file with the state_dict of this network"
+    if not file.is_file():
+        raise SettingError(f"weights {file} is not a file: {wanted}")
+    try:
+        network.load_state_dict(load_file(file))
+    except Exception as error:  # safetensors raises a class of its own that is not exported
+        raise SettingError(f"weights {file} cannot be used ({error}): {wanted}") from error
+
+
+def _identity(network: nn.Module, settings: RunSettings, data: Data, spec: NetworkSpec | None) -> dict[str, Any]:
     """All that decides a run's numbers, each as JSON: settings, data, version and initial weights."""
     digest = hashlib.sha256()
     for name, value in network.state_dict().items():
@@ -165,9 +177,7 @@ def _identity(
             digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
             digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     parts = identity_of(settings, spec, data.fingerprint) | {"version": __version__}
-    return {name: canonical_json(part) for name, part in parts.items()} | {
-        "initial weights": digest.hexdigest()[:16]
-    }
+    return {name: canonical_json(part) for name, part in parts.items()} | {"initial weights": digest.hexdigest()[:16]}
 
 
 def _recalibrate(state: TrainState, data: Data, settings: RunSettings) -> None:

@@ -3,90 +3,106 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from bayesprune import __version__
 from bayesprune.errors import BayespruneError
 
 _HELP = "Train a network once: a smaller plain network, its structure's posterior, an honest comparison."
-_EPILOGUE = """\
-bayesprune COMMAND --help tells more, with examples. Every command takes --json: one JSON object on standard output, all
-else on standard error. Exit status: 0; 2 for bad input, with one line that says what to do; 130 after Ctrl-C."""
+_MORE = (
+    "bayesprune COMMAND --help tells more, with examples. Every command takes --json: one JSON object on standard "
+    "output, all else on standard error. Exit status: 0; 2 for bad input, with one line that says what to do; "
+    "130 after Ctrl-C."
+)
+
+
+@dataclass(frozen=True)
+class _Command:
+    """What help says of a command.
+
+    Attributes:
+        summary: one sentence, also in the list of commands.
+        examples: whole command lines, below all flags.
+        more: what else there is to know, above the examples.
+    """
+
+    summary: str
+    examples: Sequence[str]
+    more: str = ""
+
+    @property
+    def epilogue(self) -> str:
+        """What stands below the flags."""
+        lines = "\n".join(f"  bayesprune {example}" for example in self.examples)
+        return "\n\n".join(filter(None, [self.more, f"Examples:\n{lines}"]))
+
 
 _COMMANDS = {
-    "compare": (
+    "compare": _Command(
         "Methods side by side on the bundled digits: the table, who won, and report.html.",
-        """\
-Every method gets the same seeds and as many epochs. Methods that need a size take it from the parsimonious run with
-the same seed: as many weights, or no more multiply-accumulates (MACs). Finished runs are not made again.
-
-Examples:
-  bayesprune compare
-  bayesprune compare --network lenet5 --seeds 5 --out lenet5
-  bayesprune compare --data npz:mine.npz --methods dense parsimonious l1-units""",
+        (
+            "compare",
+            "compare --network lenet5 --seeds 5 --out lenet5",
+            "compare --data npz:mine.npz --methods dense parsimonious l1-units",
+        ),
+        "Every method gets the same seeds and as many epochs. Methods that need a size take it from the parsimonious "
+        "run with the same seed: as many weights, or no more multiply-accumulates (MACs). Sizes, prices and options "
+        "go to parsimonious only. Finished runs are not made again.",
     ),
-    "prune": (
+    "prune": _Command(
         "One method on one network and data set.",
-        """\
-Examples:
-  bayesprune prune
-  bayesprune prune --network lenet5 --data mnist --budget macs=150k
-  bayesprune prune --method l1-units --budget macs=10% --epochs 20
-  bayesprune prune --network package.module:callable --weights trained.safetensors --data folder:pictures""",
+        (
+            "prune",
+            "prune --network lenet5 --data mnist --budget macs=150k",
+            "prune --method l1-units --budget macs=10% --epochs 20",
+            "prune --network package.module:callable --weights trained.safetensors --data folder:pictures",
+        ),
     ),
-    "study": (
+    "study": _Command(
         "A grid of runs described in a TOML file.",
-        """\
-The keys of the file are the settings of a run; a list stands for one run with each of its entries, `seeds` for so many
-seeds, and methods are a list of names or tables [method.NAME] with settings of their own.
-
-Examples:
-  bayesprune study examples/prices.toml
-  bayesprune study mine.toml --out results --workers 8 --resume""",
+        ("study examples/prices.toml", "study mine.toml --out results --workers 8 --resume"),
+        "The keys of the file are the settings of a run; a list stands for one run with each of its entries. `seeds` "
+        "is a number of seeds, and methods are a list of names, or tables [method.NAME] with settings of their own.",
     ),
-    "posterior": (
+    "posterior": _Command(
         "ArviZ summary and plot of a run's gates.",
-        """\
-Several runs that differ in their seed only become chains.
-
-Examples:
-  bayesprune posterior runs/7568d3d2f1f1
-  bayesprune posterior demo/runs/* --netcdf gates.nc""",
+        ("posterior runs/7568d3d2f1f1", "posterior runs --netcdf gates.nc"),
+        "Several runs that differ in their seed only become chains.",
     ),
-    "report": (
+    "report": _Command(
         "The page of finished runs.",
-        """\
-Examples:
-  bayesprune report runs
-  bayesprune report runs/7568d3d2f1f1 other/runs --out page.html""",
+        ("report runs", "report runs/7568d3d2f1f1 elsewhere/runs --out page.html"),
     ),
-    "data": (
+    "data": _Command(
         "What data there is, where it lies; fetch it.",
-        """\
-Examples:
-  bayesprune data
-  bayesprune data mnist
-  bayesprune data npz:mine.npz""",
+        ("data", "data mnist", "data npz:mine.npz"),
     ),
 }
 
 app = App(
     name="bayesprune",
     help=_HELP,
-    help_epilogue=_EPILOGUE,
+    help_epilogue=_MORE,
     help_format="plaintext",
     version=__version__,
     suppress_keyboard_interrupt=False,
 )
-for _name, (_help, _epilogue) in _COMMANDS.items():
+for _place, (_name, _command) in enumerate(_COMMANDS.items()):
     app.command(
-        f"bayesprune.experiments.commands.{_name}:{_name}", name=_name, help=_help, help_epilogue=_epilogue
+        f"bayesprune.experiments.commands.{_name}:{_name}",
+        name=_name,
+        help=_command.summary,
+        help_epilogue=_command.epilogue,
+        sort_key=_place,
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; exit status 0, 2 for bad input with one clear line, 130 after Ctrl-C."""
+    if os.getcwd() not in sys.path:  # where --network finds a module of the user's; last, so that it hides nothing
+        sys.path.append(os.getcwd())
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
@@ -94,7 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (BayespruneError, CycloptsError) as error:
+    except CycloptsError as error:
+        return _fail(_usage(error))
+    except BayespruneError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         print(
@@ -103,6 +121,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 130
     return 0
+
+
+def _usage(error: CycloptsError) -> str:
+    """What is wrong with the command line, and whose help says more."""
+    text = str(error)
+    if isinstance(error, UnusedCliTokensError):
+        text = f"There is no place for {' '.join(error.unused_tokens or [])}."
+    return f"{text} See {' '.join(['bayesprune', *(error.command_chain or ())])} --help."
 
 
 def _fail(message: str) -> int:

@@ -73,9 +73,7 @@ def _can_rival(other: Configuration, ours: Configuration) -> bool:
     return other.method != REFERENCE and place_of(other.records[0]) == place_of(ours.records[0])
 
 
-def as_json(
-    records: Sequence[RunRecord], summary: Sequence[dict[str, Any]], report: str | None
-) -> dict[str, Any]:
+def as_json(records: Sequence[RunRecord], summary: Sequence[dict[str, Any]], report: str | None) -> dict[str, Any]:
     """The JSON object that `--json` prints (schema 1)."""
     first = records[0]
     return {

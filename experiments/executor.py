@@ -24,6 +24,9 @@ from bayesprune.training.interrupt import Interrupt
 Report = Callable[[int, Progress], None]
 """Called with a job's number and its progress."""
 
+Finished = Callable[[int, Path], None]
+"""Called with a job's number and its run folder."""
+
 REPORT_SECONDS = 0.1
 
 
@@ -50,7 +53,13 @@ class Failure:
 
 
 def run_jobs(
-    jobs: Sequence[Job], root: Path, *, workers: int = 2, resume: bool = False, report: Report | None = None
+    jobs: Sequence[Job],
+    root: Path,
+    *,
+    workers: int = 2,
+    resume: bool = False,
+    report: Report | None = None,
+    finished: Finished | None = None,
 ) -> list[Path]:
     """Make all runs, as many at a time as there are workers; finished ones are not made again.
 
@@ -62,6 +71,7 @@ def run_jobs(
         workers: processes; 1 runs in this process.
         resume: go on from checkpoints of interrupted runs.
         report: called on progress.
+        finished: called for each run once it is finished, also where it was already.
 
     Returns:
         The run folders in the order of the jobs.
@@ -71,7 +81,7 @@ def run_jobs(
         KeyboardInterrupt: after Ctrl-C, once every worker has saved its state.
     """
     check_integer("workers", workers, 1)
-    schedule = _Schedule(jobs)
+    schedule = _Schedule(jobs, finished or (lambda job, folder: None))
     report = report or (lambda job, progress: None)
     if workers == 1 or len(jobs) == 1:
         return _run_here(schedule, root, resume, report)
@@ -81,8 +91,8 @@ def run_jobs(
 class _Schedule:
     """Which jobs may start, given what is finished."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs = list(jobs)
+    def __init__(self, jobs: Sequence[Job], finished: Finished) -> None:
+        self.jobs, self._finished = list(jobs), finished
         self.folders: dict[int, Path] = {}
         self._sources = [self._source(job) for job in jobs]
 
@@ -95,6 +105,11 @@ class _Schedule:
             if number not in started and (source is None or source in self.folders)
         ]
         return sorted(ready, key=lambda number: (number not in awaited, number))
+
+    def finish(self, number: int, folder: Path) -> None:
+        """A job's run is in its folder."""
+        self.folders[number] = folder
+        self._finished(number, folder)
 
     def size(self, number: int) -> Mapping[str, Any] | None:
         """The result that gives the job its size."""
@@ -117,9 +132,7 @@ class _Schedule:
             and all(getattr(other.settings, name) == getattr(job.settings, name) for name in _SHARED)
         }
         if not agreement:
-            raise SettingError(
-                f"{job.label} matches {job.match!r}, which is not among the runs with this seed"
-            )
+            raise SettingError(f"{job.label} matches {job.match!r}, which is not among the runs with this seed")
         best = [number for number, count in agreement.items() if count == max(agreement.values())]
         if len(best) > 1:
             raise SettingError(
@@ -146,7 +159,7 @@ def _run_here(schedule: _Schedule, root: Path, resume: bool, report: Report) -> 
         number = ready[0]
         started.add(number)
         job, size, tell = schedule.jobs[number], schedule.size(number), partial(report, number)
-        schedule.folders[number] = execute(job, root, resume=resume, sized_by=size, progress=tell)
+        schedule.finish(number, execute(job, root, resume=resume, sized_by=size, progress=tell))
     return schedule.in_order()
 
 
@@ -162,20 +175,21 @@ def _run_in_pool(schedule: _Schedule, root: Path, workers: int, resume: bool, re
             for number in schedule.ready(started)[: workers - len(running)]:
                 started.add(number)
                 with _interrupts_held():
-                    task = pool.submit(
-                        _work, number, schedule.jobs[number], root, resume, schedule.size(number)
-                    )
+                    task = pool.submit(_work, number, schedule.jobs[number], root, resume, schedule.size(number))
                 running[task] = number
             if not running:
                 break
             done, _ = wait(running, timeout=REPORT_SECONDS, return_when=FIRST_COMPLETED)
             _drain(queue, report)
+            failures = []
             for task in done:
                 number, outcome = running.pop(task), task.result()
                 if isinstance(outcome, Failure):
-                    outcome.raise_again()
+                    failures.append(outcome)
                 else:
-                    schedule.folders[number] = outcome
+                    schedule.finish(number, outcome)
+            for failure in failures:
+                failure.raise_again()
     except BrokenProcessPool as error:
         _stop(pool)
         raise BayespruneError(

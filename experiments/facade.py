@@ -106,9 +106,7 @@ def load(folder: str | Path, factory: Factory | None = None) -> Pruned:
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, StoreError):
             raise
-        raise StoreError(
-            f"{folder}: its parts do not fit together ({error}); was the run changed?"
-        ) from error
+        raise StoreError(f"{folder}: its parts do not fit together ({error}); was the run changed?") from error
 
 
 def compare(

@@ -49,9 +49,7 @@ class Job:
             return replace(self.settings, budget=budget_of(result), density=None)
         if "density" in takes:
             return replace(self.settings, density=float(result["density"]), budget=None)
-        raise SettingError(
-            f"method {self.settings.method!r} takes no size, so it cannot match {self.match!r}"
-        )
+        raise SettingError(f"method {self.settings.method!r} takes no size, so it cannot match {self.match!r}")
 
 
 def budget_of(result: Mapping[str, Any]) -> str:
@@ -65,6 +63,15 @@ def check(job: Job) -> int:
     Raises:
         BayespruneError: of the kind that the run would raise.
     """
+    return sum(phase_steps(job).values())
+
+
+def phase_steps(job: Job) -> dict[str, int]:
+    """The steps of each phase by its name, once everything is refused that can be refused before training.
+
+    Raises:
+        BayespruneError: of the kind that the run would raise.
+    """
     chosen = method(job.settings.method)
     # A size that another run will give is not known yet: the whole network's stands for it.
     settings = job.settings if job.match is None else job.sized_by({"macs": LARGEST_SIZE, "density": 1.0})
@@ -72,7 +79,7 @@ def check(job: Job) -> int:
     data = load_cached(settings.data)
     settings = settings.with_defaults(data.train)
     state = initial_state(build(settings, data), data, settings)
-    return sum(phase.steps for phase in chosen.plan(state, data, settings).phases)
+    return {phase.name: phase.steps for phase in chosen.plan(state, data, settings).phases}
 
 
 def execute(
@@ -102,15 +109,13 @@ def execute(
     folder = RunFolder(root / run_id(identity_of(settings, spec, data.fingerprint)))
     if folder.finished:
         return folder.path
-    if not resume:
-        folder.checkpoint_file.unlink(missing_ok=True)
     pruned = run(
         method(settings.method),
         build(settings, data),
         data,
         settings,
         spec=spec,
-        checkpointer=Checkpointer(folder.checkpoint_file),
+        checkpointer=Checkpointer(folder.checkpoint_file, resume=resume),
         progress=progress,
     )
     pruned.save(folder.path)

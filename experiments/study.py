@@ -55,25 +55,28 @@ def read_study(path: Path) -> Study:
     """
     try:
         document = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingError(f"study {path}: {error}") from error
+    except OSError as error:
+        raise SettingError(f"study {path} cannot be read: {error.strerror}; name a TOML file") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingError(f"study {path} is not TOML: {error}") from error
     title, out = document.pop("title", Path(path).stem), document.pop("out", None)
     check_type("title", title, str, "text")
     check_type("out", out, str | None, "the name of a folder")
     seeds = seeds_from(document.pop("seeds", 3))
     jobs: list[Job] = []
     for name, table in _method_tables(document).items():
-        jobs += [job for job in _jobs(name, table, document, seeds) if job not in jobs]
+        for job in _jobs(name, table, document, seeds):
+            if job not in jobs:
+                jobs.append(job)
     return Study(tuple(jobs), title, None if out is None else Path(out))
 
 
-def _jobs(
-    name: str, table: Mapping[str, Any], document: Mapping[str, Any], seeds: Sequence[int]
-) -> list[Job]:
+def _jobs(name: str, table: Mapping[str, Any], document: Mapping[str, Any], seeds: Sequence[int]) -> list[Job]:
     """A method's runs."""
     own = dict(table)
     match, options = own.pop("match", None), own.pop("options", {})
     check_type(f"options of {name}", options, dict, "a table of the method's own settings")
+    check_type(f"match of {name}", match, str | None, "the name of a method")
     if match is not None:
         method(match)
     return [

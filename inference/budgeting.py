@@ -1,6 +1,7 @@
 """Meeting a budget: a controller on the price while gates learn, and the last removals when they are decided."""
 
 from collections.abc import Callable
+from math import floor
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ def meet_budget(limit: Limit) -> Callable[[TrainState], None]:
         theta = guide_of(state).theta.detach().clone()
         before = full_theta(state)
         kept, cost = state.structure.protect(theta > 0.5, theta), expected_cost(state)
-        for gate in removal_order(state).tolist():
+        for gate in removal_order(state, budget, kept).tolist():
             if _spent(budget, cost, kept.float()) <= allowed:
                 break
             fewer = kept.clone()
@@ -81,17 +82,21 @@ def meet_budget(limit: Limit) -> Callable[[TrainState], None]:
     return start
 
 
-def removal_order(state: TrainState) -> Tensor:
-    """Gates from the first to be closed to the last: the least benefit for its price, by the averaged gradient.
+def removal_order(state: TrainState, budget: Budget, kept: Tensor) -> Tensor:
+    """Gates from the first to be closed to the last: the least benefit for the cost that closing them saves.
 
-    Where no average is at hand (the gates' optimizer is gone with its phase) theta decides.
+    The benefit is by how much an open gate lowers the loss, by the averaged gradient; the cost hangs on the other
+    gates in `kept` (bool [J]). Where no average is at hand theta decides.
     """
     theta = guide_of(state).theta
-    if GATES in state.optimizers:
-        average = gate_optimizer(state).state.get(theta, {}).get("average")
-        if average is not None:
-            return (-average).argsort()
-    return theta.detach().argsort()
+    if GATES not in state.optimizers:
+        return theta.detach().argsort()
+    variable = kept.double().requires_grad_(True)
+    with torch.enable_grad():
+        macs, params = expected_cost(state)(variable)
+        (saved,) = torch.autograd.grad(macs if budget.kind == "macs" else params, variable)
+    benefit_for_cost = -gate_optimizer(state).average(theta).double() / saved.clamp_min(1e-9)
+    return benefit_for_cost.argsort()
 
 
 def checked_limit(budget: Budget, state: TrainState) -> Limit:
@@ -107,7 +112,7 @@ def checked_limit(budget: Budget, state: TrainState) -> Limit:
     smallest = _spent(budget, expected_cost(state), least)
     if smallest > allowed:
         raise BudgetError(
-            f"no network of this kind meets {budget.kind} <= {allowed:,.0f}: with one channel a group it needs "
+            f"no network of this kind meets {budget.kind} <= {floor(allowed):,}: with one channel a group it needs "
             f"{smallest:,.0f}"
         )
     return budget, allowed

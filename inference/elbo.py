@@ -48,7 +48,7 @@ class GatedELBO(ELBO):
     def loss_and_grads(self, model: Any, guide: Any, inputs: Tensor, labels: Tensor) -> float:
         """The estimate as a number, its gradients accumulated."""
         loss = self.differentiable_loss(model, guide, inputs, labels)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        loss.backward()
         return float(loss.item())
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:

@@ -53,9 +53,7 @@ class GatedObjective:
         positions = {layer.name: layer.positions for layer in state.layers()}
         self._cost = ExpectedCost(state.network, state.structure, positions)
         self._prior = FlatteningGatePrior(self._log_gamma(state))
-        self._model = GatedModel(
-            state.network, state.structure, self._prior, self.size, weight_prior=self.weight_prior
-        )
+        self._model = GatedModel(state.network, state.structure, self._prior, self.size, weight_prior=self.weight_prior)
         guide.bind(self._model)
         self._elbo = GatedELBO(self.estimator)(self._model, guide)
 

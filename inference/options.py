@@ -5,8 +5,15 @@ from typing import Any
 
 from torch import nn
 
-from bayesprune.errors import SettingError
-from bayesprune.settings import RunSettings, fixed_learning_rate, is_convolutional
+from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.settings import (
+    RunSettings,
+    check_integer,
+    check_number,
+    check_type,
+    fixed_learning_rate,
+    is_convolutional,
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,8 @@ class ParsimoniousOptions:
         prune_share: share of the epochs in which gates learn.
         horizon: steps in which a useless gate falls from 1 to 0.
         settle_share: last share of the pruning phase, in which the horizon is a fifth.
-        ramp_share: share of the pruning phase over which prices rise.
+        ramp_share: share of the pruning phase over which prices rise; by default 1,600 steps of equal prices, none of
+            cost prices and budgets.
         shrink_every: steps between removals.
         safe: the safe removal rule.
         slab: standard deviation of the weights' prior.
@@ -35,25 +43,28 @@ class ParsimoniousOptions:
     prune_share: float | None = None
     horizon: float | None = None
     settle_share: float = 0.2
-    ramp_share: float = 0.0
+    ramp_share: float | None = None
     shrink_every: int = 100
     safe: bool = False
     slab: float = 1.0
     fixed_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
-        if self.gamma is not None and not 0 < self.gamma < float("inf"):
-            raise SettingError(f"gamma must be a finite number > 0 (and > 1 to prune), not {self.gamma}")
+        check_number("gamma", self.gamma, 0.0)
         if self.price_kind not in (None, "equal", "cost"):
             raise SettingError(f"price_kind must be 'equal' or 'cost', not {self.price_kind!r}")
-        for name in ("prune_share", "settle_share", "ramp_share"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise SettingError(f"{name} must lie in [0, 1], not {value}")
-        if not 0 < self.start < 1:
+        for name in ("alpha", "settle_share", "start", "slab"):
+            check_type(name, getattr(self, name), int | float, "a number")
+        for name in ("alpha", "prune_share", "settle_share", "ramp_share"):
+            check_number(name, getattr(self, name), 0.0, 1.0, low_allowed=True)
+        check_number("start", self.start, 0.0)
+        if not self.start < 1:
             raise SettingError(f"start must lie strictly between 0 and 1, not {self.start}")
-        if self.fixed_learning_rate is not None and not 0 < self.fixed_learning_rate < float("inf"):
-            raise SettingError(f"fixed_learning_rate must be > 0, not {self.fixed_learning_rate}")
+        check_number("horizon", self.horizon, 1.0, low_allowed=True)
+        check_integer("shrink_every", self.shrink_every, 1)
+        check_type("safe", self.safe, bool, "true or false")
+        check_number("slab", self.slab, 0.0)
+        check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
 
     @classmethod
     def of(cls, options: Any) -> "ParsimoniousOptions":
@@ -62,18 +73,17 @@ class ParsimoniousOptions:
         Raises:
             SettingError: there is no such option, or its value is not allowed.
         """
-        known = sorted(cls.__dataclass_fields__)
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise SettingError(f"parsimonious has no options {unknown}; it has {known}")
-        try:
-            return cls(**options)
-        except TypeError as error:
-            raise SettingError(f"parsimonious cannot use the options {dict(options)}: {error}") from error
+        for name in options:
+            if name not in cls.__dataclass_fields__:
+                raise UnknownNameError("option of parsimonious", name, cls.__dataclass_fields__)
+        return cls(**options)
 
 
 LEAST_PRUNE_STEPS = 2_000
 """Steps that gates need to decide themselves; a small data set gives them more of the epochs, up to half."""
+
+RAMP_STEPS, MOST_RAMP = 1_600, 0.8
+"""Steps of the default ramp, and the largest share of the pruning phase it may take."""
 
 SETTLED = 5.0
 """The horizon is divided by this while marginal gates settle."""
@@ -100,10 +110,17 @@ class Recipe:
         self.fixed_steps = (settings.epochs - prune_epochs) * epoch_steps
         self._horizon = options.horizon or (400.0 if self.convolutional else 300.0)
         self.settle = round((1 - options.settle_share) * self.prune_steps)
-        self.ramp = round(options.ramp_share * self.prune_steps)
+        self.ramp = self._ramp(settings, options)
         self.learning_rate = settings.learning_rate or 2e-3
         self.fixed_learning_rate = options.fixed_learning_rate or fixed_learning_rate(network)
         self.noise = settings.noise_for(network)
+
+    def _ramp(self, settings: RunSettings, options: ParsimoniousOptions) -> int:
+        """Steps over which prices rise: on few data the weights must learn something before units are judged."""
+        if options.ramp_share is not None:
+            return round(options.ramp_share * self.prune_steps)
+        equal = options.price_kind == "equal" or (options.price_kind is None and not self.convolutional)
+        return min(RAMP_STEPS, round(MOST_RAMP * self.prune_steps)) if equal and settings.budget is None else 0
 
     def horizon(self, step: int) -> float:
         """Steps in which a useless gate falls from 1 to 0, for the step that follows `step` steps."""

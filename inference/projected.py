@@ -26,7 +26,7 @@ class ProjectedGateDescent(Optimizer):
         horizon: T.
         smoothing: of the moving average.
         limit: largest step.
-        slow_smoothing: of a second average of d + c, for the safe removal rule; None keeps none.
+        slow_smoothing: of a second average of d + r c, for the safe removal rule; None keeps none.
     """
 
     def __init__(
@@ -71,8 +71,16 @@ class ProjectedGateDescent(Optimizer):
             for theta in group["params"]:
                 self._step(theta, self.prices, group["horizon"])
 
+    def average(self, theta: nn.Parameter) -> Tensor:
+        """The moving average m [J] of the data gradient, per training example; 0 before the first step."""
+        memory = self.state.get(theta)
+        if not memory:
+            return torch.zeros_like(theta)
+        average: Tensor = memory["average"] / (1 - self._smoothing ** memory["count"])
+        return average
+
     def slow_average(self, theta: nn.Parameter) -> Tensor:
-        """The slow average of d + c [J], in units of the price.
+        """The slow average of d + r c [J], per training example.
 
         Raises:
             SettingError: none is kept.
@@ -91,11 +99,11 @@ class ProjectedGateDescent(Optimizer):
             if self._slow is not None:
                 memory["slow"] = torch.zeros_like(theta)
         assert theta.grad is not None
-        relative = theta.grad / prices - self.ramp  # d / c
         memory["count"] += 1
-        average = memory["average"].lerp_(relative, 1 - self._smoothing)
+        data = torch.sub(theta.grad, prices, alpha=self.ramp)
+        average = memory["average"].lerp_(data, 1 - self._smoothing)
         if self._slow is not None:
-            memory["slow"].lerp_(relative + self.ramp, 1 - self._slow)
+            memory["slow"].lerp_(theta.grad, 1 - self._slow)
         corrected = average / (1 - self._smoothing ** memory["count"])
-        step = ((corrected + self.ramp) / horizon).clamp_(-self._limit, self._limit)
+        step = ((corrected / prices + self.ramp) / horizon).clamp_(-self._limit, self._limit)
         theta.sub_(step).clamp_(0, 1)

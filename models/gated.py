@@ -3,7 +3,7 @@
 from typing import Any
 
 import pyro
-import torch
+from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -65,15 +65,14 @@ class GatedModel(nn.Module):
         """
         gates = self.gate_prior.sample_gates()
         weights = self._weights()
-        with pyro.plate("data", self.size, subsample=range(len(inputs)), dim=-1):
+        rows: Any = range(len(inputs))  # only its length is looked at
+        with pyro.plate("data", self.size, subsample=rows, dim=-1):
             return pyro.sample("y", self.likelihood(self.outputs(inputs, gates, weights)), obs=labels)
 
     def outputs(self, inputs: Tensor, gates: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """The network's outputs [B, K] under gates [J] or [B, J]."""
         with self._gating.applied(gates):
-            if weights:
-                return functional_call(self.network, weights, (inputs,))
-            outputs: Tensor = self.network(inputs)
+            outputs: Tensor = functional_call(self.network, weights, (inputs,)) if weights else self.network(inputs)
             return outputs
 
     def close(self) -> None:
@@ -84,10 +83,6 @@ class GatedModel(nn.Module):
         """Weights from their sites, or none, with the prior of the network's own as a factor."""
         if self.weight_sites:
             return self.weight_prior.sample(self.network)
-        pyro.factor("weights", self.weight_prior.log_prob(self.network, self._slab))
+        if am_i_wrapped():  # called by itself the program only draws, and Pyro would warn of a factor
+            pyro.factor("weights", self.weight_prior.log_prob(self.network, self._slab))
         return {}
-
-
-def example_batch(input_shape: tuple[int, ...], size: int = 2) -> Tensor:
-    """A batch of random inputs of the given shape that leaves the global random state alone."""
-    return torch.randn(size, *input_shape, generator=torch.Generator().manual_seed(0))

@@ -1,6 +1,5 @@
 """What the network's outputs say of the labels."""
 
-
 from typing import Any, Protocol
 
 import pyro.distributions as dist
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError
+from bayesprune.models.priors._settings import SCALAR, Shape
 
 
 class Likelihood(Protocol):
@@ -34,8 +34,8 @@ class GaussianLikelihood:
     """
 
     def __init__(self, scale: float = 1.0) -> None:
-        if not scale > 0:
-            raise SettingError(f"the noise scale must be > 0, not {scale}")
+        if not 0 < scale < float("inf"):
+            raise SettingError(f"the noise scale must be a finite number > 0, not {scale}")
         self.scale = scale
 
     def __call__(self, outputs: Tensor) -> Any:
@@ -81,8 +81,8 @@ class FastCategorical(dist.TorchDistribution):
         full = self.logits.expand(*value.shape[:-1], self.logits.shape[-1])
         return full.gather(-1, value.long()).squeeze(-1)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 - torch's own signature
-        """Classes, by the Gumbel-free inverse of the cumulative probabilities."""
+    def sample(self, sample_shape: Shape = SCALAR) -> Tensor:
+        """Classes of shape `sample_shape + batch_shape`, by inverting the cumulative probabilities."""
         logits = self.logits  # normalised outside of no_grad: the result is kept
         with torch.no_grad():
             cumulative = logits.exp().cumsum(-1)
@@ -92,5 +92,3 @@ class FastCategorical(dist.TorchDistribution):
     def expand(self, batch_shape: Any, _instance: Any = None) -> "FastCategorical":
         """The same logits for a larger batch."""
         return FastCategorical(self._given.expand(*batch_shape, self._given.shape[-1]))
-
-

@@ -47,7 +47,7 @@ class LayerPrice:
     def log_gamma(self, structure: Structure, cost: ExpectedCost, theta: Tensor) -> Tensor:
         """Each group's price for its gates."""
         self.check(structure)
-        return torch.cat([torch.full((len(g.kept),), float(self.nats[g.name])) for g in structure.groups])
+        return torch.cat([theta.new_full((len(g.kept),), float(self.nats[g.name])) for g in structure.groups])
 
     def check(self, structure: Structure) -> None:
         """Refuse prices that do not name the groups.
@@ -118,7 +118,10 @@ def parse_price(price: float | str) -> float | dict[str, float]:
     try:
         if "=" not in price:
             return float(price)
-        pairs = (part.split("=", 1) for part in price.split(","))
-        return {name.strip(): float(value) for name, value in pairs}
+        pairs = [part.split("=", 1) for part in price.split(",")]
+        prices = {name.strip(): float(value) for name, value in pairs}
+        if len(prices) < len(pairs) or "" in prices:
+            raise ValueError("a group has two prices, or no name")
+        return prices
     except ValueError:
         raise BudgetError(f"price {price!r}: write a number of nats, or fc1=20,fc2=10 for each group") from None

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def data_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_arrays() -> dict[str, np.ndarray]:
+def small_arrays() -> dict[str, Any]:
     """Three classes of noisy 6x6 pictures, of which a small network learns something: 240 + 40 + 60 of them."""
     generator = np.random.default_rng(0)
     patterns = generator.normal(size=(3, 1, 6, 6))
@@ -46,14 +47,16 @@ def small_arrays() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def small_data(small_arrays: dict[str, np.ndarray]) -> Data:
+def small_data(small_arrays: dict[str, Any]) -> Data:
     """The same as data in memory."""
-    train, validation, test = ((small_arrays[f"x_{n}"], small_arrays[f"y_{n}"]) for n in ("train", "validation", "test"))
+    train, validation, test = (
+        (small_arrays[f"x_{n}"], small_arrays[f"y_{n}"]) for n in ("train", "validation", "test")
+    )
     return from_tensors(*train, validation=validation, test=test, name="small")
 
 
 @pytest.fixture(scope="session")
-def small_npz(small_arrays: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> str:
+def small_npz(small_arrays: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same as a file, by the name under which runs find it."""
     path = tmp_path_factory.mktemp("small") / "small.npz"
     np.savez(path, **small_arrays)

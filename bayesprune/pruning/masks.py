@@ -21,9 +21,7 @@ def kept_count(density: float, total: int) -> int:
         raise BudgetError(f"density must be > 0 and <= 1, not {density}")
     count = round(density * total)
     if count < 1:
-        raise BudgetError(
-            f"density {density:g} of {total:,} weights keeps none: give at least {1 / total:.2g}"
-        )
+        raise BudgetError(f"density {density:g} of {total:,} weights keeps none: give at least {1 / total:.2g}")
     return count
 
 

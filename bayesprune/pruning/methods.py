@@ -166,9 +166,7 @@ def baselines() -> list[Any]:
         Dense(),
         RandomPruner(),
         WeightPruner("magnitude", "largest weights, one threshold over all layers", magnitude, class_blind),
-        WeightPruner(
-            "class-uniform", "largest weights, the same density in each layer", magnitude, class_uniform
-        ),
+        WeightPruner("class-uniform", "largest weights, the same density in each layer", magnitude, class_uniform),
         WeightPruner(
             "class-distributed",
             "largest weights relative to their layer's deviation",

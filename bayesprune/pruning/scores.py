@@ -38,8 +38,7 @@ def relative_magnitude(network: nn.Module) -> dict[str, Tensor]:
     deviation: the "class-distributed" rule of See et al. (arXiv 1606.09274).
     """
     return {
-        name: weight.abs() / weight.std(correction=0).clamp_min(1e-12)
-        for name, weight in weights_of(network).items()
+        name: weight.abs() / weight.std(correction=0).clamp_min(1e-12) for name, weight in weights_of(network).items()
     }
 
 

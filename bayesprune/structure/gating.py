@@ -94,7 +94,8 @@ def _by_slice(start: int, count: int, repeat: int, feature_axis: int) -> Apply:
         if repeat == 1:
             return features * _aligned(part, features.dim(), feature_axis)
         grouped = features.unflatten(-1, (count, repeat))
-        return (grouped * _aligned(part, grouped.dim() - 1, -1).unsqueeze(-1)).flatten(-2)
+        gated: Tensor = grouped * _aligned(part, grouped.dim() - 1, -1).unsqueeze(-1)
+        return gated.flatten(-2)
 
     return apply
 
@@ -104,7 +105,8 @@ def _by_index(index: Tensor, feature_axis: int) -> Apply:
 
     def apply(features: Tensor, gates: Tensor) -> Tensor:
         padded = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
-        return features * _aligned(padded[..., index], features.dim(), feature_axis)
+        gated: Tensor = features * _aligned(padded[..., index], features.dim(), feature_axis)
+        return gated
 
     return apply
 
@@ -113,4 +115,7 @@ def _aligned(gates: Tensor, dimensions: int, feature_axis: int) -> Tensor:
     """Give gates [F] or [B, F] the singleton axes that let them multiply features of so many dimensions."""
     batch, axis = gates.shape[:-1], feature_axis % dimensions
     leading, trailing = [1] * (axis - len(batch)), [1] * (dimensions - 1 - axis)
-    return gates.reshape(*batch, *leading, gates.shape[-1], *trailing)
+    if not trailing and not (batch and leading):
+        return gates
+    aligned: Tensor = gates.reshape(*batch, *leading, gates.shape[-1], *trailing)
+    return aligned

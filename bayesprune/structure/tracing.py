@@ -51,7 +51,8 @@ def coupled_channels(network: nn.Module, example: Tensor) -> list[list[Member]]:
     source = _Source(example)
     with _tracing(network, source) as opaque:
         try:
-            graph = torch_pruning.DependencyGraph().build_dependency(
+            graph = _graph()
+            graph.build_dependency(
                 nn.Sequential(source, network),
                 example,
                 forward_fn=_run,
@@ -105,6 +106,45 @@ def _tracing(network: nn.Module, source: nn.Module) -> Iterator[set[type[nn.Modu
             parameter.requires_grad_(flag)
 
 
+def _graph() -> Any:
+    """A dependency graph that looks up numbers of channels which torch-pruning would guess from layers farther on."""
+    graph = torch_pruning.DependencyGraph()
+    reads, writes = graph.get_in_channels, graph.get_out_channels
+    graph.get_in_channels = lambda node: _width(node) or reads(node)
+    graph.get_out_channels = lambda node: _width(node) or writes(node)
+    return graph
+
+
+def _width(node: Any) -> int | None:
+    """How many channels a step hands on: of rows [B, F], and of what was concatenated along its channels."""
+    function = getattr(node, "grad_fn", None)
+    metadata = getattr(function, "_input_metadata", ())
+    if not metadata or node.type not in _MOVES:
+        return None
+    shape = metadata[0].shape
+    if len(shape) == 2:
+        return int(shape[1])
+    if node.type == OPTYPE.CONCAT and len(shape) > 2:
+        axis = len(shape) - 1 if _follows_linear(node) else 1
+        return int(shape[axis]) if _axis(function) % len(shape) == axis else None
+    return None
+
+
+def _axis(function: Any) -> int:
+    """The axis of a concatenation; torch shows negative ones as unsigned numbers."""
+    axis = int(function._saved_dim)
+    return axis - 2**64 if axis >= 2**63 else axis
+
+
+def _follows_linear(node: Any) -> bool:
+    """Whether the nearest layer before a step has its channels along the last axis."""
+    while node.inputs:
+        node = node.inputs[0]
+        if is_known(node.module) or node.type == OPTYPE.CUSTOMIZED:
+            return isinstance(node.module, nn.Linear)
+    return False
+
+
 class _PlainNodes(TorchFunctionMode):
     """Makes one plain node of what splits or rearranges a tensor, other than by flattening it to [B, F].
 
@@ -115,8 +155,10 @@ class _PlainNodes(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, and hide what it does."""
         outputs = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") not in _SPLITTING + _RESHAPING or _flattens(args[0], outputs):
+        if getattr(func, "__name__", "") not in _SPLITTING + _RESHAPING:
             return outputs
+        if _flattens(args[0], outputs):
+            args = (outputs,)  # a node after it, by whose width torch-pruning knows how many features a channel has
         return _hide(None, args, {}, outputs)
 
 

@@ -17,6 +17,7 @@ _COUNTERS = (
     "phase", "phase_step", "phase_started", "step", "epoch", "epoch_step", "seconds", "macs",
     "epoch_loss", "epoch_seconds", "epoch_macs", "epoch_dense_macs",
 )  # fmt: skip
+_CONTAINERS = ("history", "values", "masks")
 
 
 class Checkpointer:
@@ -29,9 +30,7 @@ class Checkpointer:
         resume: start from the file when it is there.
     """
 
-    def __init__(
-        self, path: Path, *, seconds: float = 15.0, steps: int | None = None, resume: bool = True
-    ) -> None:
+    def __init__(self, path: Path, *, seconds: float = 15.0, steps: int | None = None, resume: bool = True) -> None:
         if steps is not None and steps < 1:
             raise SettingError(f"a checkpoint every {steps} steps: it must be at least 1")
         self.path, self.seconds, self.steps, self.resume = Path(path), seconds, steps, resume
@@ -68,9 +67,8 @@ class Checkpointer:
             _check_identity(saved["identity"], state.identity)
             _restore(state, saved, phases)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, BayespruneError) as error:
-            raise StoreError(
-                f"{self.path} is not a state of this run ({error}); delete it to start anew"
-            ) from error
+            reason = " ".join(str(error).split())
+            raise StoreError(f"{self.path} is not a state of this run ({reason}); delete it to start anew") from error
         self.last_saved = self.path
         return True
 
@@ -100,25 +98,24 @@ def _describe(state: TrainState) -> dict[str, Any]:
     return {
         "identity": state.identity,
         "counters": {name: getattr(state, name) for name in _COUNTERS},
-        "history": state.history,
-        "values": state.values,
+        **{name: getattr(state, name) for name in _CONTAINERS},
         "kept": state.structure.kept(),
         "network": dict(state.network.state_dict()),
         "modules": {name: dict(module.state_dict()) for name, module in state.modules.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
-        "masks": dict(state.masks),
         "random": torch.get_rng_state(),
     }
 
 
 def _restore(state: TrainState, saved: dict[str, Any], phases: Sequence[Phase]) -> None:
     """Fill a fresh state: first the structure, then everything that has its shape."""
-    for name in _COUNTERS:
-        value = saved["counters"][name]
+    values = {name: saved["counters"][name] for name in _COUNTERS} | {name: saved[name] for name in _CONTAINERS}
+    for name, value in values.items():
         if type(value) is not type(getattr(state, name)):
             raise TypeError(f"its {name} is {value!r}")
         setattr(state, name, value)
-    state.history, state.values = saved["history"], saved["values"]
+    if not 0 <= state.phase <= len(phases):
+        raise ValueError(f"its phase is {state.phase} of {len(phases)}")
     state.masks = {}
     open_gates = state.structure.open_from_kept(saved["kept"])
     if not bool(open_gates.all()):

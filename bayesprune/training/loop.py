@@ -60,16 +60,18 @@ def train(
         StoreError: a checkpoint is damaged, belongs to another run, or cannot be written.
         KeyboardInterrupt: after Ctrl-C, once the state is saved.
     """
-    plan = ", ".join(f"{phase.name} {phase.steps}" for phase in phases)
-    state.identity |= {"seed of steps": seed, "examples a step": batch_size, "phases": plan}
+    state.identity |= {
+        "seed of steps": seed,
+        "examples a step": batch_size,
+        "phases": ", ".join(f"{phase.name} {phase.steps}" for phase in phases),
+        "groups": ", ".join(f"{group.name} {group.size}" for group in state.structure.groups),
+    }
     with torch.random.fork_rng(devices=[]), Interrupt() as interrupt:
         torch.default_generator.manual_seed(_stream(seed, _NOISE))
         if checkpointer is not None:
             checkpointer.restore(state, phases)
         total = sum(phase.steps for phase in phases)
-        loop = _Loop(
-            state, data, batch_size, seed, total, checkpointer, progress, describe, validate, interrupt
-        )
+        loop = _Loop(state, data, batch_size, seed, total, checkpointer, progress, describe, validate, interrupt)
         while state.phase < len(phases):
             loop.run(phases[state.phase])
             state.phase, state.phase_step, state.phase_started = state.phase + 1, 0, False

@@ -8,7 +8,7 @@ from bayesprune.experiments.commands.flags import DEFAULTS, Count, Names, Out, R
 def compare(
     *,
     flags: RunFlags = DEFAULTS,
-    methods: Names = (),
+    methods: Names | None = None,
     seeds: Count = 3,
     out: Out = Path("runs"),
     workers: Count = 2,
@@ -30,6 +30,7 @@ def compare(
     from bayesprune.experiments.compare import COMPARED, REFERENCE, comparison
     from bayesprune.experiments.study import seeds_from
 
-    jobs = comparison(flags.settings(REFERENCE, 0), seeds_from(seeds), methods or COMPARED)
+    named = COMPARED if methods is None else methods
+    jobs = comparison(flags.settings(REFERENCE, 0), seeds_from(seeds), named)
     folders = make(jobs, out, workers=workers, resume=resume)
     finish(folders, out / "report.html", json, f"{flags.network} on {flags.data}")

@@ -1,16 +1,16 @@
 """`bayesprune data`: what there is, where it lies, fetch it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bayesprune.experiments.commands.flags import Switch
+from bayesprune.experiments.commands.flags import JSON
 
 if TYPE_CHECKING:
     from bayesprune.data import Data
     from bayesprune.data.catalogue import DataInfo
 
 
-def data(name: str | None = None, /, *, root: Path | None = None, json: Switch = False) -> None:
+def data(name: str | None = None, /, *, root: Path | None = None, json: JSON = False) -> None:
     """List the data sets, or fetch one and say what it holds.
 
     Args:
@@ -38,3 +38,33 @@ def data(name: str | None = None, /, *, root: Path | None = None, json: Switch =
         sizes = ", ".join(f"{count:,} {split}" for split, count in found["split_sizes"].items())
         shape = " x ".join(str(size) for size in found["input_shape"])
         answer(f"{found['name']}: {sizes}; inputs {shape}, {found['classes']} classes")
+
+
+def _entry(info: "DataInfo") -> str:
+    """One data set: its name and what it is, then how large it is and where it lies."""
+    lines = [info.what]
+    if info.examples is not None:
+        train, test = info.examples
+        lines.append(f"{train:,} + {test:,} examples; {_place(info)}")
+    return "\n".join(f"{name:15} {line}" for name, line in zip((info.name, ""), lines, strict=False))
+
+
+def _place(info: "DataInfo") -> str:
+    """Where a data set lies, or where it would go."""
+    if info.present:
+        return f"here: {info.place}"
+    size = "" if info.bytes is None else f" ({info.bytes / 1e6:.0f} MB)"
+    return f"not here: it would be fetched{size} into {info.place}"
+
+
+def _described(found: "Data") -> dict[str, Any]:
+    """What a loaded data set holds."""
+    return {
+        "name": found.name,
+        "input_shape": list(found.input_shape),
+        "classes": found.classes,
+        "split_sizes": found.split_sizes,
+        "mean": list(found.normalisation.mean),
+        "std": list(found.normalisation.std),
+        "fingerprint": found.fingerprint,
+    }

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from bayesprune.data import Data, describe, load
+from bayesprune.experiments.commands.output import terminal
 
 
 def fetch_missing(names: Iterable[str]) -> None:
@@ -23,9 +23,9 @@ def fetch_missing(names: Iterable[str]) -> None:
 
 def load_with_bar(name: str, root: Path | None = None) -> Data:
     """Load a data set; a bar shows files that are fetched for it."""
-    console = Console(stderr=True)
+    console, drawn = terminal()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not drawn) as bar:
         tasks: dict[str, TaskID] = {}
 
         def report(file: str, done: int, total: int | None) -> None:

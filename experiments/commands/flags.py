@@ -1,10 +1,11 @@
 """The flags that are settings of a run; nothing heavy is imported for them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from bayesprune.errors import SettingError
 from bayesprune.store.json_values import parse_json
@@ -20,7 +21,7 @@ TRAINING = Group("Training", sort_key=3)
 
 def _several(group: Group) -> Parameter:
     """A flag that takes several values, after one flag or after one each."""
-    return Parameter(group=group, negative=(), consume_multiple=True, show_default=False)
+    return Parameter(group=group, negative=(), consume_multiple=1, show_default=False)
 
 
 def _one(group: Group) -> Parameter:
@@ -28,9 +29,27 @@ def _one(group: Group) -> Parameter:
     return Parameter(group=group, negative=())
 
 
+def _integers(kind: object, tokens: Sequence[Token]) -> int | tuple[int, ...]:
+    """Integers as they are written: 1.5 is none."""
+    single, values = kind in (int, int | None), []
+    for token in tokens:
+        try:
+            values.append(int(token.value))
+        except ValueError:
+            name = "" if single else f"{token.keyword}: "  # a flag of one value is named by cyclopts
+            raise ValueError(f"{name}{token.value!r} is not an integer.") from None
+    return values[0] if single else tuple(values)
+
+
+def _count(group: Group) -> Parameter:
+    """A flag that takes one integer."""
+    return Parameter(group=group, converter=_integers)
+
+
 Out = Annotated[Path, _one(RUNS)]
-Count = Annotated[int, _one(RUNS)]
+Count = Annotated[int, _count(RUNS)]
 Names = Annotated[tuple[str, ...], _several(RUNS)]
+JSON = Annotated[bool, Parameter(negative=(), show_default=False)]
 Switch = Annotated[bool, Parameter(group=RUNS, negative=(), show_default=False)]
 
 
@@ -52,7 +71,7 @@ class RunFlags:
         flatten_inputs: Gates on flattened features as well.
         estimator: Of the gates' gradient.
         option: A setting of the method's own: NAME=VALUE, such as gamma=1e6.
-        epochs: In all; by default about 22,000 steps, at most 120 epochs.
+        epochs: Of all phases together; by default about 22,000 steps, at most 120 epochs.
         batch_size: Examples a step.
         learning_rate: Of the first phase; by default the method's.
         noise: Standard deviation of the multiplicative noise at fixed structure; by default 0.3, with convolutions 0.1.
@@ -61,7 +80,7 @@ class RunFlags:
 
     network: Annotated[str, _one(SUBJECT)] = "lenet300"
     data: Annotated[str, _one(SUBJECT)] = "mnist5k"
-    widths: Annotated[tuple[int, ...], _several(SUBJECT)] = ()
+    widths: Annotated[tuple[int, ...], _several(SUBJECT), Parameter(converter=_integers)] = ()
     weights: Annotated[str | None, _one(SUBJECT)] = None
     price: Annotated[str | None, _one(SIZE)] = None
     budget: Annotated[str | None, _one(SIZE)] = None
@@ -71,11 +90,11 @@ class RunFlags:
     flatten_inputs: Annotated[bool, Parameter(group=SIZE, negative=(), show_default=False)] = False
     estimator: Annotated[str, _one(SIZE)] = "curvature"
     option: Annotated[tuple[str, ...], _several(SIZE)] = ()
-    epochs: Annotated[int | None, _one(TRAINING)] = None
-    batch_size: Annotated[int, _one(TRAINING)] = 100
+    epochs: Annotated[int | None, _count(TRAINING)] = None
+    batch_size: Annotated[int, _count(TRAINING)] = 100
     learning_rate: Annotated[float | None, _one(TRAINING)] = None
     noise: Annotated[float | None, _one(TRAINING)] = None
-    threads: Annotated[int, _one(TRAINING)] = 1
+    threads: Annotated[int, _count(TRAINING)] = 1
 
     def settings(self, method: str, seed: int) -> "RunSettings":
         """The settings of a run.

@@ -2,7 +2,10 @@
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def answer(text: str) -> None:
@@ -21,3 +24,11 @@ def note(text: str) -> None:
     """Write a line to standard error."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def terminal() -> "tuple[Console, bool]":
+    """A console on standard error, and whether a bar can be drawn there."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console, sys.stderr.isatty() and not console.is_dumb_terminal

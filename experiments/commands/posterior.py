@@ -1,13 +1,18 @@
 """`bayesprune posterior`: what a run says of the structure."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from bayesprune.errors import SettingError
-from bayesprune.experiments.commands.flags import Switch
+from bayesprune.experiments.commands.flags import JSON
 from bayesprune.experiments.commands.report import run_folders
+
+if TYPE_CHECKING:
+    from bayesprune.store.runs import RunRecord
 
 
 def posterior(
@@ -15,7 +20,7 @@ def posterior(
     draws: int = 1000,
     plot: Path | None = None,
     netcdf: Path | None = None,
-    json: Switch = False,
+    json: JSON = False,
 ) -> None:
     """ArviZ summary and plot of the gates of a run, or of several restarts of it as chains.
 
@@ -30,14 +35,12 @@ def posterior(
     from bayesprune.experiments.posterior_view import plot_posterior, summarise
     from bayesprune.store.runs import RunRecord
 
-    folders = run_folders(runs)
-    records = [record for record in map(RunRecord.read, folders) if record.posterior is not None]
+    records = [record for record in map(RunRecord.read, run_folders(runs)) if record.posterior is not None]
     if not records:
-        raise SettingError(
-            "none of these runs has a posterior: give a run of a Bayesian method, such as parsimonious"
-        )
+        raise SettingError("none of these runs has a posterior: give a run of a Bayesian method, such as parsimonious")
     summary = summarise(records, draws)
-    picture = plot_posterior(records, plot or folders[0] / "posterior.png")
+    folder = records[0].folder or Path()
+    picture = plot_posterior(records, plot or folder / "posterior.png")
     if netcdf is not None:
         write_netcdf(records, draws, netcdf)
     if json:
@@ -46,3 +49,23 @@ def posterior(
         return
     answer(summary.text())
     answer(f"\nplot: {picture}")
+
+
+def write_netcdf(records: "Sequence[RunRecord]", draws: int, path: Path) -> None:
+    """Write draws from the posteriors as NetCDF, whole or not at all.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    from bayesprune.inference.posterior import to_datatree
+    from bayesprune.store.atomic import write_bytes, write_error
+
+    tree = to_datatree(records, draws)
+    try:
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "draws.nc"
+            tree.to_netcdf(file, engine="h5netcdf")
+            content = file.read_bytes()
+    except OSError as error:
+        raise write_error(path, error) from error
+    write_bytes(path, content)

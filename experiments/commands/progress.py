@@ -1,15 +1,14 @@
 """How the runs get on, on standard error: a bar on a terminal, else a line at the start and one a finished run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bayesprune.experiments.commands.output import note
+from bayesprune.experiments.commands.output import note, terminal
 from bayesprune.experiments.jobs import Job
 from bayesprune.experiments.report.words import counted
 from bayesprune.store.runs import RunRecord
@@ -17,62 +16,89 @@ from bayesprune.store.runs import RunRecord
 if TYPE_CHECKING:
     from bayesprune.training import Progress as Step
 
-COST = {"dense": 1.0, "magnitude": 1.1, "parsimonious": 0.5, "l1-units": 0.45, "random": 0.35}
-"""Time of a method's step against a dense one, roughly, for the estimate of the time left only."""
+COST = {
+    ("parsimonious", "prune"): 1.1, ("parsimonious", "fixed"): 0.35,
+    ("l1-units", "fixed"): 0.2, ("random", "fixed"): 0.25,
+}  # fmt: skip
+"""Time of a step in a phase of a method against a dense step (1 where nothing stands), as `compare` was measured to
+take; for the estimate of the time left only."""
 
-_REFRESH_SECONDS = 0.1
+_REFRESH_SECONDS, _LEAST_SECONDS = 0.1, 2.0
 
 
 class Watcher:
     """Tells how the runs get on.
 
-    The time left is estimated from work, not from steps: a step of a method that shrinks its network is cheaper than a
-    dense one, so the steps of each method are weighed by what they were measured to take. What was done before, in
-    runs that are reused or resumed, counts neither as work done nor as work to do.
+    The time left is estimated from work, not from steps: a step on a shrunk network is cheaper than a dense one, so
+    the steps of each phase are weighed by what they were measured to take. What was done before, in runs that are
+    reused or resumed, counts neither as work done nor as work to do. The line at the start waits for the first run
+    to get on: what is refused before that gets one line, its error's.
 
     Args:
         jobs: the runs.
-        steps: of each run.
+        phases: steps of each phase of each run.
         out: where run folders lie.
-        bar: draws the bar; a disabled one draws nothing.
+        bar: draws the bar; a disabled one draws nothing, and lines are written instead.
+        opening: the line at the start.
     """
 
-    def __init__(self, jobs: Sequence[Job], steps: Sequence[int], out: Path, bar: Progress) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], phases: Sequence[Mapping[str, int]], out: Path, bar: Progress, opening: str = ""
+    ) -> None:
         self.reused = 0
-        self._jobs, self._bar, self._shown = jobs, bar, 0.0
-        self._work = [
-            COST.get(job.settings.method, 1.0) * count for job, count in zip(jobs, steps, strict=True)
-        ]
+        self._jobs, self._phases, self._bar, self._opening = jobs, phases, bar, opening
+        self._labels = labels(jobs)
+        self._work = [self._work_at(number, sum(steps.values())) for number, steps in enumerate(phases)]
         self._before: dict[int, float] = {}
         self._done = [0.0] * len(jobs)
-        self._finished = 0
+        self._finished, self._shown, self._begun = 0, 0.0, monotonic()
         self._old = {file.parent: file.stat().st_mtime_ns for file in out.glob("*/run.json")}
-        self._task: TaskID = bar.add_task("starting", total=sum(self._work), runs=self._count())
+        self._task: TaskID = bar.add_task("starting", total=sum(self._work), runs=self._count(), left="")
 
     def report(self, number: int, step: "Step") -> None:
         """A run made a step."""
-        part = self._work[number] * step.step / max(step.total, 1)
-        self._done[number] = part - self._before.setdefault(number, part)
+        self._open()
+        work = self._work_at(number, step.step)
+        self._done[number] = work - self._before.setdefault(number, work)
         if monotonic() - self._shown >= _REFRESH_SECONDS:
-            self._show(f"{self._jobs[number].label}: {step.phase}")
+            self._show(f"{self._labels[number]}: {step.phase}")
 
     def finished(self, number: int, folder: Path) -> None:
         """A run is finished, or was found finished."""
+        self._open()
         self._finished += 1
-        self._done[number] = self._work[number] - self._before.get(number, 0.0)
         if (folder / "run.json").stat().st_mtime_ns == self._old.get(folder):
             self.reused += 1
-            self._before[number], self._done[number] = self._work[number], 0.0
+            self._before[number] = self._work[number]
         elif self._bar.disable:
-            note(f"[{self._count()}] {self._jobs[number].label}: {outcome(RunRecord.read(folder))}")
-        self._show("")
+            note(f"[{self._count()}] {self._labels[number]}: {_outcome(RunRecord.read(folder))}")
+        self._done[number] = self._work[number] - self._before.get(number, 0.0)
+        self._show(None)
 
-    def _show(self, description: str) -> None:
+    def _open(self) -> None:
+        """At the first sign of life: start the clock, and write the line at the start where no bar is drawn."""
+        if self._opening:
+            self._begun = monotonic()
+            if self._bar.disable:
+                note(self._opening)
+        self._opening = ""
+
+    def _work_at(self, number: int, step: int) -> float:
+        """The work of a run up to a step, in dense steps."""
+        work, method = 0.0, self._jobs[number].settings.method
+        for phase, steps in self._phases[number].items():
+            work += min(step, steps) * COST.get((method, phase), 1.0)
+            step = max(0, step - steps)
+        return work
+
+    def _show(self, description: str | None) -> None:
         """Draw the bar anew."""
         self._shown = monotonic()
-        total = sum(self._work) - sum(self._before.values())
-        shown = {"description": description} if description else {}
-        self._bar.update(self._task, completed=sum(self._done), total=total, runs=self._count(), **shown)
+        done, total = sum(self._done), sum(self._work) - sum(self._before.values())
+        left = _time_left(self._shown - self._begun, done, total)
+        self._bar.update(
+            self._task, completed=done, total=total, description=description, runs=self._count(), left=left
+        )
 
     def _count(self) -> str:
         """So many of all runs are finished."""
@@ -80,24 +106,42 @@ class Watcher:
 
 
 @contextmanager
-def watching(jobs: Sequence[Job], steps: Sequence[int], out: Path, workers: int) -> Iterator[Watcher]:
+def watching(jobs: Sequence[Job], phases: Sequence[Mapping[str, int]], out: Path, workers: int) -> Iterator[Watcher]:
     """A watcher of runs that are about to be made; says at the end how many were found finished."""
-    console = Console(stderr=True)
+    console, drawn = terminal()
     columns = (
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[runs]} runs"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        TextColumn("{task.fields[runs]} runs"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
     )  # fmt: skip
-    quiet = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        watcher = Watcher(jobs, steps, out, bar)
-        if quiet:
-            note(f"{counted(len(jobs), 'run')}, {sum(steps):,} steps, {workers} at a time, into {out}")
+    steps = sum(sum(of_run.values()) for of_run in phases)
+    opening = f"{counted(len(jobs), 'run')}, {steps:,} steps, {workers} at a time, into {out}"
+    with Progress(*columns, console=console, transient=True, disable=not drawn) as bar:
+        watcher = Watcher(jobs, phases, out, bar, opening)
         yield watcher
     if watcher.reused:
         note(f"reused {counted(watcher.reused, 'finished run')}")
 
 
-def outcome(record: RunRecord) -> str:
+def labels(jobs: Sequence[Job]) -> list[str]:
+    """A name for each run: method, seed, and the settings in which runs of the method differ."""
+    settings = [job.settings.to_json() for job in jobs]
+    found = []
+    for job, own in zip(jobs, settings, strict=True):
+        alike = [other for other in settings if other["method"] == own["method"]]
+        varied = [name for name in own if name != "seed" and any(other[name] != own[name] for other in alike)]
+        found.append(" ".join([job.label, *(f"{name}={own[name]}" for name in varied)]))
+    return found
+
+
+def _time_left(spent: float, done: float, total: float) -> str:
+    """How long the rest takes at the pace so far; nothing before there is a pace."""
+    if spent < _LEAST_SECONDS or not done > 0.0:
+        return ""
+    minutes, seconds = divmod(round(spent * (total - done) / done), 60)
+    return f"about {minutes}:{seconds:02d} left"
+
+
+def _outcome(record: RunRecord) -> str:
     """Accuracy, cost and time of a run in a few words."""
     result = record.result
     return f"accuracy {100 * result['accuracy']:.1f} %, {result['macs']:,} MACs, {result['train_seconds']:.1f} s"

@@ -7,12 +7,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bayesprune.errors import SettingError
-from bayesprune.experiments.commands.flags import Switch
+from bayesprune.experiments.commands.flags import JSON
 
 
-def report(
-    *runs: Annotated[Path, Parameter(negative=())], out: Path = Path("report.html"), json: Switch = False
-) -> None:
+def report(*runs: Annotated[Path, Parameter(negative=())], out: Path = Path("report.html"), json: JSON = False) -> None:
     """Write the page of finished runs.
 
     Args:
@@ -38,9 +36,7 @@ def run_folders(places: Sequence[Path]) -> list[Path]:
         else:
             inside = sorted(file.parent for file in place.glob("*/run.json"))
         if not inside:
-            raise SettingError(
-                f"{place} holds no finished run: give a folder with run.json, or one that holds such"
-            )
+            raise SettingError(f"{place} holds no finished run: give a folder with run.json, or one that holds such")
         found.extend(inside)
     if not found:
         raise SettingError("give at least one run folder, for example runs")

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
+
 from bayesprune.errors import SettingError
 from bayesprune.experiments.commands.fetching import fetch_missing
 from bayesprune.experiments.commands.output import answer, answer_object
@@ -11,10 +13,11 @@ from bayesprune.experiments.commands.progress import watching
 from bayesprune.experiments.commands.sentences import sentence_about
 from bayesprune.experiments.compare import as_json
 from bayesprune.experiments.executor import run_jobs
-from bayesprune.experiments.jobs import Job, check
+from bayesprune.experiments.jobs import Job, phase_steps
 from bayesprune.experiments.methods import method
 from bayesprune.experiments.report import write_report
 from bayesprune.experiments.summary import summary_rows, terminal_table
+from bayesprune.settings import check_integer
 from bayesprune.store.atomic import check_writable
 from bayesprune.store.runs import RunRecord
 
@@ -29,15 +32,14 @@ def make(jobs: Sequence[Job], out: Path, *, workers: int, resume: bool) -> list[
         BayespruneError: bad input, naming value, limit and cure (nothing is written then), or a run failed.
         KeyboardInterrupt: after Ctrl-C, once the states of unfinished runs are saved.
     """
-    steps = prepare(jobs, out)
-    with watching(jobs, steps, out, min(workers, len(jobs))) as watcher:
-        return run_jobs(
-            jobs, out, workers=workers, resume=resume, report=watcher.report, finished=watcher.finished
-        )
+    check_integer("workers", workers, 1)
+    phases = prepare(jobs, out)
+    with watching(jobs, phases, out, min(workers, len(jobs))) as watcher:
+        return run_jobs(jobs, out, workers=workers, resume=resume, report=watcher.report, finished=watcher.finished)
 
 
-def prepare(jobs: Sequence[Job], out: Path) -> list[int]:
-    """Refuse bad input before anything is written; returns each run's steps.
+def prepare(jobs: Sequence[Job], out: Path) -> list[dict[str, int]]:
+    """Refuse bad input before anything is written; returns the steps of each run's phases.
 
     Raises:
         BayespruneError: naming value, limit and cure.
@@ -48,11 +50,11 @@ def prepare(jobs: Sequence[Job], out: Path) -> list[int]:
     fetch_missing(dict.fromkeys(job.settings.data for job in jobs))
     # What can be refused does not depend on the seed, so that one run of each kind is checked.
     kinds = [(replace(job.settings, seed=0), job.match) for job in jobs]
-    found: list[tuple[object, int]] = []
+    found: list[tuple[object, dict[str, int]]] = []
     for job, kind in zip(jobs, kinds, strict=True):
         if all(kind != known for known, _ in found):
-            found.append((kind, check(job)))
-    return [next(steps for known, steps in found if known == kind) for kind in kinds]
+            found.append((kind, phase_steps(job)))
+    return [next(phases for known, phases in found if known == kind) for kind in kinds]
 
 
 def check_folder(folder: Path) -> None:
@@ -82,8 +84,7 @@ def finish(folders: Sequence[Path], page: Path, as_object: bool, title: str) -> 
 
 def print_table(records: Sequence[RunRecord]) -> None:
     """The summary by method on standard output, as wide as the terminal is."""
-    import sys
-
-    from rich.console import Console
-
-    Console(file=sys.stdout).print(terminal_table(records))
+    console = Console()
+    with console.capture() as captured:
+        console.print(terminal_table(records))
+    answer(captured.get().rstrip())

@@ -30,7 +30,7 @@ class ScoreFunction:
         chance = clamped(theta.detach(), self.margin)
         gates = torch.bernoulli(chance.expand(self.draws, problem.size, -1))
         rows = torch.arange(problem.size).repeat(self.draws)
-        losses = negative_log_likelihood(problem, gates.flatten(0, 1), rows).unflatten(0, gates.shape[:2])
+        losses: Tensor = negative_log_likelihood(problem, gates.flatten(0, 1), rows).unflatten(0, gates.shape[:2])
         with torch.no_grad():
             others = (losses.sum(0) - losses) / (self.draws - 1)
             score = (gates - chance) / (chance * (1 - chance)).clamp_min(1e-12) * interior(theta)
@@ -64,7 +64,7 @@ class DisARM:
         uniform = torch.rand(problem.size, theta.numel(), dtype=theta.dtype)
         gates, twins = (uniform < chance).to(theta.dtype), (1 - uniform < chance).to(theta.dtype)
         rows = torch.arange(problem.size).repeat(2)
-        losses = negative_log_likelihood(problem, torch.cat([gates, twins]), rows).unflatten(0, (2, problem.size))
+        losses: Tensor = negative_log_likelihood(problem, torch.cat([gates, twins]), rows).unflatten(0, (2, problem.size))
         with torch.no_grad():
             difference = (losses[0] - losses[1]).unsqueeze(-1)
             differs = (gates != twins) & interior(theta)

@@ -1,6 +1,6 @@
 """Priors of the gates: what the model says of them, and what that costs in closed form."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyro
 import pyro.distributions as dist
@@ -58,13 +58,19 @@ class FlatteningGatePrior(nn.Module):
         if self.log_gamma.shape != log_gamma.shape or not torch.equal(self.log_gamma, log_gamma):
             self.log_gamma = log_gamma.clone()
             self._floor = flattened_penalty(torch.zeros_like(log_gamma), log_gamma)
-            self._hyper_prior = FlatteningHyperPrior(log_gamma=self.log_gamma, validate_args=False).to_event(1)
+            self._hyper_prior = self._make_hyper_prior()
 
     def sample_gates(self) -> Tensor:
         """Sample "pi" and "z"."""
+        if self._hyper_prior.base_dist.log_gamma is not self.log_gamma:  # converted or moved since
+            self._hyper_prior = self._make_hyper_prior()
         pi = pyro.sample("pi", self._hyper_prior)
         gates: Tensor = pyro.sample("z", dist.Bernoulli(pi, validate_args=False).to_event(1))
         return gates
+
+    def _make_hyper_prior(self) -> Any:
+        """The law of pi at the present prices."""
+        return FlatteningHyperPrior(log_gamma=self.log_gamma, validate_args=False).to_event(1)
 
     def best_inclusion(self, theta: Tensor) -> Tensor:
         """pi*(theta) = theta / (theta + gamma (1 - theta))."""

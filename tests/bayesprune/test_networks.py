@@ -1,7 +1,6 @@
 """The registry of networks: names, specs, and callables of the user's own."""
 
 import sys
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +13,7 @@ from bayesprune.networks import NetworkSpec, known, name_of, register, require_s
 
 
 @pytest.fixture
-def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def own(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module of the user's with a few factories."""
     module: Any = ModuleType("own_networks_for_a_test")
 
@@ -23,13 +22,13 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         return nn.Sequential(nn.Flatten(), nn.Linear(4, width), nn.Linear(width, classes))
 
     def takes_all(**arguments: Any) -> nn.Module:
-        network = nn.Linear(2, 2)
+        network: Any = nn.Linear(2, 2)
         network.seen = arguments
         return network
 
     module.small, module.takes_all, module.none, module.number = small, takes_all, lambda: None, 7
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    yield module
+    return module
 
 
 def test_known_names() -> None:

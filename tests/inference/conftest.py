@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bayesprune.inference.guides import GateGuide
+from bayesprune.inference.objective import GATES, GUIDE
+from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.models import LeNet300
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.structure import find
+from bayesprune.training import TrainState
 
 SIX = (0.25, 0.6, 0.5, 0.875, 0.4, 0.7)
 """Inclusion probabilities of a network of six gates, all strictly inside."""
@@ -84,7 +87,8 @@ def by_hand() -> Callable[[Tiny], tuple[Tensor, Tensor]]:
     gates = torch.tensor(list(product([0.0, 1.0], repeat=6)), dtype=torch.float64).unsqueeze(1)  # [64, 1, 6]
 
     def expect(case: Tiny) -> tuple[Tensor, Tensor]:
-        network, theta = case.model.network, case.guide.theta
+        network: Any = case.model.network
+        theta = case.guide.theta
         hidden = network.fc1(case.inputs).relu() * gates[..., :3]
         logits = network.fc3(network.fc2(hidden).relu() * gates[..., 3:])
         labels = case.labels.expand(64, -1)
@@ -105,3 +109,23 @@ def moments() -> Callable[[Iterable[Tensor]], Moments]:
         return Moments(stacked.mean(0), stacked.std(0) / len(stacked) ** 0.5)
 
     return reduce
+
+
+@pytest.fixture
+def gated_state() -> Callable[..., TrainState]:
+    """Makes the state of a perceptron 6-5-4-3 in training: gates on inputs and hidden units (15), both optimizers."""
+
+    def make(theta: Any = 0.5, *, horizon: float = 100, slow_smoothing: float | None = None) -> TrainState:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = LeNet300((5, 4), (6,), 3)
+            example = torch.randn(2, 6)
+        state = TrainState(network, find(network, example), example)
+        model = GatedModel(network, state.structure, FlatteningGatePrior(torch.ones(15)), 1)
+        state.modules[GUIDE] = guide = GateGuide(model, torch.as_tensor(theta))
+        model.close()
+        gates = ProjectedGateDescent([guide.theta], horizon, slow_smoothing=slow_smoothing)
+        state.optimizers = {"network": torch.optim.Adam(network.parameters(), 1e-3), GATES: gates}
+        return state
+
+    return make

@@ -42,9 +42,10 @@ def _empty_store() -> Iterator[None]:
 def exact(case: Tiny, by_hand: ByHand, scale: float = 1.0) -> Tensor:
     """N E[loss] + sum_j [theta_j ln gamma_j + ln(ln gamma_j / (gamma_j - 1))] - ln N(w; 0, scale^2)."""
     loss, _ = by_hand(case)
+    prior: Any = case.model.gate_prior
     gates = sum(
         theta * price + log(price / (exp(price) - 1))
-        for theta, price in zip(case.guide.theta.tolist(), case.model.gate_prior.log_gamma.tolist(), strict=True)
+        for theta, price in zip(case.guide.theta.tolist(), prior.log_gamma.tolist(), strict=True)
     )
     weights = torch.cat([w.flatten() for w in case.model.network.parameters()])
     slab = (weights**2 / (2 * scale**2) + log(scale) + 0.5 * log(2 * pi)).sum()
@@ -167,7 +168,7 @@ def test_gates_for_each_example_and_global_ones_have_the_same_expectation(
 
 
 def test_mini_batches_are_unbiased_exactly(tiny: Callable[..., Tiny]) -> None:
-    """With decided gates nothing is random: the mean over all mini-batches of two (and over a partition) is the whole."""
+    """With decided gates nothing is random: the mean over all mini-batches of a size is the whole."""
     case = tiny(theta=(1.0, 0.0, 1.0, 1.0, 1.0, 0.0), examples=6)
     elbo = GatedELBO()(case.model, case.guide)
     whole = elbo(case.inputs, case.labels)

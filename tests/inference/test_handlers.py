@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -71,7 +71,7 @@ def test_handler_runs_the_model_with_its_gates(tiny: Callable[..., Tiny]) -> Non
     for given in (gates, gates.expand(2, 6)):
         with GateHandler(given) as handler:
             model(inputs[:2], labels[:2])
-        network = model.network
+        network: Any = model.network
         hidden = network.fc1(inputs[:2]).relu() * gates[:3]
         logits = network.fc3(network.fc2(hidden).relu() * gates[3:])
         torch.testing.assert_close(handler.predicted.logits, torch.log_softmax(logits, 1))

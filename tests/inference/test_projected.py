@@ -55,6 +55,20 @@ def test_without_smoothing_and_with_a_ramp() -> None:
     torch.testing.assert_close(theta.detach(), torch.tensor([0.5 - 0.0325]).double())
 
 
+def test_the_data_gradient_is_averaged_and_not_its_ratio_to_the_price() -> None:
+    """m = EMA(d), then m/c with the price of the step (recipe, section 1): prices may change from step to step.
+
+    d = 4 twice, c = 2 and then 8: m = 4 both times, steps (4/2 + 1)/100 and (4/8 + 1)/100.
+    """
+    theta = gates(0.5)
+    optimizer = ProjectedGateDescent([theta], 100, smoothing=0.5)
+    assert optimizer.average(theta).tolist() == [0.0]
+    step(optimizer, theta, [4.0], 2.0)
+    step(optimizer, theta, [4.0], 8.0)
+    torch.testing.assert_close(theta.detach(), torch.tensor([0.5 - 0.03 - 0.015]).double())
+    torch.testing.assert_close(optimizer.average(theta), torch.tensor([4.0]).double())
+
+
 def test_steps_are_limited_and_projected() -> None:
     """No step is longer than the limit, whatever the gradient; theta stays in [0, 1] and gets to its ends exactly."""
     theta = gates(0.5, 0.5, 0.02, 0.98)
@@ -91,13 +105,13 @@ def test_a_gate_worth_its_price_stays() -> None:
 
 
 def test_slow_average() -> None:
-    """Of d + c in units of the price, bias-corrected; on the ramp of d + r c."""
+    """Of d + c, bias-corrected."""
     theta = gates(0.5)
     optimizer = ProjectedGateDescent([theta], 100, slow_smoothing=0.5)
     step(optimizer, theta, [8.0], 2.0)
-    torch.testing.assert_close(optimizer.slow_average(theta), torch.tensor([5.0]).double())
-    step(optimizer, theta, [-4.0], 2.0)  # (0.5 * 0.5 * 5 + 0.5 * -1) / 0.75
-    torch.testing.assert_close(optimizer.slow_average(theta), torch.tensor([1.0]).double())
+    torch.testing.assert_close(optimizer.slow_average(theta), torch.tensor([10.0]).double())
+    step(optimizer, theta, [-4.0], 2.0)  # (0.5 * 0.5 * 10 + 0.5 * -2) / 0.75
+    torch.testing.assert_close(optimizer.slow_average(theta), torch.tensor([2.0]).double())
     with pytest.raises(SettingError, match="no slow average is kept"):
         ProjectedGateDescent([theta], 100).slow_average(theta)
 

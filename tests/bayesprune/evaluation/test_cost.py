@@ -1,6 +1,7 @@
 """Parameters, weights and multiply-accumulates against hand counts, published architectures and torch's counter."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -156,7 +157,7 @@ def test_a_layer_used_twice_costs_twice_and_is_stored_once() -> None:
 
 
 def test_counting_changes_nothing() -> None:
-    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout()).train()
+    network: Any = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout()).train()
     network[1].eval()
     mean, random = network[1].running_mean.clone(), torch.get_rng_state()
     layer_costs(network, torch.randn(2, 1, 5, 5, generator=torch.Generator().manual_seed(0)))

@@ -34,9 +34,9 @@ class Concatenating(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.second = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(6, 5, 3, padding=1)
-        self.norm = nn.BatchNorm2d(11)
-        self.left, self.right, self.whole = nn.Conv2d(11, 3, 1), nn.Conv2d(11, 4, 1), nn.Conv2d(11, 7, 1)
+        self.first, self.second = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(5, 5, 3, padding=1)
+        self.norm = nn.BatchNorm2d(10)
+        self.left, self.right, self.whole = nn.Conv2d(10, 3, 1), nn.Conv2d(10, 4, 1), nn.Conv2d(10, 7, 1)
         self.last = nn.Conv2d(7, 6, 3, stride=2)
         self.head = nn.Linear(6 * 3 * 3, 4)
 
@@ -211,7 +211,7 @@ ZOO: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], dict[str, Any]]] 
     "lenet5-flatten": (LeNet5, (1, 28, 28), {"flatten_inputs": True}),
     "lenet5-all": (lambda: LeNet5(input_shape=(3, 20, 20)), (3, 20, 20), {"inputs": "all", "flatten_inputs": True}),
     "depthwise": (DepthwiseSeparable, (3, 9, 9), {"inputs": "all"}),
-    "concatenating": (Concatenating, (2, 8, 8), {"flatten_inputs": True}),
+    "concatenating": (Concatenating, (1, 8, 8), {"flatten_inputs": True}),
     "residual": (Residual, (3, 8, 8), {"inputs": "all"}),
     "prelu": (Parametric, (1, 8, 8), {"flatten_inputs": True}),
     "transposed": (Transposed, (2, 9, 9), {}),

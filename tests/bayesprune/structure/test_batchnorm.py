@@ -13,6 +13,7 @@ from bayesprune.structure import reestimate_batchnorm
 def test_mean_and_variance_by_hand() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2))
+    network(torch.randn(4, 2, 6, 6))  # statistics that are to be forgotten
     batches = [torch.randn(5, 2, 6, 6), 3 + torch.randn(5, 2, 6, 6), torch.randn(2, 2, 6, 6)]
     with torch.no_grad():
         maps = [network[0](batch).transpose(0, 1).flatten(1) for batch in batches]
@@ -36,7 +37,7 @@ def test_one_batch_normalises_that_batch() -> None:
 def test_nothing_else_changes(zoo: Any) -> None:
     """Modes, momenta, parameters; dropout is off meanwhile, so that random numbers are not drawn."""
     case = zoo("residual")
-    network = nn.Sequential(case.copy(), nn.Dropout(0.5)).train()
+    network: Any = nn.Sequential(case.copy(), nn.Dropout(0.5)).train()
     frozen = network[0].blocks[0].norm1
     frozen.eval()
     frozen.momentum = 0.3
@@ -52,7 +53,7 @@ def test_nothing_else_changes(zoo: Any) -> None:
 
 
 def test_statistics_stay_without_batches() -> None:
-    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    network: Any = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     network[1].running_mean.fill_(7.0)
     with pytest.raises(SettingError, match="no batches"):
         reestimate_batchnorm(network, [])

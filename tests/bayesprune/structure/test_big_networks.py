@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from bayesprune.errors import UnsupportedLayerError
 from bayesprune.structure import ExpectedCost, Gating, compact, find, layer_costs
 from bayesprune.torchvision_guard import import_torchvision
 
@@ -51,20 +52,17 @@ def test_expected_cost_at_a_vertex(name: str) -> None:
     assert params.item() == sum(parameter.numel() for parameter in network.parameters())
 
 
+GROUPED = [f"layer{stage}.{n}.conv2" for stage, blocks in enumerate((3, 4, 6, 3), 1) for n in range(blocks)]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("name", "keep"), [("shufflenet_v2_x1_0", ("stage2", "stage3", "stage4")), ("resnext50_32x4d", ("layer1",))]
+    ("name", "keep", "groups"),
+    [("shufflenet_v2_x1_0", ["stage2", "stage3", "stage4"], 1), ("resnext50_32x4d", GROUPED, 5)],
 )
-def test_networks_of_which_a_part_must_be_kept(name: str, keep: tuple[str, ...]) -> None:
-    from bayesprune.errors import UnsupportedLayerError
-
+def test_networks_of_which_a_part_must_be_kept(name: str, keep: list[str], groups: int) -> None:
     torch.manual_seed(0)
     network, images = getattr(import_torchvision().models, name)(num_classes=10), torch.randn(2, 3, 32, 32)
     with pytest.raises(UnsupportedLayerError, match=r"name .* in keep=\[...\]"):
         find(network, images)
-    if name.startswith("resnext"):
-        keep = tuple(
-            f"layer{stage}.{block}.conv2" for stage, blocks in enumerate((3, 4, 6, 3), 1) for block in range(blocks)
-        )
-    structure = find(network, images, keep=keep)
-    assert structure.gate_count > 0
+    assert len(find(network, images, keep=keep).groups) == groups

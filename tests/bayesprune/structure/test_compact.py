@@ -27,6 +27,11 @@ def open_from(structure: Structure, kept: dict[str, list[int]]) -> Tensor:
     return structure.open_from_kept(everything | kept)
 
 
+def small() -> tuple[Any, Tensor]:
+    """A network with 6 inputs and 5 and 4 hidden units, and a batch for it."""
+    return LeNet300((5, 4), (1, 2, 3), 3), torch.randn(2, 1, 2, 3)
+
+
 def steps(network: nn.Module, optimizer: Optimizer, inputs: Tensor, count: int) -> Iterator[Tensor]:
     for _ in range(count):
         optimizer.zero_grad()
@@ -38,7 +43,8 @@ def steps(network: nn.Module, optimizer: Optimizer, inputs: Tensor, count: int) 
 
 def test_weights_are_the_original_ones_at_the_kept_indices() -> None:
     torch.manual_seed(0)
-    network, images = LeNet5((4, 5, 6), (2, 20, 20)), torch.randn(2, 2, 20, 20)
+    network: Any = LeNet5((4, 5, 6), (2, 20, 20))
+    images = torch.randn(2, 2, 20, 20)
     structure = find(network, images, inputs="all", flatten_inputs=True)
     original = deepcopy(network)
     structure = compact(network, structure, open_from(structure, {"inputs": [1], "conv1": [0, 2, 3], "fc1": [1, 4]}))
@@ -128,7 +134,7 @@ def test_optimizer_state_is_cut_like_the_parameters(name: str) -> None:
 
 
 def test_state_of_another_shape_is_left_alone() -> None:
-    network, inputs = LeNet300((5, 4), (1, 2, 3), 3), torch.randn(2, 1, 2, 3)
+    network, inputs = small()
     structure, optimizer = find(network, inputs), Adam(network.parameters())
     list(steps(network, optimizer, inputs, 1))
     optimizer.state[network.fc1.weight]["rows"] = torch.arange(5.0).reshape(5, 1)
@@ -158,7 +164,7 @@ def test_training_goes_on_through_several_compactions(name: str, zoo: Any) -> No
 
 def test_masks_are_cut_along_and_follow_a_layer_that_moves() -> None:
     torch.manual_seed(0)
-    network, images = LeNet300((5, 4), (1, 2, 3), 3), torch.randn(2, 1, 2, 3)
+    network, images = small()
     structure = find(network, images)
     masks = {name: (torch.rand_like(p) < 0.5).float() for name, p in network.named_parameters()}
     del masks["fc2.bias"]
@@ -192,7 +198,7 @@ def test_copies_and_state_dicts(case: Any) -> None:
 
 
 def test_selectors_say_what_they_pass_and_cost_nothing() -> None:
-    network, images = LeNet300((5, 4), (1, 2, 3), 3), torch.randn(2, 1, 2, 3)
+    network, images = small()
     structure = find(network, images)
     compact(network, structure, open_from(structure, {"fc1": [1, 2]}))
     assert not any(isinstance(module, SelectChannels) for module in network.modules())  # every input is read
@@ -204,10 +210,23 @@ def test_selectors_say_what_they_pass_and_cost_nothing() -> None:
     assert select(torch.arange(12.0).reshape(2, 6)).tolist() == [[1.0, 5.0], [7.0, 11.0]]
 
 
+def test_a_selector_depends_on_what_is_kept_not_on_the_way_there() -> None:
+    """A stored network is rebuilt in one step, so that it must have the modules that several steps made."""
+    network, direct = LeNet5((2, 2, 3), (1, 20, 20)), LeNet5((2, 2, 3), (1, 20, 20))
+    structure = find(network, torch.randn(2, 1, 20, 20), flatten_inputs=True)
+    kept = {"conv1": [0, 1], "conv2": [0, 1], "fc1": [0, 1, 2], "fc1.inputs": [0, 1, 2, 3, 5, 6]}
+    middle = compact(network, structure, structure.open_from_kept(kept))
+    kept |= {"conv2": [0], "fc1.inputs": [0, 1, 2, 3]}  # now everything that arrives is read
+    compact(network, middle, middle.open_from_kept(kept))
+    compact(direct, structure, structure.open_from_kept(kept))
+    assert str(direct) == str(network) and "fc1.select.kept" in network.state_dict()
+    direct.load_state_dict(network.state_dict())
+
+
 def test_a_compact_network_can_be_compacted_anew() -> None:
     """Found again, it has the groups that are left (its selected inputs are no group any more)."""
     torch.manual_seed(0)
-    network, images = LeNet300((5, 4), (1, 2, 3), 3), torch.randn(2, 1, 2, 3)
+    network, images = small()
     structure = find(network, images)
     compact(network, structure, open_from(structure, {"inputs": [1, 5], "fc1": [0, 1, 2]}))
     again = find(network, images)
@@ -218,7 +237,7 @@ def test_a_compact_network_can_be_compacted_anew() -> None:
 
 
 def test_training_flags_and_requires_grad_stay() -> None:
-    network, images = LeNet300((5, 4), (1, 2, 3), 3), torch.randn(2, 1, 2, 3)
+    network, images = small()
     network.fc2.weight.requires_grad_(False)
     network.eval()
     structure = find(network, images)
@@ -240,7 +259,7 @@ def test_training_flags_and_requires_grad_stay() -> None:
     ],
 )
 def test_gates_that_cannot_be(gates: Tensor, message: str) -> None:
-    network, images = LeNet300((5, 4), (1, 2, 3), 3), torch.randn(2, 1, 2, 3)
+    network, images = small()
     structure = find(network, images)
     before = deepcopy(network.state_dict())
     with pytest.raises(SettingError, match=message):

@@ -1,6 +1,7 @@
 """Gates multiply what consumers read: global or one row an example, closed or any real number."""
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,8 +106,6 @@ class _Repeating(nn.Module):
 @pytest.mark.parametrize("per_example", [False, True])
 def test_features_repeated_in_a_row_before_a_convolution(per_example: bool) -> None:
     """A slice of gates must not be taken for one of the last axis."""
-    from dataclasses import replace
-
     torch.manual_seed(0)
     network, images = _Repeating(), torch.randn(2, 1, 6, 6)
     pairs = torch.tensor([0, 0, 1, 1, 2, 2])

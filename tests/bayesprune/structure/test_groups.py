@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from bayesprune.errors import SettingError
 from bayesprune.models.networks import LeNet5, LeNet300
@@ -83,8 +84,8 @@ def test_protect_reopens_the_preferred_gate_of_an_emptied_group(structure: Struc
 
 def test_protect_leaves_a_flattening_layer_something_to_read() -> None:
     """Channel 0 open, and features of channel 1 only: together nothing would be read."""
-    network, images = LeNet5((2, 2, 3), (1, 20, 20)), torch.randn(2, 1, 20, 20)
-    structure = find(network, images, flatten_inputs=True)
+    network: Any = LeNet5((2, 2, 3), (1, 20, 20))
+    structure = find(network, torch.randn(2, 1, 20, 20), flatten_inputs=True)
     assert structure.slices() == {
         "conv1": slice(0, 2), "conv2": slice(2, 4), "fc1": slice(4, 7), "fc1.inputs": slice(7, 15),
     }  # fmt: skip
@@ -127,6 +128,29 @@ def test_consistent_closes_what_has_no_use() -> None:
     assert useful[places["fc1.inputs"]].tolist() == [False] * 4 + [True] * 4 + [False] * 4
     assert useful[places["conv1"]].all() and useful[places["fc1"]].all()
     assert torch.equal(structure.consistent(useful), useful)
+
+
+class _TwoMaps(nn.Module):
+    """Two convolutions, flattened side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.head = nn.Conv1d(1, 2, 2), nn.Conv1d(1, 2, 2), nn.Linear(12, 2)
+
+    def forward(self, series: Tensor) -> Tensor:
+        logits: Tensor = self.head(torch.cat([self.one(series), self.two(series)], 1).flatten(1))
+        return logits
+
+
+def test_consistent_empties_no_group() -> None:
+    network, series = _TwoMaps(), torch.randn(2, 1, 4)
+    structure = find(network, series, flatten_inputs=True)
+    assert structure.slices() == {"one": slice(0, 2), "two": slice(2, 4), "head.inputs": slice(4, 16)}
+    open_gates = torch.ones(16, dtype=torch.bool)
+    open_gates[4:10] = False  # nothing of `one` is read
+    assert torch.equal(structure.consistent(open_gates), open_gates)
+    compact(network, structure, open_gates)
+    assert network(series).shape == (2, 2)
 
 
 def test_consistent_gates_are_the_same_function_in_a_smaller_network(zoo: Any) -> None:

@@ -33,9 +33,9 @@ def assert_good(file: Path, fresh: TrainState, phases: list[Phase], identity: di
     assert fresh.step == step
 
 
-@pytest.mark.parametrize("rate", [1e30, 1e38])
+@pytest.mark.parametrize(("rate", "good"), [(1e30, 1), (1e38, 0)])  # the larger one overflows at once
 def test_a_huge_learning_rate(
-    make_state: MakeState, phase: MakePhase, small_data: Data, tmp_path: Path, rate: float
+    make_state: MakeState, phase: MakePhase, small_data: Data, tmp_path: Path, rate: float, good: int
 ) -> None:
     file, phases = tmp_path / "state", [phase(10, rate=rate)]
     state = make_state()
@@ -43,7 +43,7 @@ def test_a_huge_learning_rate(
     assert error.step == 2 and error.learning_rate == pytest.approx(rate, rel=0.1)
     assert error.last_good == file
     assert "at step 2 with learning rate" in str(error) and str(file) in str(error)
-    assert_good(file, make_state(), phases, state.identity, 1)
+    assert_good(file, make_state(), phases, state.identity, good)
 
 
 def test_a_loss_that_turns_nan_names_its_step_and_rate(

@@ -84,9 +84,7 @@ def test_a_second_sigterm_changes_nothing(
     assert checkpointer.restore(fresh, [phase(10)]) and fresh.step == 3
 
 
-def test_without_a_checkpoint_it_stops_as_well(
-    make_state: MakeState, phase: MakePhase, small_data: Data
-) -> None:
+def test_without_a_checkpoint_it_stops_as_well(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
     state = make_state()
     with pytest.raises(KeyboardInterrupt):
         train_on(state, [phase(10)], small_data, progress=send_at(4))

@@ -66,9 +66,7 @@ def test_a_phase_that_ends_in_mid_epoch_leaves_the_rest_of_the_epoch_out(
     ]  # fmt: skip
 
 
-def test_the_last_batch_of_an_epoch_is_a_partial_one(
-    make_state: MakeState, phase: MakePhase, small_data: Data
-) -> None:
+def test_the_last_batch_of_an_epoch_is_a_partial_one(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
     sizes: list[int] = []
 
     class Watching(type(phase(1).objective)):  # type: ignore[misc]  # CrossEntropy
@@ -159,9 +157,7 @@ def test_every_phase_has_fresh_optimizers_and_the_last_ones_are_there_when_it_st
     assert list(state.optimizers) == ["network"]
 
 
-def test_extra_optimizers_step_after_the_weights(
-    make_state: MakeState, phase: MakePhase, small_data: Data
-) -> None:
+def test_extra_optimizers_step_after_the_weights(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
     scale = nn.Parameter(torch.ones(()))
 
     class Scaled(Unlabelled):
@@ -215,9 +211,7 @@ def test_history_adds_up(make_state: MakeState, phase: MakePhase, small_data: Da
     assert state.history[-1]["loss"] < state.history[0]["loss"]
 
 
-def test_a_method_may_add_to_the_record_of_an_epoch(
-    make_state: MakeState, phase: MakePhase, small_data: Data
-) -> None:
+def test_a_method_may_add_to_the_record_of_an_epoch(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
     state = run(make_state(), [phase(10)], small_data, describe=lambda state: {"undecided": state.step})
     assert [record["undecided"] for record in state.history] == [5, 10]
 
@@ -274,9 +268,7 @@ def test_validation_changes_no_number(make_state: MakeState, phase: MakePhase, s
     assert results[1].history[0]["validation_nll"] is None
 
 
-def test_a_users_loaders_are_walked_epoch_by_epoch(
-    make_state: MakeState, phase: MakePhase, small_data: Data
-) -> None:
+def test_a_users_loaders_are_walked_epoch_by_epoch(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
     def loaders() -> Data:
         parts = []
         for split in (small_data.train, small_data.validation, small_data.test):
@@ -302,9 +294,7 @@ class Empty:
 
 
 def test_a_split_without_batches_is_refused(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
-    data = Data(
-        "empty", Empty(), small_data.validation, small_data.test, (1, 6, 6), 3, small_data.normalisation, "0"
-    )
+    data = Data("empty", Empty(), small_data.validation, small_data.test, (1, 6, 6), 3, small_data.normalisation, "0")
     with pytest.raises(DataError, match="gave no batches"):
         run(make_state(), [phase(1)], data)
 

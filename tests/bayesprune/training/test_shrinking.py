@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from bayesprune.data import Data
 from bayesprune.models import LeNet300
+from bayesprune.structure import find
 from bayesprune.structure.selectors import Selected
 from bayesprune.training import Phase, TrainState, constant, train
 
@@ -121,7 +122,7 @@ def test_a_graph_of_an_older_step_does_not_break_the_next_one(
     updates = [hold_a_graph, shrink_at(2, half), shrink_at(4, half)]
     train(state, [phase(8, noise=noise, updates=updates)], small_data, batch_size=50, seed=7)
     assert state.step == 8 and len(kept_alive) == 8
-    assert state.network.get_submodule("fc1.layer").weight.shape == (3, 9)
+    assert state.network.get_parameter("fc1.layer.weight").shape == (3, 9)
     assert all(bool(torch.isfinite(parameter).all()) for parameter in state.network.parameters())
 
 
@@ -141,9 +142,7 @@ def test_moments_have_the_shape_of_their_parameters_after_every_step(
     assert state.shape_version == 2
 
 
-def test_masks_are_cut_along_also_behind_a_selector(
-    make_state: MakeState, phase: MakePhase, small_data: Data
-) -> None:
+def test_masks_are_cut_along_also_behind_a_selector(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
     state = make_state(inputs="auto")
     mask = (torch.arange(12 * 36).view(12, 36) % 5 != 0).float()
     state.masks = {"fc1.weight": mask.clone()}
@@ -208,8 +207,6 @@ class Flattening(nn.Module):
 
 @pytest.mark.parametrize("order", ["channel first", "features first", "together"])
 def test_flattened_features_of_a_removed_channel_go_with_it(small_data: Data, order: str) -> None:
-    from bayesprune.structure import find
-
     network, example = Flattening(), next(iter(small_data.test.batches(2)))[0]
     state = TrainState(network, find(network, example, flatten_inputs=True), example)
     channel, features = torch.ones(15, dtype=torch.bool), torch.ones(15, dtype=torch.bool)
@@ -223,6 +220,6 @@ def test_flattened_features_of_a_removed_channel_go_with_it(small_data: Data, or
         state.shrink(second[stayed])
     left = [1, 2, 3, 8, 9, 11]
     assert state.structure.kept() == {"conv": [0, 2], "fc.inputs": left}
-    assert state.network.get_submodule("fc.layer").weight.shape == (3, 6)
-    assert state.network.get_submodule("fc").select.kept.tolist() == [1, 2, 3, 4, 5, 7]
+    assert state.network.get_parameter("fc.layer.weight").shape == (3, 6)
+    assert state.network.get_buffer("fc.select.kept").tolist() == [1, 2, 3, 4, 5, 7]
     assert state.network(example).shape == (2, 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -22,7 +22,8 @@ LATE = (0.95, 0.9, 0.97, 0.95, 0.9, 0.97)
 
 def expectations(case: Tiny) -> tuple[Tensor, Tensor]:
     """What straight-through and sampled-label curvature estimate, by summing over all gates and all drawn labels."""
-    network, theta = case.model.network, case.guide.theta.detach()
+    network: Any = case.model.network
+    theta = case.guide.theta.detach()
     first_order, second_order = torch.zeros(6).double(), torch.zeros(6).double()
     for setting in product([0.0, 1.0], repeat=6):
         gates = torch.tensor(setting).double().repeat(len(case.inputs), 1).requires_grad_()
@@ -70,8 +71,9 @@ def train(case: Tiny, by_hand: ByHand, decay: float) -> None:
         optimizer.zero_grad()
         objective().backward()
         optimizer.step()
-    last = list(case.model.network.fc3.parameters())
-    finish = torch.optim.LBFGS(last, max_iter=200, tolerance_grad=1e-10, tolerance_change=0, line_search_fn="strong_wolfe")
+    last = list(case.model.network.get_submodule("fc3").parameters())
+    exactly: dict[str, Any] = {"tolerance_grad": 1e-10, "tolerance_change": 0, "line_search_fn": "strong_wolfe"}
+    finish = torch.optim.LBFGS(last, max_iter=200, **exactly)
 
     def closure() -> float:
         finish.zero_grad()
@@ -89,7 +91,8 @@ def test_both_estimate_what_their_formulas_say(
 ) -> None:
     case = tiny(seed=seed)
     formulas = expectations(case)
-    for chosen, formula in zip((StraightThrough(), SampledLabelCurvature()), formulas, strict=True):
+    both: tuple[GateEstimator, ...] = (StraightThrough(), SampledLabelCurvature())
+    for chosen, formula in zip(both, formulas, strict=True):
         torch.manual_seed(0)
         assert float(moments(estimates(chosen, case)).distance(formula).max()) < 3.5, chosen.name
 
@@ -124,14 +127,12 @@ def test_bias_in_a_trained_network(seed: int, tiny: Callable[..., Tiny], by_hand
     assert bool(signs.all())
 
 
-def test_straight_through_only_sees_the_weight_decay_at_open_gates(
-    tiny: Callable[..., Tiny], by_hand: ByHand
-) -> None:
+def test_straight_through_only_sees_the_weight_decay_at_open_gates(tiny: Callable[..., Tiny], by_hand: ByHand) -> None:
     """At theta = 1 and stationary outgoing weights v_j it equals -decay ||v_j||^2, whatever the unit is worth."""
     decay = 0.01
     case = learnable(tiny(theta=1.0, seed=3, examples=30))
     train(case, by_hand, decay)
-    outgoing = case.model.network.fc3.weight.detach().square().sum(0)
+    outgoing = case.model.network.get_parameter("fc3.weight").detach().square().sum(0)
     straight, _ = expectations(case)
     (estimate,) = estimates(StraightThrough(), case, copies=1, steps=1)
     torch.testing.assert_close(estimate, straight, atol=1e-12, rtol=0)

@@ -1,0 +1,113 @@
+"""The baselines' phases: what is pruned when, how long and how fast is trained."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from bayesprune.data import Data
+from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.models import Conv4, LeNet300
+from bayesprune.pruning.methods import TrainOptions, baselines
+from bayesprune.running import initial_state
+from bayesprune.settings import RunSettings
+from bayesprune.training import Phase, TrainState
+
+TABLE = {method.name: method for method in baselines()}
+
+
+def plan_of(name: str, data: Data, network: Any = None, **settings: Any) -> tuple[TrainState, list[Phase]]:
+    plain: dict[str, Any] = {"method": name, "epochs": 8, "batch_size": 50}
+    chosen = RunSettings(**plain | settings)
+    state = initial_state(network or LeNet300((12, 8), (1, 6, 6), 3), data, chosen)
+    return state, list(TABLE[name].plan(state, data, chosen).phases)
+
+
+def rate_of(phase: Phase) -> tuple[float, float]:
+    (group,) = phase.optimizer([torch.nn.Parameter(torch.zeros(1))]).param_groups
+    return group["lr"], group["weight_decay"]
+
+
+SIZE: dict[str, dict[str, Any]] = {
+    "dense": {}, "random": {"density": 0.5}, "magnitude": {"density": 0.5}, "l1-units": {"budget": "macs=50%"}
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "steps"),
+    [
+        ("dense", 8, [40]), ("random", 8, [40]), ("magnitude", 8, [10, 30]), ("l1-units", 8, [10, 30]),
+        ("magnitude", 2, [5, 5]), ("magnitude", 1, [5, 0]), ("l1-units", 3, [5, 10]),
+    ],
+)  # fmt: skip
+def test_epochs_are_the_same_for_all(small_data: Data, name: str, epochs: int, steps: list[int]) -> None:
+    _, phases = plan_of(name, small_data, epochs=epochs, **SIZE[name])
+    assert [phase.steps for phase in phases] == steps
+    assert [phase.name for phase in phases] == (["train", "fixed"] if len(steps) == 2 else ["fixed"])
+    assert (phases[-1].start is not None) == (name != "dense")
+
+
+@pytest.mark.parametrize(("share", "steps"), [(0.0, [40]), (0.5, [20, 20]), (1.0, [40, 0])])
+def test_the_share_of_epochs_before_pruning(small_data: Data, share: float, steps: list[int]) -> None:
+    _, phases = plan_of("magnitude", small_data, density=0.5, options={"prune_share": share})
+    assert [phase.steps for phase in phases] == steps
+
+
+def test_learning_rates_and_decay(small_data: Data) -> None:
+    _, phases = plan_of("l1-units", small_data, **SIZE["l1-units"])
+    assert [rate_of(phase) for phase in phases] == [(2e-3, 1 / 240), (5e-3, 1 / 240)]
+    _, phases = plan_of("dense", small_data, learning_rate=0.25, options={"slab": 0.5})
+    assert [rate_of(phase) for phase in phases] == [(0.25, 4 / 240)]
+    _, phases = plan_of("magnitude", small_data, density=0.5, options={"fixed_learning_rate": 0.125})
+    assert [rate_of(phase)[0] for phase in phases] == [2e-3, 0.125]
+    network = Conv4((4, 4, 5, 5, 7, 6), (1, 6, 6), 3)
+    _, phases = plan_of("l1-units", small_data, network, **SIZE["l1-units"])
+    assert [rate_of(phase)[0] for phase in phases] == [2e-3, 2e-3]
+
+
+def test_noise_is_that_of_the_bayesian_method(small_data: Data) -> None:
+    _, phases = plan_of("dense", small_data)
+    assert phases[0].objective.noise == 0.3  # type: ignore[attr-defined]  # CrossEntropy
+    _, phases = plan_of("dense", small_data, Conv4((4, 4, 5, 5, 7, 6), (1, 6, 6), 3))
+    assert phases[0].objective.noise == 0.1  # type: ignore[attr-defined]
+    _, phases = plan_of("dense", small_data, noise=0.0)
+    assert phases[0].objective.noise == 0.0  # type: ignore[attr-defined]
+
+
+def test_weights_are_pruned_when_the_second_phase_starts(small_data: Data) -> None:
+    state, phases = plan_of("magnitude", small_data, density=0.25)
+    assert state.masks == {} and phases[0].start is None
+    weights = {name: value.detach().clone() for name, value in state.network.named_parameters()}
+    assert phases[1].start is not None
+    phases[1].start(state)
+    scores = torch.cat([weights[f"fc{n}.weight"].abs().flatten() for n in (1, 2, 3)])
+    threshold = scores.sort(descending=True).values[138 - 1]  # a quarter of 552
+    for name in state.masks:
+        pruned = weights[name].abs() < threshold
+        assert torch.equal(state.masks[name] == 0, pruned)
+        assert torch.equal(state.network.get_parameter(name) == 0, pruned)
+
+
+def test_units_are_pruned_when_the_second_phase_starts(small_data: Data) -> None:
+    state, phases = plan_of("l1-units", small_data, budget="macs=50%")
+    assert state.network_macs() == 552
+    assert phases[1].start is not None
+    phases[1].start(state)
+    assert 552 / 4 < state.network_macs() <= 276
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("prune_share", -0.1), ("prune_share", 1.1), ("prune_share", "half"), ("slab", 0.0), ("slab", float("nan")),
+        ("fixed_learning_rate", 0.0), ("fixed_learning_rate", -1.0), ("fixed_learning_rate", True),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be_are_refused(option: str, value: object) -> None:
+    with pytest.raises(SettingError, match=f"{option} must be"):
+        TrainOptions.of("magnitude", {option: value})
+
+
+def test_an_unknown_option_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="unknown option of dense 'prune_shar': did you mean 'prune_share'?"):
+        TrainOptions.of("dense", {"prune_shar": 0.5})

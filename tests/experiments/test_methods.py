@@ -1,0 +1,310 @@
+"""One contract for every method of the table, and resuming for every kind of state that they have."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import bayesprune as bp
+from bayesprune.data import Data
+from bayesprune.errors import BudgetError, SettingError, UnknownNameError
+from bayesprune.experiments.methods import METHODS, method
+from bayesprune.models import Conv4, LeNet300
+from bayesprune.pruned import Pruned
+from bayesprune.running import run
+from bayesprune.settings import RunSettings
+from bayesprune.training import Checkpointer
+
+NAMES = ["dense", "random", "magnitude", "class-uniform", "class-distributed", "l1-units", "parsimonious"]
+SIZES: dict[str, dict[str, Any]] = {"density": {"density": 0.3}, "budget": {"budget": "macs=40%"}}
+QUICK = {"horizon": 12, "shrink_every": 3, "prune_share": 0.5}
+COLUMNS = {
+    "method", "seed", "accuracy", "nll", "ece", "brier", "params", "nonzero_weights", "macs", "latency_ms",
+    "density", "architecture", "undecided_gates", "decided_at_end", "train_seconds", "train_macs_ratio",
+}  # fmt: skip
+
+
+def perceptron(seed: int = 0) -> LeNet300:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LeNet300((12, 8), (1, 6, 6), 3)
+
+
+def convolutional() -> Conv4:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Conv4((4, 4, 5, 5, 7, 6), (1, 6, 6), 3)
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """Two epochs, with the first size that the method needs."""
+    size = SIZES[sorted(METHODS[name].needs)[0]] if METHODS[name].needs else {}
+    own = QUICK if name == "parsimonious" else {}
+    return {"epochs": 2, "batch_size": 50, **size, **own}
+
+
+def pruned_by(name: str, data: Data, network: nn.Module | None = None, **settings: Any) -> Pruned:
+    return bp.prune(network or perceptron(), data, name, **settings_of(name) | settings)
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_the_table_has_the_methods_and_their_names() -> None:
+    assert list(METHODS) == NAMES
+    assert all(method(name).name == name and method(name).summary for name in NAMES)
+    with pytest.raises(UnknownNameError, match="unknown method 'magnitud': did you mean 'magnitude'?"):
+        method("magnitud")
+
+
+@pytest.mark.parametrize("make", [perceptron, convolutional])
+@pytest.mark.parametrize("name", NAMES)
+def test_contract(name: str, make: Callable[[], nn.Module], small_data: Data, tmp_path: Path) -> None:
+    network = make()
+    before, outside = weights(network), torch.get_rng_state()
+    threads = torch.get_num_threads()
+    pruned = pruned_by(name, small_data, network)
+
+    # The user's own network and the process are as they were.
+    assert_equal(weights(network), before)
+    assert torch.equal(torch.get_rng_state(), outside) and torch.get_num_threads() == threads
+
+    # A plain network that takes the full input.
+    inputs, _ = next(iter(small_data.test.batches(60)))
+    outputs = pruned.network(inputs)
+    assert outputs.shape == (60, 3) and bool(torch.isfinite(outputs).all())
+    assert not pruned.network.training
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in pruned.network.modules())
+
+    # Exactly the columns of the issue, all of them finite.
+    row = pruned.result()
+    assert set(row) == COLUMNS and list(row)[:2] == ["method", "seed"] and row["method"] == name
+    numbers = [value for value in row.values() if isinstance(value, int | float)]
+    assert all(torch.isfinite(torch.tensor(numbers, dtype=torch.float64)))
+    assert 0 <= row["accuracy"] <= 1 and 0 < row["density"] <= 1 and row["undecided_gates"] == 0
+    assert row["params"] == sum(parameter.numel() for parameter in pruned.network.parameters())
+    assert 0 < row["train_macs_ratio"] <= 1.5 and row["train_seconds"] > 0
+
+    # What was kept fits the shapes.
+    sizes = {"fc1": 12, "fc2": 8} if make is perceptron else {"conv1": 4, "conv4": 5, "fc1": 7}
+    for group, size in sizes.items():
+        kept = pruned.kept[group]
+        assert kept == sorted(set(kept)) and 1 <= len(kept) <= size and kept[-1] < size
+        layer = pruned.network.get_submodule(group)
+        weight = getattr(layer, "layer", layer).get_parameter("weight")
+        assert weight.shape[0] == len(kept) == row["architecture"][group]
+
+    # Two epochs on all sides.
+    assert [record["epoch"] for record in pruned.history] == [1, 2]
+    assert sum(record["steps"] for record in pruned.history) == 10
+
+    # It comes back from the disk as the same function.
+    again = bp.load(pruned.save(tmp_path / "run"))
+    assert torch.equal(again.network(inputs), outputs)
+    assert again.kept == pruned.kept and again.result() == row and again.history == pruned.history
+    assert (again.posterior is None) == (pruned.posterior is None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_seed_one_result(name: str, small_data: Data) -> None:
+    one, same, other = (pruned_by(name, small_data, seed=seed) for seed in (5, 5, 6))
+    assert_equal(weights(one.network), weights(same.network))
+    assert one.kept == same.kept
+    first, second = weights(one.network), weights(other.network)
+    assert any(
+        value.shape != second[name].shape or not torch.equal(value, second[name]) for name, value in first.items()
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_size_that_a_method_cannot_use_is_refused(name: str, small_data: Data, tmp_path: Path) -> None:
+    takes = METHODS[name].takes
+    for size, value in (("density", 0.3), ("budget", "macs=40%"), ("price", 3.0)):
+        if size not in takes:
+            plain = {key: v for key, v in settings_of(name).items() if key not in ("density", "budget")}
+            with pytest.raises(SettingError, match=f"method '{name}' cannot use {size}=.*: it takes ") as caught:
+                bp.prune(perceptron(), small_data, name, checkpoint=tmp_path / "state", **plain | {size: value})
+            can = [one for one in ("density", "budget", "price") if one in takes]
+            assert all(f"{one}=..." in str(caught.value) for one in can)
+    if METHODS[name].needs:
+        with pytest.raises(SettingError, match=f"method '{name}' needs a size: give "):
+            bp.prune(perceptron(), small_data, name, epochs=2, checkpoint=tmp_path / "state")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_option_that_a_method_does_not_have_is_refused(name: str, small_data: Data) -> None:
+    with pytest.raises(SettingError, match="slap.*slab"):
+        pruned_by(name, small_data, slap=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("magnitude", {"density": 1e-9}), ("class-uniform", {"density": 1e-9}), ("random", {"density": 1e-9}),
+        ("l1-units", {"budget": "macs=3"}), ("random", {"budget": "params=1"}),
+        ("parsimonious", {"budget": "macs=3"}), ("parsimonious", {"price": -1.0}),
+        ("l1-units", {"budget": "macs=0"}), ("parsimonious", {"price": "fc9"}),
+    ],
+)  # fmt: skip
+def test_what_no_network_meets_is_refused_before_anything_is_written(
+    name: str, size: dict[str, Any], small_data: Data, tmp_path: Path
+) -> None:
+    with pytest.raises(BudgetError):
+        bp.prune(perceptron(), small_data, name, epochs=2, checkpoint=tmp_path / "state", **size)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["magnitude", "class-uniform", "class-distributed", "random"])
+def test_the_asked_number_of_weights_is_kept(name: str, small_data: Data) -> None:
+    pruned = pruned_by(name, small_data, density=0.3, budget=None, epochs=3)
+    masses = {"fc1.weight": 12 * 36, "fc2.weight": 8 * 12, "fc3.weight": 3 * 8}
+    left = {key: int(torch.count_nonzero(pruned.network.get_parameter(key))) for key in masses}
+    if name == "class-uniform":
+        assert left == {key: round(0.3 * total) for key, total in masses.items()}
+    else:
+        assert sum(left.values()) == round(0.3 * sum(masses.values()))
+    assert pruned.result()["nonzero_weights"] == sum(left.values())
+    assert pruned.result()["macs"] == sum(masses.values())
+
+
+def test_random_differs_by_seed_and_not_by_anything_else(small_data: Data) -> None:
+    structures = [
+        pruned_by("random", small_data, density=None, budget="macs=40%", seed=seed).kept for seed in (0, 0, 1, 2)
+    ]
+    assert structures[0] == structures[1]
+    assert structures[0] != structures[2] != structures[3]
+    masked = [pruned_by("random", small_data, density=0.3, budget=None, seed=seed).network for seed in (0, 0, 1)]
+    one, same, other = (network.get_parameter("fc1.weight") == 0 for network in masked)
+    assert torch.equal(one, same) and not torch.equal(one, other)
+
+
+def test_random_weights_are_not_chosen_by_their_initial_values(small_data: Data) -> None:
+    # Both come from the seed, and must not come from the same stream of numbers.
+    network = perceptron(seed=4)
+    pruned = pruned_by("random", small_data, network, density=0.5, budget=None, seed=4)
+    chosen = torch.ne(pruned.network.get_parameter("fc1.weight"), 0).flatten()
+    initial = network.fc1.weight.detach().flatten()
+    assert abs(float(initial[chosen].mean() - initial[~chosen].mean())) < 0.25 * float(initial.std())
+
+
+def test_random_takes_one_size_only(small_data: Data) -> None:
+    with pytest.raises(SettingError, match="density=... or budget=..., not both"):
+        pruned_by("random", small_data, density=0.3, budget="macs=40%")
+
+
+@pytest.mark.parametrize("name", ["l1-units", "random", "parsimonious"])
+@pytest.mark.parametrize("budget", ["macs=40%", "macs=200", "params=150"])
+def test_a_budget_is_kept(name: str, budget: str, small_data: Data) -> None:
+    pruned = pruned_by(name, small_data, density=None, budget=budget)
+    result = pruned.result()
+    limit = {"macs=40%": 0.4 * 552, "macs=200": 200, "params=150": 150}[budget]
+    spent = result[budget.partition("=")[0]]
+    assert spent <= limit
+    if name != "parsimonious":
+        assert spent > limit / 3
+
+
+class Convolutional(nn.Module):
+    """A network of the user's own, with batch normalisation and flattened maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.fc1, self.fc2 = nn.Linear(6 * 9, 10), nn.Linear(10, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        maps = nn.functional.max_pool2d(self.norm(self.conv(inputs)), 2).relu()
+        outputs: Tensor = self.fc2(self.fc1(maps.flatten(1)).relu())
+        return outputs
+
+
+@pytest.fixture(scope="module")
+def trained(small_data: Data) -> dict[str, nn.Module]:
+    """Networks that are worth something, so that gates have reasons to stay open."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        networks = {"perceptron": perceptron(), "convolutional": Convolutional()}
+    plain: dict[str, Any] = {"epochs": 20, "batch_size": 24, "noise": 0.0, "learning_rate": 5e-3}
+    return {name: bp.prune(one, small_data, "dense", **plain).network for name, one in networks.items()}
+
+
+STEPS = (1, 3, 8, 17, 24, 25, 26, 29, 30, 31, 32, 47, 60)  # 30 of 60 are the first phase; from 24 on it settles
+BAYES = {"start": 0.9, "horizon": 15, "shrink_every": 3, "prune_share": 0.5}
+HALF = {"prune_share": 0.5}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "dense": ("perceptron", {"method": "dense"}),
+    "random weights": ("perceptron", {"method": "random", "density": 0.4}),
+    "random units": ("perceptron", {"method": "random", "budget": "macs=40%"}),
+    "magnitude": ("perceptron", {"method": "magnitude", "density": 0.4, "options": HALF}),
+    "l1-units": ("perceptron", {"method": "l1-units", "budget": "macs=40%", "options": HALF}),
+    "l1-units convolutional": (
+        "convolutional", {"method": "l1-units", "budget": "macs=40%", "inputs": "all", "options": HALF}
+    ),
+    "parsimonious": ("perceptron", {"price": 3.0}),
+    "parsimonious budget": ("perceptron", {"price": 3.0, "budget": "macs=30%"}),
+    "parsimonious ramp": ("perceptron", {"price": 3.0, "options": BAYES | {"ramp_share": 0.5}}),
+    "parsimonious safe": ("perceptron", {"price": 3.0, "options": BAYES | {"safe": True}}),
+    "parsimonious convolutional": ("convolutional", {"price": 10.0}),
+    "parsimonious flattened": ("convolutional", {"price": 3.0, "flatten_inputs": True, "inputs": "all"}),
+}  # fmt: skip
+
+
+def run_case(case: str, networks: dict[str, nn.Module], data: Data, file: Path | None = None, stop: int = 0) -> Pruned:
+    """Run a case, from the state in the file where there is one; stop before the step is saved."""
+
+    def progress(now: Any) -> None:
+        if now.step == stop:
+            raise InterruptedError
+
+    name, own = CASES[case]
+    settings: dict[str, Any] = {"method": "parsimonious", "epochs": 6, "batch_size": 24, "seed": 3}
+    settings |= {"options": BAYES} if "method" not in own else {}
+    chosen = RunSettings(**settings | own)
+    checkpointer = None if file is None else Checkpointer(file, steps=1)
+    return run(METHODS[chosen.method], networks[name], data, chosen, checkpointer=checkpointer, progress=progress)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_that_is_stopped_again_and_again_ends_as_an_undisturbed_one(
+    case: str, trained: dict[str, nn.Module], small_data: Data, tmp_path: Path
+) -> None:
+    whole = run_case(case, trained, small_data)
+    for stop in STEPS:
+        with pytest.raises(InterruptedError):
+            run_case(case, trained, small_data, tmp_path / "state", stop)
+    resumed = run_case(case, trained, small_data, tmp_path / "state")
+    assert_equal(weights(resumed.network), weights(whole.network))
+    assert resumed.kept == whole.kept and without_seconds(resumed) == without_seconds(whole)
+    if whole.posterior is None or resumed.posterior is None:
+        assert whole.posterior is resumed.posterior
+        return
+    for name in ("inclusion_probability", "decided", "trace", "steps"):
+        assert torch.equal(getattr(resumed.posterior, name), getattr(whole.posterior, name))
+
+
+def test_the_cases_shrink_before_and_after_stops_and_leave_something_to_decide(
+    trained: dict[str, nn.Module], small_data: Data
+) -> None:
+    # Otherwise the test above would not show what it is there for.
+    for case in ("parsimonious", "parsimonious convolutional", "parsimonious flattened"):
+        pruned = run_case(case, trained, small_data)
+        sizes = [record["network_macs"] for record in pruned.history]
+        assert [record["phase"] for record in pruned.history] == ["prune"] * 3 + ["fixed"] * 3
+        assert pruned.history[0]["undecided"] > 0
+        assert sizes[0] > sizes[1] > sizes[2] or pruned.result()["decided_at_end"] > 0
+    budgeted = run_case("parsimonious budget", trained, small_data)
+    assert budgeted.result()["macs"] <= 0.3 * 552
+
+
+def without_seconds(pruned: Pruned) -> list[dict[str, Any]]:
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in pruned.history]

@@ -1,0 +1,94 @@
+"""The recipe's numbers for networks and data of different size, and the price by default."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bayesprune.errors import SettingError
+from bayesprune.inference.options import ParsimoniousOptions, Recipe
+from bayesprune.inference.pricing import default_price, make_price
+from bayesprune.models import LeNet5, LeNet300
+from bayesprune.models.prices import CostPrice, EqualPrice, LayerPrice
+from bayesprune.settings import RunSettings
+from bayesprune.structure import find
+from bayesprune.training import TrainState
+
+
+def recipe(network: nn.Module, epoch_steps: int, epochs: int, **options: Any) -> Recipe:
+    settings = RunSettings("parsimonious", epochs=epochs)
+    return Recipe(network, epoch_steps, settings, ParsimoniousOptions.of(options))
+
+
+def state_of(network: nn.Module, *shape: int) -> TrainState:
+    example = torch.zeros(2, *shape)
+    return TrainState(network, find(network, example), example)
+
+
+def test_the_measured_recipe_on_mnist() -> None:
+    """10 + 30 epochs of 550 steps, T = 300 and 60 in the last two, 2e-3 and 5e-3, noise 0.3; LeNet-5 8 + 32."""
+    perceptron = recipe(LeNet300(), 550, 40)
+    assert (perceptron.prune_steps, perceptron.fixed_steps) == (5_500, 16_500)
+    assert perceptron.settle == 4_400
+    assert [perceptron.horizon(step) for step in (0, 4_399, 4_400, 5_500)] == [300, 300, 60, 60]
+    assert (perceptron.learning_rate, perceptron.fixed_learning_rate, perceptron.noise) == (2e-3, 5e-3, 0.3)
+    assert perceptron.ramp == 0
+    convolutional = recipe(LeNet5(), 550, 40)
+    assert (convolutional.prune_steps, convolutional.fixed_steps) == (4_400, 17_600)
+    assert convolutional.horizon(0) == 400
+    assert (convolutional.learning_rate, convolutional.fixed_learning_rate, convolutional.noise) == (2e-3, 2e-3, 0.1)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.01, 1), (0.3, 3), (1.0, 10)])
+def test_at_least_one_epoch_of_pruning(share: float, expected: int) -> None:
+    chosen = recipe(LeNet300(), 7, 10, prune_share=share)
+    assert (chosen.prune_steps, chosen.fixed_steps) == (7 * expected, 7 * (10 - expected))
+
+
+def test_small_data_get_more_epochs_of_pruning() -> None:
+    """Gates need about 2,000 steps: 57 of 120 epochs of 35 steps, but never more than half."""
+    assert recipe(LeNet300(), 35, 120).prune_steps == 57 * 35
+    assert recipe(LeNet300(), 35, 20).prune_steps == 10 * 35
+
+
+def test_options_change_the_numbers() -> None:
+    chosen = recipe(LeNet300(), 10, 10, horizon=2.0, settle_share=0.5, ramp_share=0.25, prune_share=0.4)
+    assert (chosen.settle, chosen.ramp) == (20, 10)
+    assert [chosen.horizon(step) for step in (19, 20)] == [2.0, 1.0]  # at least one step
+
+
+def test_default_price() -> None:
+    """13 nats for MNIST's 55,000 images, in proportion to the root of N."""
+    assert default_price("equal", 55_000) == 13.0
+    assert default_price("equal", 55_000 // 4) == pytest.approx(6.5)
+    assert default_price("cost", 55_000) == 60.0
+
+
+def test_prices_asked_for() -> None:
+    """Equal prices for networks without convolutions, prices by cost for those with; a table for each group."""
+    perceptron, options = state_of(LeNet300((5, 4), (6,), 3), 6), ParsimoniousOptions()
+    plain = RunSettings("parsimonious")
+    assert make_price(perceptron, plain, options, 55_000) == EqualPrice(13.0)
+    assert make_price(perceptron, RunSettings("parsimonious", price=7), options, 10) == EqualPrice(7.0)
+    table = RunSettings("parsimonious", price="inputs=1,fc1=2,fc2=3")
+    assert make_price(perceptron, table, options, 10) == LayerPrice({"inputs": 1.0, "fc1": 2.0, "fc2": 3.0})
+    by_cost = ParsimoniousOptions(price_kind="cost", alpha=0.3)
+    macs, params = 30 + 20 + 12, 62 + 12
+    assert make_price(perceptron, plain, by_cost, 55_000) == CostPrice(60.0, 0.3, 15, macs, params)
+    convolutional = state_of(LeNet5((3, 4, 6), (1, 16, 16), 3), 1, 16, 16)
+    assert isinstance(make_price(convolutional, plain, options, 10), CostPrice)
+    assert make_price(convolutional, plain, ParsimoniousOptions(price_kind="equal"), 55_000) == EqualPrice(13.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"unknown": 1}, {"alpha": 1.5}, {"start": 0.0}, {"start": "half"}, {"prune_share": -0.1}, {"horizon": 0.5},
+        {"horizon": float("inf")}, {"shrink_every": 0}, {"slab": 0.0}, {"fixed_learning_rate": 0.0}, {"safe": 1},
+        {"gamma": 0.0}, {"gamma": float("nan")}, {"price_kind": "none"}, {"settle_share": 2},
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be_used(options: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match=next(iter(options))):
+        ParsimoniousOptions.of(options)

@@ -1,0 +1,149 @@
+"""What happens between steps: shrinking, settling, deciding, the record and the posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from bayesprune.errors import SettingError
+from bayesprune.inference.objective import guide_of
+from bayesprune.inference.updates import Settle, Shrink, decide, describe, full_theta, gate_optimizer, posterior, remove
+from bayesprune.training import TrainState
+
+MakeState = Callable[..., TrainState]
+THETA = torch.tensor([1.0, 0.0, 0.3, 0.0, 0.6, 1.0, 0.0, 0.0, 1.0, 0.5, 0.51, 0.0, 0.0, 0.2, 0.1])
+"""Six inputs, five units of fc1, four of fc2 of which none is above 1/2."""
+
+
+def theta_of(state: TrainState) -> Tensor:
+    return guide_of(state).theta.detach()
+
+
+def step_gates(state: TrainState, slopes: Tensor | float) -> None:
+    """One step of the gates' optimizer with data gradient `slopes` and price 1, from where theta stands."""
+    gates, theta = gate_optimizer(state), guide_of(state).theta
+    start = theta.detach().clone()
+    gates.prices = torch.ones_like(theta)
+    theta.grad = torch.as_tensor(slopes).expand(theta.shape) + 1.0
+    gates.step()
+    with torch.no_grad():
+        theta.copy_(start)
+
+
+def test_shrink_removes_what_is_exactly_closed(gated_state: MakeState) -> None:
+    """Only at its steps; theta and its averages are cut along, so that the order of the gates stays."""
+    state = gated_state(THETA)
+    slopes = torch.arange(15.0) / 10
+    step_gates(state, slopes)
+    update = Shrink(every=10)
+    for state.phase_step in (1, 9, 11):
+        update(state)
+        assert state.structure.gate_count == 15
+    state.phase_step = 20
+    update(state)
+    stays = THETA > 0
+    assert state.structure.kept() == {"inputs": [0, 2, 4, 5], "fc1": [2, 3, 4], "fc2": [2, 3]}
+    assert torch.equal(theta_of(state), THETA[stays])
+    torch.testing.assert_close(gate_optimizer(state).average(guide_of(state).theta), slopes[stays])
+    assert torch.equal(full_theta(state), THETA)
+    update(state)  # nothing left to remove
+    assert state.shape_version == 1
+
+
+def test_a_group_s_last_gate_stays(gated_state: MakeState) -> None:
+    """The one with the largest theta, or the first of equals."""
+    theta = torch.full((15,), 0.0)
+    theta[:6] = torch.tensor([0.1, 0.2, 0.4, 0.3, 0.2, 0.1])
+    state = gated_state(theta)
+    remove(state, theta > 0.45)
+    assert state.structure.kept() == {"inputs": [2], "fc1": [0], "fc2": [0]}
+    Shrink(every=1)(state)
+    assert state.structure.gate_count == 3
+    decide(state)
+    assert state.structure.gate_count == 3
+    assert torch.equal(theta_of(state), torch.ones(3))
+
+
+def test_safe_rule_needs_a_positive_slow_average(gated_state: MakeState) -> None:
+    """A gate at 0 whose slow average of d + c says that it is worth its price is spared."""
+    state = gated_state(THETA, slow_smoothing=0.998)
+    slopes = torch.zeros(15)
+    slopes[[1, 6]] = -3.0  # d + c = -2: useful, closed by a fluke
+    for _ in range(3):
+        step_gates(state, slopes)
+    Shrink(every=1, safe=True)(state)
+    assert state.structure.kept() == {"inputs": [0, 1, 2, 4, 5], "fc1": [0, 2, 3, 4], "fc2": [2, 3]}
+    step_gates(state, 100.0)  # the slow average of every gate turns positive
+    Shrink(every=1, safe=True)(state)
+    assert state.structure.kept() == {"inputs": [0, 2, 4, 5], "fc1": [2, 3, 4], "fc2": [2, 3]}
+
+
+def test_safe_rule_needs_the_slow_average(gated_state: MakeState) -> None:
+    state = gated_state(THETA)
+    step_gates(state, 0.0)
+    with pytest.raises(SettingError, match="no slow average is kept"):
+        Shrink(every=1, safe=True)(state)
+    with pytest.raises(SettingError, match="must be >= 1 step, not 0"):
+        Shrink(every=0)
+
+
+def test_settle_sets_the_horizon_of_the_step_to_come(gated_state: MakeState) -> None:
+    state = gated_state(horizon=100)
+    update = Settle(lambda step: 20.0 if step >= 5 else 100.0)
+    horizons = []
+    for state.phase_step in range(1, 8):
+        update(state)
+        horizons.append(gate_optimizer(state).horizon)
+    assert horizons == [100.0] * 4 + [20.0] * 3
+
+
+def test_decide(gated_state: MakeState) -> None:
+    """theta > 1/2 stays (1/2 itself does not), every theta is 1 then, and theta before is remembered."""
+    state = gated_state(THETA)
+    describe(state)
+    decide(state)
+    assert state.structure.kept() == {"inputs": [0, 4, 5], "fc1": [2, 4], "fc2": [2]}
+    assert torch.equal(theta_of(state), torch.ones(6))
+    assert torch.equal(state.values["theta"], THETA)
+    result = posterior(state)
+    assert torch.equal(result.inclusion_probability, THETA)
+    assert result.decided.tolist() == [1, 0, 0, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0]
+    assert result.decided.dtype == torch.uint8
+    assert result.decided_at_end == int(((THETA > 0) & (THETA < 1)).sum()) == 6
+    assert result.trace.shape == (1, 15)
+
+
+def test_record_and_trace(gated_state: MakeState) -> None:
+    """Undecided and open gates now; theta in the original numbering after every epoch of pruning, not later."""
+    state = gated_state(THETA)
+    state.step = 10
+    record = describe(state)
+    assert record == {"undecided": 6, "alive": {"inputs": 4, "fc1": 3, "fc2": 2}}
+    Shrink(every=1)(state)
+    with torch.no_grad():
+        guide_of(state).theta[:4] = torch.tensor([0.9, 0.0, 1.0, 0.7])
+    state.step = 20
+    record = describe(state)
+    assert record == {"undecided": 6, "alive": {"inputs": 3, "fc1": 3, "fc2": 2}}
+    decide(state)
+    state.step = 30
+    assert describe(state) == {"undecided": 0, "alive": {"inputs": 3, "fc1": 2, "fc2": 1}}
+    result = posterior(state)
+    second = THETA.clone()
+    second[[0, 2, 4, 5]] = torch.tensor([0.9, 0.0, 1.0, 0.7])
+    assert torch.equal(result.trace, torch.stack([THETA, second]))
+    assert result.steps.tolist() == [10, 20]
+    assert result.steps.dtype == torch.int64
+    assert torch.equal(result.inclusion_probability, second)
+
+
+def test_posterior_without_an_epoch_of_pruning(gated_state: MakeState) -> None:
+    """The trace then is theta before the last decision alone."""
+    state = gated_state(THETA)
+    decide(state)
+    result = posterior(state)
+    assert torch.equal(result.trace, THETA.unsqueeze(0))
+    assert result.steps.tolist() == [0]

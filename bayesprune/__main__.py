@@ -5,8 +5,10 @@ import sys
 
 def main() -> int:
     """Run the command line of the fourth floor and return its exit status."""
-    from bayesprune.experiments.cli import main as run
-
+    try:
+        from bayesprune.experiments.cli import main as run
+    except KeyboardInterrupt:  # Ctrl-C while the command line itself is being imported
+        return 130
     return run()
 
 

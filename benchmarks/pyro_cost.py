@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, nll_loss
 
 from bayesprune.data import from_tensors
-from bayesprune.inference.objective import GATES
+from bayesprune.inference.objective import guide_of
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.models import LeNet5, LeNet300
 from bayesprune.running import initial_state
@@ -37,6 +37,7 @@ def step_with_pyro(network: nn.Module, inputs: Tensor, labels: Tensor) -> Callab
     phase = Parsimonious().plan(state, data, settings.with_defaults(data.train)).phases[0]
     make_optimizers(state, phase)
     objective = phase.objective
+    guide = guide_of(state)
     objective.size = EXAMPLES  # type: ignore[attr-defined]  # the recipe's N, with less data in memory
     objective.attach(state)
     state.network.train()
@@ -47,16 +48,14 @@ def step_with_pyro(network: nn.Module, inputs: Tensor, labels: Tensor) -> Callab
         objective.loss(state, inputs, labels).backward()
         for optimizer in state.optimizers.values():
             optimizer.step()
-        state.modules["guide"].theta.data.fill_(0.5)  # keep every gate undecided, so that the work stays the same
-        assert GATES in state.optimizers
+        guide.theta.data.fill_(0.5)  # keep every gate undecided, so that the work stays the same
 
     return step
 
 
-def step_by_hand(network: nn.Module, inputs: Tensor, labels: Tensor) -> Callable[[], None]:
+def step_by_hand(network: LeNet300 | LeNet5, inputs: Tensor, labels: Tensor) -> Callable[[], None]:
     """The same step as a user would write it for this one network."""
-    gates_of = _perceptron if isinstance(network, LeNet300) else _convolutional
-    forward, count = gates_of(network)
+    forward, count = _perceptron(network) if isinstance(network, LeNet300) else _convolutional(network)
     optimizer = torch.optim.Adam(network.parameters(), 2e-3, weight_decay=1 / EXAMPLES, fused=True)
     theta, average, price = torch.full((count,), 0.5), torch.zeros(count), PRICE / EXAMPLES
     steps = 0
@@ -82,7 +81,7 @@ def step_by_hand(network: nn.Module, inputs: Tensor, labels: Tensor) -> Callable
     return step
 
 
-def _perceptron(network: nn.Module) -> tuple[Callable[[Tensor, Tensor], Tensor], int]:
+def _perceptron(network: LeNet300) -> tuple[Callable[[Tensor, Tensor], Tensor], int]:
     first, second, last = network.fc1, network.fc2, network.fc3
     a, b, c = first.in_features, first.out_features, second.out_features
 
@@ -95,7 +94,7 @@ def _perceptron(network: nn.Module) -> tuple[Callable[[Tensor, Tensor], Tensor],
     return forward, a + b + c
 
 
-def _convolutional(network: nn.Module) -> tuple[Callable[[Tensor, Tensor], Tensor], int]:
+def _convolutional(network: LeNet5) -> tuple[Callable[[Tensor, Tensor], Tensor], int]:
     conv1, conv2, first, last = network.conv1, network.conv2, network.fc1, network.fc2
     a, b, c = conv1.out_channels, conv2.out_channels, first.out_features
 
@@ -128,7 +127,7 @@ def main() -> None:
     steps = parser.parse_args().steps
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    sizes = (
+    sizes: tuple[tuple[str, Callable[[], LeNet300 | LeNet5], tuple[int, ...], int], ...] = (
         ("LeNet-300-100, whole", LeNet300, (1, 28, 28), steps),
         ("LeNet-300-100, 155-93-51", partial(LeNet300, (93, 51), (1, 1, 155)), (1, 1, 155), steps),
         ("LeNet-5, whole", LeNet5, (1, 28, 28), max(steps // 5, 20)),

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
@@ -81,6 +82,8 @@ _COMMANDS = {
     ),
 }
 
+_RESUMABLE = ("compare", "prune", "study")
+
 app = App(
     name="bayesprune",
     help=_HELP,
@@ -101,8 +104,7 @@ for _place, (_name, _command) in enumerate(_COMMANDS.items()):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; exit status 0, 2 for bad input with one clear line, 130 after Ctrl-C."""
-    if os.getcwd() not in sys.path:  # where --network finds a module of the user's; last, so that it hides nothing
-        sys.path.append(os.getcwd())
+    _find_modules_here()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
@@ -112,15 +114,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except CycloptsError as error:
         return _fail(_usage(error))
-    except BayespruneError as error:
+    except (BayespruneError, OSError) as error:  # what the system refuses is no bug: a disk that fails, say
         return _fail(str(error))
     except KeyboardInterrupt:
-        print(
-            "bayesprune: interrupted; finished runs are kept, and the same command with --resume goes on",
-            file=sys.stderr,
-        )
+        kept = "; finished runs are kept, and the same command with --resume goes on"
+        print(f"bayesprune: interrupted{kept if tokens and tokens[0] in _RESUMABLE else ''}", file=sys.stderr)
         return 130
     return 0
+
+
+def _find_modules_here() -> None:
+    """Let --network find a module of the user's in the working folder; last, so that it hides nothing."""
+    with suppress(OSError):  # the folder may be gone
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
 
 
 def _usage(error: CycloptsError) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bayesprune.errors import UnsupportedLayerError
+from bayesprune.errors import SettingError, UnsupportedLayerError
 from bayesprune.structure.groups import UNGATED, Reader, Structure
 
 Apply = Callable[[Tensor, Tensor], Tensor]
@@ -26,6 +26,7 @@ class Gating:
 
     def __init__(self, network: nn.Module, structure: Structure) -> None:
         self._gates: Tensor | None = None
+        self._count = structure.gate_count
         self._handles = [
             network.get_submodule(reader.layer).register_forward_pre_hook(self._hook(reader.layer, _plan(reader)))
             for reader in structure.readers
@@ -33,7 +34,13 @@ class Gating:
 
     @contextmanager
     def applied(self, gates: Tensor) -> Iterator[None]:
-        """Multiply every consumer's inputs by gates [J] or [B, J]; any real numbers, also noise."""
+        """Multiply every consumer's inputs by gates [J] or [B, J]; any real numbers, also noise.
+
+        Raises:
+            SettingError: they are not J.
+        """
+        if gates.dim() not in (1, 2) or gates.shape[-1] != self._count:
+            raise SettingError(f"gates of shape {tuple(gates.shape)} for a structure that has {self._count}")
         previous, self._gates = self._gates, gates
         try:
             yield

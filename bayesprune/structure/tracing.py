@@ -1,6 +1,6 @@
 """Asking torch-pruning's dependency graph which layers read and write the same channels."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -8,17 +8,14 @@ from typing import Any
 import torch
 import torch_pruning
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch_pruning.ops import OPTYPE
 
 from bayesprune.errors import NetworkError
 from bayesprune.structure.layers import is_known, is_opaque, sharing_layers, trouble
 from bayesprune.structure.modes import evaluating
+from bayesprune.structure.nodes import Opaque, PlainNodes, Source, hide, tensors_in
 
 _MOVES = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.RESHAPE, OPTYPE.ELEMENTWISE, OPTYPE.SLICE, OPTYPE.EXPAND)
-
-_SPLITTING = ("chunk", "split", "split_with_sizes", "tensor_split", "hsplit", "vsplit", "dsplit", "unbind")
-_RESHAPING = ("view", "reshape", "view_as", "reshape_as", "flatten", "unflatten")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +45,7 @@ def coupled_channels(network: nn.Module, example: Tensor) -> list[list[Member]]:
     Raises:
         NetworkError: torch-pruning cannot trace the network.
     """
-    source = _Source(example)
+    source = Source(example)
     with _tracing(network, source) as opaque:
         try:
             graph = _graph()
@@ -57,7 +54,7 @@ def coupled_channels(network: nn.Module, example: Tensor) -> list[list[Member]]:
                 example,
                 forward_fn=_run,
                 output_transform=_marked,
-                customized_pruners={kind: _Opaque() for kind in opaque},
+                customized_pruners={kind: Opaque() for kind in opaque},
                 verbose=False,
             )
             groups = list(graph.get_all_groups())
@@ -74,7 +71,7 @@ def _members(graph: Any, group: Any, names: dict[Any, str], shared: frozenset[nn
     """The layers of one of torch-pruning's groups; None stands for the network's input or output."""
     for item in group:
         node, positions, channels = item.dep.target, list(item.idxs), list(item.root_idxs)
-        if node.type == OPTYPE.OUTPUT or isinstance(node.module, _Source):
+        if node.type == OPTYPE.OUTPUT or isinstance(node.module, Source):
             yield None
         elif isinstance(node.module, nn.Module) and node.module in names:
             pruner = graph.get_pruner_of_module(node.module)
@@ -93,7 +90,7 @@ def _tracing(network: nn.Module, source: nn.Module) -> Iterator[set[type[nn.Modu
     flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     layers = [layer for layer in network.modules() if layer is not network]
     opaque = [source, *filter(is_opaque, layers)]
-    handles = [layer.register_forward_hook(_hide, with_kwargs=True) for layer in (*opaque, *filter(is_known, layers))]
+    handles = [layer.register_forward_hook(hide, with_kwargs=True) for layer in (*opaque, *filter(is_known, layers))]
     for parameter, _ in flags:
         parameter.requires_grad_(True)
     try:
@@ -145,114 +142,12 @@ def _follows_linear(node: Any) -> bool:
     return False
 
 
-class _PlainNodes(TorchFunctionMode):
-    """Makes one plain node of what splits or rearranges a tensor, other than by flattening it to [B, F].
-
-    torch-pruning guesses what such steps do to channels, and fails on many. As plain nodes they hand channels
-    on as they are, which `verify` then finds true or refuses.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the function, and hide what it does."""
-        outputs = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") not in _SPLITTING + _RESHAPING:
-            return outputs
-        if _flattens(args[0], outputs):
-            args = (outputs,)  # a node after it, by whose width torch-pruning knows how many features a channel has
-        return _hide(None, args, {}, outputs)
-
-
-def _flattens(features: Any, outputs: Any) -> bool:
-    """Whether every example became one row."""
-    if not (isinstance(features, Tensor) and isinstance(outputs, Tensor)):
-        return False
-    return features.dim() > 2 and outputs.dim() == 2 and len(features) == len(outputs)
-
-
-class _Source(nn.Module):
-    """Stands for the network's input, which torch-pruning does not see."""
-
-    def __init__(self, example: Tensor) -> None:
-        super().__init__()
-        self.width = example.shape[1] if example.dim() > 1 else None
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return inputs
-
-
-class _Opaque:
-    """Tells torch-pruning that a layer reads and writes channels, and nothing of how."""
-
-    pruning_dim = 1
-
-    def prune_out_channels(self, layer: nn.Module, idxs: list[int]) -> nn.Module:
-        """Do nothing: only the graph is used."""
-        return layer
-
-    def prune_in_channels(self, layer: nn.Module, idxs: list[int]) -> nn.Module:
-        """Do nothing: only the graph is used."""
-        return layer
-
-    def get_out_channels(self, layer: nn.Module) -> int | None:
-        """Known of the network's input only."""
-        return layer.width if isinstance(layer, _Source) else None
-
-    def get_in_channels(self, layer: nn.Module) -> None:
-        """Not known."""
-
-
-class _OneNode(torch.autograd.Function):
-    """Outputs that depend on inputs by a single node of the graph."""
-
-    @staticmethod
-    def forward(context: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tensor.clone() for tensor in tensors[:count])
-
-    @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Any:
-        raise NotImplementedError("only traced, never differentiated")
-
-
 def _run(network: nn.Module, inputs: Tensor) -> Any:
     """Run the network for torch-pruning; the batch is one argument."""
-    with _PlainNodes():
+    with PlainNodes():
         return network(inputs)
-
-
-def _hide(_: nn.Module | None, arguments: tuple[Any, ...], keywords: dict[str, Any], outputs: Any) -> Any:
-    """Replace what happens inside a layer by one node between its inputs and outputs.
-
-    What torch does inside (views of weights, of groups of channels) would be taken for steps of the network.
-    """
-    inputs = [tensor for tensor in _tensors([*arguments, *keywords.values()]) if tensor.requires_grad]
-    seed = torch.zeros((), requires_grad=True)  # so that a layer whose inputs are integers has a node too
-    written = [tensor.detach() for tensor in _tensors(outputs) if tensor.is_floating_point()]
-    hidden = iter(_OneNode.apply(len(written), *written, *inputs, seed))
-    return _mapped(outputs, lambda tensor: next(hidden) if tensor.is_floating_point() else tensor)
 
 
 def _marked(outputs: Any) -> Any:
     """Give every output a node of its own, by which a group that reaches the output is known."""
-    return [tensor * 1 for tensor in _tensors(outputs) if tensor.requires_grad]
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and dictionaries."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list, dict)):
-        inner: Iterable[Any] = value.values() if isinstance(value, dict) else value
-        for part in inner:
-            yield from _tensors(part)
-
-
-def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same nesting with every tensor changed."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, dict):
-        return {key: _mapped(part, change) for key, part in value.items()}
-    if isinstance(value, (tuple, list)):
-        parts = [_mapped(part, change) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value
+    return [tensor * 1 for tensor in tensors_in(outputs) if tensor.requires_grad]

@@ -1,8 +1,6 @@
 """Refusing structures for which a compacted network would not be the gated one."""
 
-from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +9,7 @@ from bayesprune.errors import UnsupportedLayerError
 from bayesprune.structure.compact import compact
 from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import Structure
+from bayesprune.structure.nodes import tensors_in
 
 TRIALS = ((0.7, 1.0), (0.6, 10.0), (0.6, 1.0))
 """Shares of gates left open in successive compactions, and factors of the example.
@@ -64,7 +63,7 @@ def _compacted(
     """Compact a network; its structure then, or None when it does not say what is expected."""
     try:
         smaller = compact(network, structure, open_gates)
-        got = list(_tensors(network(example)))
+        got = list(tensors_in(network(example)))
     except Exception:  # the network's own code meets channels it did not count on
         return None
     agrees = len(got) == len(expected) and all(_close(*pair) for pair in zip(got, expected, strict=True))
@@ -77,7 +76,7 @@ def _gated(network: nn.Module, structure: Structure, example: Tensor, open_gates
     dtype = example.dtype if example.is_floating_point() else torch.get_default_dtype()
     gating = Gating(network, structure)
     with gating.applied(open_gates.to(example.device, dtype)):
-        outputs = list(_tensors(network(example)))
+        outputs = list(tensors_in(network(example)))
     gating.remove()
     return outputs
 
@@ -86,13 +85,15 @@ def _close(got: Tensor, expected: Tensor) -> bool:
     """Whether two outputs agree up to rounding; values that are not finite must be so in both."""
     if got.shape != expected.shape:
         return False
+    if not expected.is_floating_point():
+        return torch.equal(got, expected)
     finite = expected.isfinite()
     if not torch.equal(finite, got.isfinite()):
         return False
     difference, size = (got - expected)[finite].abs(), expected[finite].abs()
     if not len(size):
         return True
-    tolerance = max(1e-9, 200 * torch.finfo(expected.dtype).eps) if expected.is_floating_point() else 0.0
+    tolerance = max(1e-9, 200 * torch.finfo(expected.dtype).eps)
     return bool(difference.max() <= tolerance * size.max().clamp_min(1e-6))
 
 
@@ -116,12 +117,3 @@ def _stirred(network: nn.Module) -> nn.Module:
             random = torch.rand(tensor.shape, generator=generator, dtype=torch.float64).add_(0.5).mul_(scale)
             tensor.copy_(random)
     return copy
-
-
-def _tensors(outputs: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and dictionaries."""
-    if isinstance(outputs, Tensor):
-        yield outputs
-    elif isinstance(outputs, (tuple, list, dict)):
-        for part in outputs.values() if isinstance(outputs, dict) else outputs:
-            yield from _tensors(part)

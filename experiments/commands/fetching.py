@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from bayesprune.data import Data, describe, load
-from bayesprune.experiments.commands.output import terminal
+from bayesprune.experiments.commands.output import note, terminal
 
 
 def fetch_missing(names: Iterable[str]) -> None:
@@ -22,7 +22,7 @@ def fetch_missing(names: Iterable[str]) -> None:
 
 
 def load_with_bar(name: str, root: Path | None = None) -> Data:
-    """Load a data set; a bar shows files that are fetched for it."""
+    """Load a data set; a bar shows what is fetched and unpacked for it, or a line where there is no terminal."""
     console, drawn = terminal()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True, disable=not drawn) as bar:
@@ -31,6 +31,8 @@ def load_with_bar(name: str, root: Path | None = None) -> Data:
         def report(file: str, done: int, total: int | None) -> None:
             if file not in tasks:
                 tasks[file] = bar.add_task(file, total=total)
+                if not drawn:
+                    note(file if file.startswith("unpacking ") else f"fetching {file}")
             bar.update(tasks[file], completed=done, total=total)
 
         return load(name, root=root, progress=report)

@@ -64,7 +64,8 @@ class DisARM:
         uniform = torch.rand(problem.size, theta.numel(), dtype=theta.dtype)
         gates, twins = (uniform < chance).to(theta.dtype), (1 - uniform < chance).to(theta.dtype)
         rows = torch.arange(problem.size).repeat(2)
-        losses: Tensor = negative_log_likelihood(problem, torch.cat([gates, twins]), rows).unflatten(0, (2, problem.size))
+        both = negative_log_likelihood(problem, torch.cat([gates, twins]), rows)
+        losses: Tensor = both.unflatten(0, (2, problem.size))
         with torch.no_grad():
             difference = (losses[0] - losses[1]).unsqueeze(-1)
             differs = (gates != twins) & interior(theta)

@@ -102,27 +102,26 @@ def test_pyro_s_elbo_has_the_same_expectation(tiny: Callable[..., Tiny], by_hand
     """
     case = tiny(log_gamma=PRICES)
     parameters = [case.guide.theta, *case.model.network.parameters()]
-    truth = torch.autograd.grad(exact(case, by_hand), parameters)
+    slopes = torch.autograd.grad(exact(case, by_hand), parameters)
+    truth = torch.cat([negative_elbo(*case).reshape(1), *(slope.flatten() for slope in slopes)])
     torch.manual_seed(0)
     with pyro.settings.context(module_local_params=True):
         elbo = Trace_ELBO()(case.model, case.guide)
 
         def draws() -> Iterator[Tensor]:
-            for _ in range(1500):
+            for _ in range(800):
                 loss = elbo(case.inputs, case.labels)
                 slopes = torch.autograd.grad(loss, parameters)
                 yield torch.cat([loss.reshape(1), *(slope.flatten() for slope in slopes)])
 
         measured = moments(draws())
+    distance = measured.distance(truth)
+    assert float(distance[:7].max()) < 3
+    assert float(distance[7:].max()) < 4.5
     prices = torch.tensor(PRICES)
     gate_terms = float((torch.tensor(case.guide.theta.tolist()) * prices).sum())
     constant = float((prices / prices.expm1()).log().sum())
     assert min(abs(gate_terms), abs(constant)) > 10 * float(measured.error[0])  # neither could be missing
-    assert float(measured.distance(torch.cat([negative_elbo(*case).reshape(1), measured.mean[1:]]))[0]) < 3
-    expected = torch.cat([slope.flatten() for slope in truth])
-    assert float(measured.distance(torch.cat([measured.mean[:1], expected]))[1:7].max()) < 3
-    # the weights' slopes: decay is not random, so compare where gates can make a difference
-    assert float(measured.distance(torch.cat([measured.mean[:1], expected]))[7:].max()) < 4.5
     assert {id(p) for p in elbo.parameters()} == {id(p) for p in (*case.guide.parameters(), *case.model.parameters())}
 
 
@@ -139,7 +138,7 @@ def test_fixed_gate_prior(tiny: Callable[..., Tiny], by_hand: ByHand, moments: R
     ours = GatedELBO()(case.model, case.guide)
     assert float(moments(ours(*repeated(case, 20)) for _ in range(100)).distance(truth)) < 3
     pyros = Trace_ELBO()(case.model, case.guide)
-    assert float(moments(pyros(case.inputs, case.labels) for _ in range(800)).distance(truth)) < 3
+    assert float(moments(pyros(case.inputs, case.labels) for _ in range(500)).distance(truth)) < 3
 
 
 def test_gates_for_each_example_and_global_ones_have_the_same_expectation(
@@ -151,7 +150,7 @@ def test_gates_for_each_example_and_global_ones_have_the_same_expectation(
     _, truth = by_hand(case)
 
     def losses(shape: tuple[int, ...]) -> Iterator[Tensor]:
-        for _ in range(2000):
+        for _ in range(1000):
             gates = torch.bernoulli(theta.expand(*shape, 6) if shape else theta)
             yield -problem.predict(gates).log_prob(case.labels)
 
@@ -188,7 +187,7 @@ def test_mini_batches_are_unbiased_in_expectation(tiny: Callable[..., Tiny], mom
     theta = case.guide.theta
 
     def draws(module: Any, size: int) -> Iterator[Tensor]:
-        for _ in range(500):
+        for _ in range(400):
             chosen = torch.randperm(6)[:size]
             loss = module(case.inputs[chosen], case.labels[chosen])
             yield torch.cat([loss.reshape(1), torch.autograd.grad(loss, theta)[0]])
@@ -208,7 +207,7 @@ def test_regression(tiny: Callable[..., Tiny], moments: Reduce) -> None:
     torch.manual_seed(0)
     ours, pyros = GatedELBO()(case.model, case.guide), Trace_ELBO()(case.model, case.guide)
     assert float(moments(ours(*repeated(case, 20)) for _ in range(100)).distance(truth)) < 3
-    assert float(moments(pyros(case.inputs, case.labels) for _ in range(800)).distance(truth)) < 3
+    assert float(moments(pyros(case.inputs, case.labels) for _ in range(500)).distance(truth)) < 3
     network = case.model.network
     sure = tiny(seed=18, theta=1.0, likelihood=GaussianLikelihood(2.0))._replace(labels=case.labels)
     squares = ((case.labels - network(case.inputs)) ** 2 / (2 * 2.0**2) + log(2.0) + 0.5 * log(2 * pi)).sum()
@@ -217,8 +216,7 @@ def test_regression(tiny: Callable[..., Tiny], moments: Reduce) -> None:
     torch.testing.assert_close(negative_elbo(*sure), (squares + rest.penalty(sure.guide.theta)).detach())
 
 
-@pytest.mark.parametrize("inputs", ["none", "all"])
-@pytest.mark.parametrize("kind", GaussianWeightGuide.kinds)
+@pytest.mark.parametrize(("kind", "inputs"), [("independent", "none"), ("prior_when_closed", "all")])
 def test_gaussian_weights(kind: str, inputs: str, tiny: Callable[..., Tiny], moments: Reduce) -> None:
     """`Trace_ELBO` with the weights as sites has the expectation of the closed forms, for both kinds of guide."""
     case = tiny(
@@ -227,8 +225,8 @@ def test_gaussian_weights(kind: str, inputs: str, tiny: Callable[..., Tiny], mom
     ours, pyros = GatedELBO(DisARM())(case.model, case.guide), Trace_ELBO()(case.model, case.guide)
     torch.manual_seed(0)
     with torch.no_grad():
-        theirs = moments(pyros(case.inputs, case.labels) for _ in range(600))
-        mine = moments(ours(*repeated(case, 4)) for _ in range(300))
+        theirs = moments(pyros(case.inputs, case.labels) for _ in range(400))
+        mine = moments(ours(*repeated(case, 4)) for _ in range(200))
     error = float((theirs.error.square() + mine.error.square()).sqrt())
     assert abs(float(theirs.mean - mine.mean)) < 3 * error
     other = next(k for k in GaussianWeightGuide.kinds if k != kind)
@@ -248,8 +246,8 @@ def test_gradients_of_gaussian_weights_are_pyro_s(tiny: Callable[..., Tiny], mom
             yield torch.cat([slope.flatten() for slope in slopes])
 
     torch.manual_seed(0)
-    theirs = moments(gradients(Trace_ELBO()(case.model, case.guide), 500, 1))
-    mine = moments(gradients(GatedELBO(SalientFlips())(case.model, case.guide), 200, 20))
+    theirs = moments(gradients(Trace_ELBO()(case.model, case.guide), 300, 1))
+    mine = moments(gradients(GatedELBO(SalientFlips())(case.model, case.guide), 150, 20))
     error = (theirs.error.square() + mine.error.square()).sqrt()
     assert float(((theirs.mean - mine.mean).abs() / error).max()) < 4
 

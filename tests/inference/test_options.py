@@ -33,11 +33,22 @@ def test_the_measured_recipe_on_mnist() -> None:
     assert perceptron.settle == 4_400
     assert [perceptron.horizon(step) for step in (0, 4_399, 4_400, 5_500)] == [300, 300, 60, 60]
     assert (perceptron.learning_rate, perceptron.fixed_learning_rate, perceptron.noise) == (2e-3, 5e-3, 0.3)
-    assert perceptron.ramp == 0
+    assert perceptron.ramp == 1_600
     convolutional = recipe(LeNet5(), 550, 40)
     assert (convolutional.prune_steps, convolutional.fixed_steps) == (4_400, 17_600)
     assert convolutional.horizon(0) == 400
+    assert convolutional.ramp == 0
     assert (convolutional.learning_rate, convolutional.fixed_learning_rate, convolutional.noise) == (2e-3, 2e-3, 0.1)
+
+
+def test_ramp_by_default() -> None:
+    """Of equal prices, at most 80 % of the pruning phase; none of prices by cost, nor with a budget."""
+    assert recipe(LeNet300(), 10, 10).ramp == 40
+    assert recipe(LeNet300(), 10, 10, price_kind="cost").ramp == 0
+    assert recipe(LeNet5(), 550, 40, price_kind="equal").ramp == 1_600
+    assert recipe(LeNet300(), 550, 40, ramp_share=0.0).ramp == 0
+    settings = RunSettings("parsimonious", epochs=40, budget="macs=10%")
+    assert Recipe(LeNet300(), 550, settings, ParsimoniousOptions()).ramp == 0
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.01, 1), (0.3, 3), (1.0, 10)])

@@ -43,16 +43,13 @@ def test_gradient_is_the_difference_between_open_and_closed(tiny: Callable[..., 
     case = tiny(inputs="all", theta=0.3)
     _, slopes = expected_loss(*case)
     assert len(slopes) == 10  # four inputs as well
-    for gate in (1, 8):
-        values = []
-        for theta in (0.0, 0.5, 1.0):
-            with torch.no_grad():
-                case.guide.theta[gate] = theta
-            values.append(expected_loss(*case)[0])
+    values = []
+    for theta in (0.0, 0.5, 1.0):
         with torch.no_grad():
-            case.guide.theta[gate] = 0.3
-        torch.testing.assert_close(values[2] - values[0], slopes[gate], rtol=1e-10, atol=1e-12)
-        assert abs(float(values[2] - 2 * values[1] + values[0])) < 1e-12
+            case.guide.theta[8] = theta
+        values.append(expected_loss(*case)[0])
+    torch.testing.assert_close(values[2] - values[0], slopes[8], rtol=1e-10, atol=1e-12)
+    assert abs(float(values[2] - 2 * values[1] + values[0])) < 1e-12
 
 
 def test_gaussian_weights_are_refused(tiny: Callable[..., Tiny]) -> None:

@@ -41,7 +41,7 @@ def solve(puzzle: Data, seed: int, start: nn.Module | None = None, **settings: A
     """A perceptron 12-16-8-3 on the puzzle."""
     given: dict[str, Any] = {"epochs": 80, "batch_size": 40, "learning_rate": 1e-2, "price": 4.0, "noise": 0.0}
     given |= settings
-    options = {"horizon": 300.0, "prune_share": 0.7, "shrink_every": 50} | given.pop("options", {})
+    options = {"horizon": 300.0, "prune_share": 0.7, "ramp_share": 0.0, "shrink_every": 50} | given.pop("options", {})
     chosen = RunSettings("parsimonious", seed=seed, options=options, **given)
     return run(Parsimonious(), start or network((16, 8), (12,), seed), puzzle, chosen)
 
@@ -49,7 +49,7 @@ def solve(puzzle: Data, seed: int, start: nn.Module | None = None, **settings: A
 def small_run(data: Data, seed: int = 0, start: nn.Module | None = None, resume: Any = None, **settings: Any) -> Pruned:
     """A perceptron 36-12-8-3 on small pictures, 8 steps an epoch."""
     given: dict[str, Any] = {"epochs": 8, "batch_size": 30, "price": 2.0, "learning_rate": 1e-2} | settings
-    options = {"horizon": 30.0, "prune_share": 0.5, "shrink_every": 5} | given.pop("options", {})
+    options = {"horizon": 30.0, "prune_share": 0.5, "ramp_share": 0.0, "shrink_every": 5} | given.pop("options", {})
     chosen = RunSettings("parsimonious", seed=seed, options=options, **given)
     return run(Parsimonious(), start or network((12, 8), (1, 6, 6), seed), data, chosen, **(resume or {}))
 
@@ -252,7 +252,7 @@ class Stopped(Exception):
     """A run that was killed."""
 
 
-@pytest.mark.parametrize("step", [1, 7, 19, 27, 31, 32, 33, 50])
+@pytest.mark.parametrize("step", [1, 19, 27, 31, 32, 50])
 @pytest.mark.parametrize(
     "settings",
     [{}, {"budget": "macs=30%", "price": None, "options": {"safe": True, "ramp_share": 0.5}}],

@@ -89,11 +89,11 @@ def test_without_labels_it_draws_them() -> None:
     model = make()
     torch.manual_seed(0)
     with torch.no_grad():
-        draws = torch.stack([conditioned(model, GATES, None).nodes["y"]["value"] for _ in range(1000)])
-    assert draws.shape == (1000, 4)
+        draws = torch.stack([conditioned(model, GATES, None).nodes["y"]["value"] for _ in range(600)])
+    assert draws.shape == (600, 4)
     frequency = torch.stack([(draws == label).float().mean(0) for label in range(3)], 1)
     expected = torch.softmax(by_hand(model, GATES), 1)
-    assert bool(((frequency - expected).abs() < 4 * (expected * (1 - expected) / 1000).sqrt()).all())
+    assert bool(((frequency - expected).abs() < 4 * (expected * (1 - expected) / 600).sqrt()).all())
     assert model(INPUTS).shape == (4,)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from bayesprune.errors import UnsupportedLayerError
+from bayesprune.errors import SettingError, UnsupportedLayerError
 from bayesprune.models.networks import LeNet300
 from bayesprune.structure import Gating, Structure, find
 
@@ -132,6 +132,14 @@ class _ByKeyword(nn.Module):
 def test_an_input_passed_by_keyword_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedLayerError, match="'fc2'.*by position"):
         find(_ByKeyword(), torch.randn(2, 4))
+
+
+@pytest.mark.parametrize("shape", [(12,), (14,), (2, 12), (13, 2), (2, 2, 13), ()])
+def test_a_wrong_number_of_gates(shape: tuple[int, ...]) -> None:
+    network, images = LeNet300((4, 3), (1, 2, 3), 2), torch.randn(2, 1, 2, 3)
+    gating = Gating(network, find(network, images))
+    with pytest.raises(SettingError, match="for a structure that has 13"), gating.applied(torch.ones(shape)):
+        network(images)
 
 
 def test_a_copy_of_a_gated_network_is_not_gated(zoo: Any) -> None:

@@ -35,8 +35,8 @@ def progress(now):
     print(now.step, flush=True)
     while action == "hang":
         time.sleep(0.05)
-    if action == "wait":
-        time.sleep(0.5)
+    while action == "wait" and not file.with_name("go").exists():
+        time.sleep(0.05)
 
 class Torn:
     # The process dies while it saves a state: the new file is written, but not in its place yet.
@@ -113,6 +113,7 @@ def test_ctrl_c_ends_it_with_the_state_of_that_step(start: Start, tmp_path: Path
     assert process.stdout is not None
     assert process.stdout.readline() == "50\n"
     process.send_signal(signal.SIGINT)
+    (tmp_path / "go").touch()
     out, err = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGINT and out == "" and err.endswith("KeyboardInterrupt\n")
     assert load_tree(tmp_path / "state")["counters"]["step"] == 50

@@ -135,6 +135,27 @@ def test_without_resume_an_interrupted_run_starts_anew(
     assert steps == [*range(1, 8), *range(1, 16)]
 
 
+def test_what_the_system_refuses_is_one_line(
+    command: Any, small_data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no error of our own was thought of."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", "runs/report.html")
+
+    monkeypatch.setattr("bayesprune.experiments.commands.shared.write_report", refuse)
+    outcome = command("prune", "--data", small_data, *SHORT)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.splitlines()[-1] == "bayesprune: [Errno 5] Input/output error: 'runs/report.html'"
+
+
+def test_a_working_folder_that_is_gone(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert command("data", "--json").status == 0
+
+
 def test_a_report_or_picture_that_cannot_be_written(command: Any, small_data: str, tmp_path: Path) -> None:
     assert command("prune", "--data", small_data, *SHORT).status == 0
     (tmp_path / "file").write_text("mine")

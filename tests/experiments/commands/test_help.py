@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import bayesprune
-from bayesprune.experiments.cli import main
 from bayesprune.experiments.commands.flags import RunFlags
 from bayesprune.experiments.compare import COMPARED
 from bayesprune.experiments.methods import METHODS
@@ -118,11 +117,20 @@ def test_a_reader_that_has_seen_enough_is_no_error(repository: Path) -> None:
     assert done.stdout.splitlines()[-1] == "0" and not done.stderr
 
 
-def test_ctrl_c_is_130_and_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "rest"),
+    [
+        (["data"], ""),
+        (["prune", "--method", "dense"], "; finished runs are kept, and the same command with --resume goes on"),
+    ],
+)
+def test_ctrl_c_is_130_and_one_line(
+    arguments: list[str], rest: str, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bayesprune.data.describe", interrupt)
-    assert main(["data"]) == 130
-    captured = capsys.readouterr()
-    assert not captured.out and captured.err.count("\n") == 1 and "--resume goes on" in captured.err
+    monkeypatch.setattr("bayesprune.experiments.commands.fetching.describe", interrupt)
+    outcome = command(*arguments)
+    assert (outcome.status, outcome.out, outcome.err) == (130, "", f"bayesprune: interrupted{rest}\n")

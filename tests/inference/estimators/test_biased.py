@@ -109,7 +109,7 @@ def test_straight_through_is_biased(
     assert not SampledLabelCurvature.unbiased
 
 
-@pytest.mark.parametrize("seed", [0, 3, 4])
+@pytest.mark.parametrize("seed", [0, 4])
 def test_bias_in_a_trained_network(seed: int, tiny: Callable[..., Tiny], by_hand: ByHand) -> None:
     """Late in training, gates nearly open: straight-through misses most of the gradient, curvature less of it.
 

@@ -69,9 +69,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
         SettingError: the lengths differ or are 0, a value is NaN or infinite, or `level` is not in (0, 1).
     """
     if len(a) != len(b):
-        raise SettingError(
-            f"{len(a)} values against {len(b)}: a paired difference needs the same seeds on both sides"
-        )
+        raise SettingError(f"{len(a)} values against {len(b)}: a paired difference needs the same seeds on both sides")
     if not 0.0 < level < 1.0:
         raise SettingError(f"level is {level}: the confidence must lie between 0 and 1, for example 0.95")
     _check(a, "a")
@@ -104,9 +102,7 @@ def verdict(first: str, second: str, difference: PairedDifference, condition: st
     interval = f"({100 * difference.level:g} % interval {low} to {high}, {difference.n} paired seeds)"
     if difference.low > 0.0:
         return f"{first} beats {second} by {mean} points of accuracy{where} {interval}."
-    return (
-        f"{first} and {second} cannot be told apart in accuracy{where}: difference {mean} points {interval}."
-    )
+    return f"{first} and {second} cannot be told apart in accuracy{where}: difference {mean} points {interval}."
 
 
 def _verdict_of_one_seed(first: str, second: str, mean: float, where: str) -> str:

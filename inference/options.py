@@ -46,7 +46,7 @@ class ParsimoniousOptions:
     ramp_share: float | None = None
     shrink_every: int = 100
     safe: bool = False
-    slab: float = 1.0
+    slab: float = 0.5
     fixed_learning_rate: float | None = None
 
     def __post_init__(self) -> None:

@@ -8,17 +8,18 @@ from bayesprune.models.prices import CostPrice, EqualPrice, LayerPrice, Price, p
 from bayesprune.settings import RunSettings, is_convolutional
 from bayesprune.training import TrainState
 
-DEFAULT_PRICES = {"equal": 13.0, "cost": 60.0}
+DEFAULT_PRICES = {"equal": 14.0, "cost": 60.0}
 """Nats of training log-likelihood a gate must be worth by default on MNIST's 55,000 images."""
 
 
 def default_price(kind: str, examples: int) -> float:
-    """The default price for N examples: MNIST's times the square root of N / 55,000.
+    """The default price for N examples: MNIST's times (N / 55,000)^0.4.
 
-    In between a fixed price, which leaves next to nothing of a network on a few thousand images, and a fixed price per
-    example, which leaves so much there that any way of choosing units does as well.
+    The two ends were chosen on validation data: 14 nats a gate on MNIST, 4.6 on the 3,500 images of mnist5k. That lies
+    between a fixed price, which leaves next to nothing of a network there, and a fixed price per example, which leaves
+    so much that any way of choosing units does as well.
     """
-    return DEFAULT_PRICES[kind] * float((examples / 55_000) ** 0.5)
+    return DEFAULT_PRICES[kind] * float((examples / 55_000) ** 0.4)
 
 
 def make_price(state: TrainState, settings: RunSettings, options: ParsimoniousOptions, examples: int) -> Price:

@@ -36,9 +36,7 @@ def test_the_second_floor_is_found():
 """
 
 
-def run(
-    *command: str | Path, cwd: Path, expect: int = 0, **variables: str
-) -> "subprocess.CompletedProcess[str]":
+def run(*command: str | Path, cwd: Path, expect: int = 0, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Run a command as a person would, without the settings that make this test run's own imports work."""
     hidden = {"PYTHONPATH", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "VIRTUAL_ENV"}
     environment = {key: value for key, value in os.environ.items() if key not in hidden} | variables
@@ -153,9 +151,7 @@ def test_python_finds_every_floor_in_one_place(installation: Installation, cwd: 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "command", [["bin/bayesprune"], ["bin/python", "-m", "bayesprune"]], ids=["script", "module"]
-)
+@pytest.mark.parametrize("command", [["bin/bayesprune"], ["bin/python", "-m", "bayesprune"]], ids=["script", "module"])
 def test_the_command_starts(installation: Installation, cwd: Path, command: list[str]) -> None:
     program, *arguments = command
     assert "compare" in run(installation.environment / program, *arguments, "--help", cwd=cwd).stdout

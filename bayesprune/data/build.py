@@ -79,19 +79,13 @@ def from_loaders(
     if classes < 2:
         raise DataError(f"{classes} classes: at least 2 are needed to classify")
     loaders = {"train": train, "validation": validation, "test": test}
-    splits = {
-        key: LoaderSplit(loader, classes=classes, name=f"the {key} loader") for key, loader in loaders.items()
-    }
+    splits = {key: LoaderSplit(loader, classes=classes, name=f"the {key} loader") for key, loader in loaders.items()}
     first = {key: Examples(*next(split.batches(1))) for key, split in splits.items()}
     for key, examples in first.items():
         check_alike(examples, first["train"], splits[key].name)
-    fingerprint = take_fingerprint(
-        f"{name} {[len(split) for split in splits.values()]}", first, classes, None
-    )
+    fingerprint = take_fingerprint(f"{name} {[len(split) for split in splits.values()]}", first, classes, None)
     shape = tuple(first["train"].inputs.shape[1:])
-    return Data(
-        name, splits["train"], splits["validation"], splits["test"], shape, classes, IDENTITY, fingerprint
-    )
+    return Data(name, splits["train"], splits["validation"], splits["test"], shape, classes, IDENTITY, fingerprint)
 
 
 def assemble(
@@ -118,8 +112,7 @@ def assemble(
     for wish, given, key in ((validation, raw.validation, "validation"), (test, raw.test, "test")):
         if wish is not None and given is not None and wish != len(given):
             raise SettingError(
-                f"{raw.name} comes with a {key} split of {len(given):,}; {key}={wish} cannot be had: leave "
-                "it out"
+                f"{raw.name} comes with a {key} split of {len(given):,}; {key}={wish} cannot be had: leave it out"
             )
     splits = _complete(raw, validation, test, seed)
     classes = _classes(raw)
@@ -127,9 +120,7 @@ def assemble(
         check_alike(examples, splits["train"], _LONG[key])
         check_labels(examples, classes, _LONG[key])
     if len(splits["train"].labels.unique()) < 2:
-        raise DataError(
-            f"the training split of {raw.name} holds one class only; at least 2 are needed to classify"
-        )
+        raise DataError(f"the training split of {raw.name} holds one class only; at least 2 are needed to classify")
     drawn = seed if raw.validation is None or raw.test is None else None
     fingerprint = take_fingerprint(raw.name, splits, classes, drawn)
     normalisation = normalisation or fit_normalisation(splits["train"])

@@ -81,9 +81,7 @@ class CifarSource:
 
     def _read_binary(self, folder: Path, names: tuple[str, ...]) -> Examples:
         """Records of one label byte and 3,072 pixels, red, green, blue."""
-        records = np.concatenate(
-            [_read_records(folder / f"{name}.bin", self.images_per_file) for name in names]
-        )
+        records = np.concatenate([_read_records(folder / f"{name}.bin", self.images_per_file) for name in names])
         return to_examples(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0], f"{self.name} in {folder}")
 
     def _read_jpeg_copy(self, archive: Path, progress: Progress | None) -> RawData:
@@ -138,8 +136,7 @@ def _read_verified(folder: Path) -> tuple[Examples, Examples]:
         path = folder / name
         if not os.path.isfile(path) or file_md5(path) != md5:
             raise DataError(
-                f"{path} is missing or is not the file of CIFAR-10 (checksum {md5}); it is not opened: copy "
-                "it anew"
+                f"{path} is missing or is not the file of CIFAR-10 (checksum {md5}); it is not opened: copy it anew"
             )
     return _through_torchvision(table, folder.parent, True), _through_torchvision(table, folder.parent, False)
 

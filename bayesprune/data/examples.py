@@ -73,15 +73,13 @@ def to_examples(
     array = _as_array(inputs, f"the inputs of {where}")
     if array.ndim < 2 or 0 in array.shape:
         raise DataError(
-            f"the inputs of {where} have shape {list(array.shape)}: at least one example with one feature is "
-            "needed"
+            f"the inputs of {where} have shape {list(array.shape)}: at least one example with one feature is needed"
         )
     pixels = _as_inputs(array)
     targets = _as_labels(_as_array(labels, f"the labels of {where}"), where)
     if len(targets) != len(pixels):
         raise DataError(
-            f"{where} has {len(pixels):,} inputs but {len(targets):,} labels; there must be one label an "
-            "input"
+            f"{where} has {len(pixels):,} inputs but {len(targets):,} labels; there must be one label an input"
         )
     _check_finite(pixels, where)
     return Examples(pixels, targets)
@@ -129,9 +127,7 @@ def _as_array(values: Tensor | npt.NDArray[np.generic], what: str) -> npt.NDArra
         values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     array = np.asarray(values)
     if array.dtype.kind not in "buif":
-        raise DataError(
-            f"{what} hold {_TYPE_NAMES.get(array.dtype.kind, str(array.dtype))}; numbers are needed"
-        )
+        raise DataError(f"{what} hold {_TYPE_NAMES.get(array.dtype.kind, str(array.dtype))}; numbers are needed")
     return array
 
 

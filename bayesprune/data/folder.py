@@ -41,9 +41,7 @@ def read_folder(path: Path, name: str | None = None) -> RawData:
         folders = {"train": path}
     classes = _class_names(folders["train"] or path)
     reader = _PictureReader()
-    splits = {
-        split: _read_split(where, classes, reader) for split, where in folders.items() if where is not None
-    }
+    splits = {split: _read_split(where, classes, reader) for split, where in folders.items() if where is not None}
     label = f"folder:{path}" if name is None else name
     return RawData(label, splits["train"], splits.get("validation"), splits.get("test"), len(classes))
 
@@ -65,9 +63,7 @@ class _PictureReader:
                 "all pictures "
                 "must have one size and mode: convert or remove it"
             )
-        return np.asarray(picture, dtype=np.uint8).reshape(
-            picture.height, picture.width, _CHANNELS[picture.mode]
-        )
+        return np.asarray(picture, dtype=np.uint8).reshape(picture.height, picture.width, _CHANNELS[picture.mode])
 
 
 def _decode(path: Path) -> Any:
@@ -82,9 +78,7 @@ def _decode(path: Path) -> Any:
             f"{path} cannot be decoded as a picture ({type(error).__name__}: {error}); remove it"
         ) from error
     if picture.mode not in _CHANNELS:
-        raise DataError(
-            f"{path} has mode {picture.mode}; pictures must be grey (L) or colour (RGB): convert it"
-        )
+        raise DataError(f"{path} has mode {picture.mode}; pictures must be grey (L) or colour (RGB): convert it")
     return picture
 
 
@@ -103,9 +97,7 @@ def _visible(path: Path) -> list[os.DirEntry[str]]:
         with os.scandir(path) as entries:
             shown = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror or error}); check its permissions"
-        ) from error
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
     return sorted(shown, key=lambda entry: entry.name)
 
 
@@ -121,20 +113,16 @@ def _read_split(folder: Path, classes: list[str], reader: _PictureReader) -> Exa
     if found != classes:
         odd = sorted(set(found) ^ set(classes))
         raise DataError(
-            f"{folder} has other classes than the training split ({', '.join(odd[:5])}); both need the same "
-            "subfolders"
+            f"{folder} has other classes than the training split ({', '.join(odd[:5])}); both need the same subfolders"
         )
     pictures, labels = [], []
     for label, name in enumerate(classes):
         files = [
-            Path(entry.path)
-            for entry in _visible(folder / name)
-            if os.path.splitext(entry.name)[1].lower() in _ENDINGS
+            Path(entry.path) for entry in _visible(folder / name) if os.path.splitext(entry.name)[1].lower() in _ENDINGS
         ]
         if not files:
             raise DataError(
-                f"{folder / name} has no pictures ({', '.join(sorted(_ENDINGS))}); "
-                "add some or remove the folder"
+                f"{folder / name} has no pictures ({', '.join(sorted(_ENDINGS))}); add some or remove the folder"
             )
         pictures += [reader.read(file) for file in files]
         labels += [label] * len(files)

@@ -47,8 +47,7 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     if len(content) != expected:
         found = f"{len(content):,}" if len(content) < expected else f"more than {expected:,}"
         raise DataError(
-            f"{path} holds {found} bytes of data but its header states {expected:,} ({_times(sizes)}); "
-            f"{_cure(path)}"
+            f"{path} holds {found} bytes of data but its header states {expected:,} ({_times(sizes)}); {_cure(path)}"
         )
     return np.frombuffer(content, dtype=np.uint8).reshape(sizes)
 
@@ -61,14 +60,12 @@ def _read_header(file: IO[bytes], path: Path, dimensions: int) -> tuple[int, ...
     header = file.read(4 + 4 * dimensions)
     if len(header) < 4 + 4 * dimensions:
         raise DataError(
-            f"{path} has only {len(header)} bytes, too few for an IDX header of {4 + 4 * dimensions}; "
-            f"{_cure(path)}"
+            f"{path} has only {len(header)} bytes, too few for an IDX header of {4 + 4 * dimensions}; {_cure(path)}"
         )
     magic = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
     if header[:4] != magic:
         raise DataError(
-            f"{path} begins with {header[:4].hex()}, an IDX file of this kind with {magic.hex()}; "
-            f"{_cure(path)}"
+            f"{path} begins with {header[:4].hex()}, an IDX file of this kind with {magic.hex()}; {_cure(path)}"
         )
     sizes = struct.unpack(f">{dimensions}I", header[4:])
     if 0 in sizes:

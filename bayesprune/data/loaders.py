@@ -25,9 +25,7 @@ class LoaderSplit:
     in its transform.
     """
 
-    def __init__(
-        self, loader: "DataLoader[Any]", *, classes: int | None = None, name: str = "the loader"
-    ) -> None:
+    def __init__(self, loader: "DataLoader[Any]", *, classes: int | None = None, name: str = "the loader") -> None:
         """Wrap a loader.
 
         Args:
@@ -52,9 +50,7 @@ class LoaderSplit:
     def __len__(self) -> int:
         return self._examples
 
-    def batches(
-        self, batch_size: int, *, seed: int | None = None, start: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, batch_size: int, *, seed: int | None = None, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch, see `Split.batches`; `batch_size` is not used, skipped batches are still loaded."""
         check_batching(batch_size, start)
         return self._walk(_ORDER_OF_EVALUATION if seed is None else seed, start)
@@ -88,22 +84,16 @@ class LoaderSplit:
         """The batch as float32 and int64, or an error that says what is wrong with it."""
         where = f"batch {index} of {self.name}"
         if not (
-            isinstance(batch, (tuple, list))
-            and len(batch) == 2
-            and all(isinstance(part, Tensor) for part in batch)
+            isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
         ):
-            raise DataError(
-                f"{where} is a {type(batch).__name__}; a pair of tensors (inputs, labels) is needed"
-            )
+            raise DataError(f"{where} is a {type(batch).__name__}; a pair of tensors (inputs, labels) is needed")
         inputs, labels = batch[0].to(torch.float32), batch[1]
         if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.shape != inputs.shape[:1]:
             raise DataError(
                 f"{where} has labels {labels.dtype} {list(labels.shape)}; {len(inputs)} integers are needed"
             )
         if not bool(torch.isfinite(inputs).all()):
-            raise DataError(
-                f"{where} holds {int((~torch.isfinite(inputs)).sum()):,} values that are not finite"
-            )
+            raise DataError(f"{where} holds {int((~torch.isfinite(inputs)).sum()):,} values that are not finite")
         labels = labels.to(torch.int64)
         check_labels(Examples(inputs, labels), self.classes, where)
         return inputs, labels

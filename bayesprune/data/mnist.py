@@ -63,8 +63,7 @@ class IdxSource:
         """Download the four files with torchvision's addresses and checksums, and unzip them."""
         table = getattr(import_torchvision().datasets, self.folder)
         files = [
-            RemoteFile(name, tuple(mirror + name for mirror in table.mirrors), md5)
-            for name, md5 in table.resources
+            RemoteFile(name, tuple(mirror + name for mirror in table.mirrors), md5) for name, md5 in table.resources
         ]
         fetch_files(files, root, root / self.folder / "raw", _unzip_all, progress)
 

@@ -22,13 +22,10 @@ class Normalisation:
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not self.mean:
             raise DataError(
-                f"normalisation has {len(self.mean)} means and {len(self.std)} deviations; give one of each "
-                "a channel"
+                f"normalisation has {len(self.mean)} means and {len(self.std)} deviations; give one of each a channel"
             )
         if not all(0 < deviation < float("inf") for deviation in self.std):
-            raise DataError(
-                f"normalisation by the deviations {list(self.std)}: each must be positive and finite"
-            )
+            raise DataError(f"normalisation by the deviations {list(self.std)}: each must be positive and finite")
 
     def apply(self, inputs: Tensor) -> Tensor:
         """Compute (inputs - mean) / std as a new tensor [N, C, ...]."""
@@ -83,10 +80,7 @@ def _shares_scale(inputs: Tensor) -> bool:
 def _counted(channels: Tensor) -> tuple[Tensor, Tensor]:
     """Moments of uint8 [C, M] on the scale of [0, 1], from exact histograms."""
     values = torch.arange(256, dtype=torch.float64) / 255
-    shares = (
-        torch.stack([torch.bincount(channel, minlength=256) for channel in channels]).double()
-        / channels.shape[1]
-    )
+    shares = torch.stack([torch.bincount(channel, minlength=256) for channel in channels]).double() / channels.shape[1]
     mean = (shares * values).sum(1)
     return mean, (shares * (values - mean[:, None]).square()).sum(1).sqrt()
 

@@ -10,10 +10,7 @@ from bayesprune.data.examples import Examples, RawData, to_examples
 from bayesprune.errors import DataError
 
 _SPLITS = ("train", "validation", "test")
-_WANTED = (
-    "it needs arrays x and y, or x_train, y_train, x_test, y_test "
-    "(and x_validation, y_validation if you like)"
-)
+_WANTED = "it needs arrays x and y, or x_train, y_train, x_test, y_test (and x_validation, y_validation if you like)"
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 
@@ -95,7 +92,6 @@ def _channels_first(array: npt.NDArray[np.generic], key: str, path: Path) -> npt
         return array.transpose(0, 3, 1, 2)
     if array.ndim not in (2, 4):
         raise DataError(
-            f"{key} of {path} has shape {list(array.shape)}; it must be [N, H, W], [N, C, H, W], [N, H, W, "
-            "C] or [N, F]"
+            f"{key} of {path} has shape {list(array.shape)}; it must be [N, H, W], [N, C, H, W], [N, H, W, C] or [N, F]"
         )
     return array

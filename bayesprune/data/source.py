@@ -78,9 +78,7 @@ def _fetch_into_first(source: Source, places: Places, progress: Progress | None)
             continue
         if (found := source.find(Places((folder,)))) is not None:
             return found
-    raise _unavailable(
-        source, first_writable(places), "; ".join(refused) or "its download did not hold its files"
-    )
+    raise _unavailable(source, first_writable(places), "; ".join(refused) or "its download did not hold its files")
 
 
 def _unavailable(source: Source, root: Path, reason: str) -> DataUnavailableError:

@@ -17,9 +17,7 @@ class Split(Protocol):
         """Number of examples."""
         ...
 
-    def batches(
-        self, batch_size: int, *, seed: int | None = None, start: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, batch_size: int, *, seed: int | None = None, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch of (inputs float32 [B, ...], labels int64 [B]).
 
         Args:
@@ -49,17 +47,13 @@ class TensorSplit:
                 f"{labels.dtype} {list(labels.shape)}; use bayesprune.data.from_tensors, which converts"
             )
         if len(inputs) != len(labels):
-            raise DataError(
-                f"a split needs one label an input, got {len(inputs):,} inputs and {len(labels):,} labels"
-            )
+            raise DataError(f"a split needs one label an input, got {len(inputs):,} inputs and {len(labels):,} labels")
         self.inputs, self.labels = inputs, labels
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
-    def batches(
-        self, batch_size: int, *, seed: int | None = None, start: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, batch_size: int, *, seed: int | None = None, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch; see `Split.batches`. Batches in order are views of the split: do not write into them."""
         check_batching(batch_size, start)
         return self._in_order(batch_size, start) if seed is None else self._shuffled(batch_size, seed, start)

@@ -63,11 +63,7 @@ def _read(path: Path) -> Examples:
         content = loadmat(path, variable_names=("X", "y"))
         pixels, labels = np.asarray(content["X"]), np.asarray(content["y"]).reshape(-1)
     except Exception as error:  # a damaged file makes scipy raise almost anything
-        raise DataError(
-            f"{path} is damaged ({type(error).__name__}: {error}); delete it and load again"
-        ) from error
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); delete it and load again") from error
     if pixels.ndim != 4 or pixels.dtype != np.uint8:
-        raise DataError(
-            f"{path} holds X of shape {list(pixels.shape)}, {pixels.dtype}; SVHN has [32, 32, 3, N], uint8"
-        )
+        raise DataError(f"{path} holds X of shape {list(pixels.shape)}, {pixels.dtype}; SVHN has [32, 32, 3, N], uint8")
     return to_examples(pixels.transpose(3, 2, 0, 1), np.where(labels == 10, 0, labels), str(path))

@@ -13,9 +13,7 @@ from bayesprune.data.places import publish, workspace
 from bayesprune.errors import DataError
 
 
-def unpack_once(
-    archive: Path, target: Path, members: "re.Pattern[str]", progress: Progress | None = None
-) -> Path:
+def unpack_once(archive: Path, target: Path, members: "re.Pattern[str]", progress: Progress | None = None) -> Path:
     """Unpack an archive's files whose names match, unless `target` is there already.
 
     Args:
@@ -76,7 +74,6 @@ def _wanted(tar: tarfile.TarFile, members: "re.Pattern[str]", archive: Path) -> 
             continue
         if not member.isreg():
             raise DataError(
-                f"{archive} holds {member.name!r}, which is a link or a device and not a file; it is not "
-                "unpacked"
+                f"{archive} holds {member.name!r}, which is a link or a device and not a file; it is not unpacked"
             )
         yield member

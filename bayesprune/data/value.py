@@ -52,9 +52,7 @@ def take_fingerprint(name: str, splits: Mapping[str, Examples], classes: int, se
     All labels count, and up to 64 inputs of every split. Of a name like "npz:FILE" only the kind counts, so
     that a moved file is the same data.
     """
-    shapes = {
-        split: [list(examples.inputs.shape), str(examples.inputs.dtype)] for split, examples in splits.items()
-    }
+    shapes = {split: [list(examples.inputs.shape), str(examples.inputs.dtype)] for split, examples in splits.items()}
     head = {"kind": name.partition(":")[0], "splits": shapes, "classes": classes, "seed": seed}
     digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
     for examples in splits.values():

@@ -86,9 +86,7 @@ def _checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     if logits.ndim != 2 or logits.shape[0] < 1 or logits.shape[1] < 1:
         raise DataError(f"logits have shape {list(logits.shape)}: they must be [samples, classes], not empty")
     if labels.shape != logits.shape[:1]:
-        raise DataError(
-            f"labels have shape {list(labels.shape)}: they must be [{logits.shape[0]}], one a sample"
-        )
+        raise DataError(f"labels have shape {list(labels.shape)}: they must be [{logits.shape[0]}], one a sample")
     if labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
         raise DataError(f"labels are {labels.dtype}: they must be integers, the number of the class")
     # To the CPU first: not every accelerator has float64.

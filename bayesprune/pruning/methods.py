@@ -28,7 +28,7 @@ from bayesprune.training import CrossEntropy, Phase, TrainState, adam, cosine
 UnitScore = Callable[[nn.Module, Structure], Tensor]
 Prune = Callable[[TrainState], None]
 
-DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 1.0
+DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 0.5
 """Of all baselines: the Bayesian recipe's learning rate, its share of epochs before the structure is fixed,
 and its weight decay 1 / (N slab^2)."""
 

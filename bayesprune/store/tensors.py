@@ -17,9 +17,7 @@ from bayesprune.store.json_values import parse_json
 CHECKSUM = "sha256"
 
 
-def save_tensors(
-    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write `tensors` and text `metadata` to a safetensors file, whole or not at all.
 
     Tensors that share memory are stored apart from each other; the device is not stored.

@@ -67,9 +67,7 @@ def _encode(value: object, where: str, tensors: dict[str, Tensor]) -> Any:
         return {"tensor": name}
     if isinstance(value, dict):
         return {
-            "dict": [
-                [_key(key, where), _encode(item, f"{where}[{key!r}]", tensors)] for key, item in value.items()
-            ]
+            "dict": [[_key(key, where), _encode(item, f"{where}[{key!r}]", tensors)] for key, item in value.items()]
         }
     if isinstance(value, list | tuple):
         items = [_encode(item, f"{where}[{place}]", tensors) for place, item in enumerate(value)]

@@ -167,9 +167,7 @@ class NodeSpikeSlabPosterior(_SpikeSlab):
     ) -> None:
         inclusion = as_float_tensor(inclusion, like=loc)
         if loc.dim() == 0 and scale.dim() == 0:
-            raise SettingError(
-                "loc and scale have shape () but need a dimension of weights; give [..., size]"
-            )
+            raise SettingError("loc and scale have shape () but need a dimension of weights; give [..., size]")
         if validate_args or (validate_args is None and self._validate_args):
             _check_slab(inclusion, scale)
             require("loc", loc, loc.isfinite(), "finite", "give the mean of each weight of an open node")

@@ -56,9 +56,7 @@ def fails_once(package: Path, message: str) -> None:
     )
 
 
-def test_a_missing_operator_is_declared_and_the_import_starts_anew(
-    fake: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_operator_is_declared_and_the_import_starts_anew(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     declared = list[bool]()
     monkeypatch.setattr(torchvision_guard, "_declare_schemas", lambda: declared.append(True))
     fails_once(fake, BROKEN)

@@ -78,9 +78,7 @@ def test_swapping_the_sides_mirrors_the_interval() -> None:
         ([0.1, 0.2], [0.1, 0.2], math.nan, "level is nan"),
     ],
 )
-def test_what_has_no_statistics_is_refused(
-    a: list[float], b: list[float], level: float, message: str
-) -> None:
+def test_what_has_no_statistics_is_refused(a: list[float], b: list[float], level: float, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         paired_difference(a, b, level)
 
@@ -130,8 +128,7 @@ def test_what_has_no_statistics_is_refused(
         ),
         (
             PairedDifference(0.0, None, None, 1, 0.95),
-            "parsimonious and l1-units have the same accuracy at the same MACs; "
-            "there is no interval with one seed.",
+            "parsimonious and l1-units have the same accuracy at the same MACs; there is no interval with one seed.",
         ),
     ],
 )

@@ -71,8 +71,8 @@ def test_options_change_the_numbers() -> None:
 
 def test_default_price() -> None:
     """13 nats for MNIST's 55,000 images, in proportion to the root of N."""
-    assert default_price("equal", 55_000) == 13.0
-    assert default_price("equal", 55_000 // 4) == pytest.approx(6.5)
+    assert default_price("equal", 55_000) == 14.0
+    assert default_price("equal", 55_000 // 32) == pytest.approx(14.0 / 4, rel=1e-3)
     assert default_price("cost", 55_000) == 60.0
 
 

@@ -52,18 +52,14 @@ def test_training_inputs_have_mean_0_and_deviation_1_and_the_others_use_the_same
 
 def test_given_splits_are_kept_in_order() -> None:
     inputs, labels = make(30)
-    data = from_tensors(
-        inputs, labels, validation=(inputs[:6], labels[:6]), test=(inputs[6:15], labels[6:15])
-    )
+    data = from_tensors(inputs, labels, validation=(inputs[:6], labels[:6]), test=(inputs[6:15], labels[6:15]))
     assert data.split_sizes == {"train": 30, "validation": 6, "test": 9}
     assert torch.equal(labels_of(data, "test"), labels[6:15])
 
 
 def test_bytes_are_scaled_and_a_normalisation_of_ones_own_is_used() -> None:
     pixels = torch.arange(240, dtype=torch.uint8).reshape(15, 1, 4, 4)
-    data = from_tensors(
-        pixels, torch.arange(15) % 3, normalisation=Normalisation((0.0,), (1.0,)), test=3, validation=3
-    )
+    data = from_tensors(pixels, torch.arange(15) % 3, normalisation=Normalisation((0.0,), (1.0,)), test=3, validation=3)
     both = torch.cat([inputs_of(data, split) for split in data.split_sizes])
     torch.testing.assert_close(both.flatten().sort().values, torch.arange(240) / 255)
     assert data.normalisation == Normalisation((0.0,), (1.0,))

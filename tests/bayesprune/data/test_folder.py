@@ -20,9 +20,7 @@ Paint = Callable[..., Path]
 def paint(tmp_path: Path) -> Paint:
     """Writes one picture of a single grey or colour under the temporary folder."""
 
-    def write(
-        name: str, colour: int | tuple[int, ...] = 0, mode: str = "L", size: tuple[int, int] = (5, 4)
-    ) -> Path:
+    def write(name: str, colour: int | tuple[int, ...] = 0, mode: str = "L", size: tuple[int, int] = (5, 4)) -> Path:
         path = tmp_path / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new(mode, size, colour).save(path)

@@ -133,9 +133,7 @@ def test_any_bytes_are_read_rightly_or_refused(content: bytes, place: Path) -> N
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_a_mutated_gzip_stream_is_never_another_error(
-    data: st.DataObject, place: Path, idx_bytes: IdxBytes
-) -> None:
+def test_a_mutated_gzip_stream_is_never_another_error(data: st.DataObject, place: Path, idx_bytes: IdxBytes) -> None:
     array = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
     stored = bytearray(gzip.compress(idx_bytes(array), mtime=0))
     stored[data.draw(st.integers(0, len(stored) - 1))] = data.draw(st.integers(0, 255))

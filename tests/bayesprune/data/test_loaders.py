@@ -145,9 +145,7 @@ def test_a_loader_that_cannot_be_counted_is_refused(loader: "DataLoader[Pair]", 
     ],
 )
 def test_bad_batches_are_refused_when_they_come_by(inputs: Tensor, labels: Tensor, says: str) -> None:
-    split = LoaderSplit(
-        DataLoader(TensorDataset(inputs, labels), batch_size=4), classes=3, name="the train loader"
-    )
+    split = LoaderSplit(DataLoader(TensorDataset(inputs, labels), batch_size=4), classes=3, name="the train loader")
     with pytest.raises(DataError, match=says):
         list(split.batches(4))
 

@@ -62,9 +62,7 @@ def test_real_mnist_is_what_torchvision_reads(mnist: Data, data_root: Path) -> N
 def test_the_validation_split_is_stratified_and_disjoint(mnist: Data) -> None:
     train, validation = tensors(mnist, "train"), tensors(mnist, "validation")
     counts = train.labels.bincount() + validation.labels.bincount()
-    torch.testing.assert_close(
-        validation.labels.bincount() / counts, torch.full((10,), 1 / 12), atol=2e-4, rtol=0
-    )
+    torch.testing.assert_close(validation.labels.bincount() / counts, torch.full((10,), 1 / 12), atol=2e-4, rtol=0)
     seen = {picture.numpy().tobytes() for picture in train.inputs[:, 0]}  # the 60,000 hold no picture twice
     assert len(seen) == 55_000
     assert not any(picture.numpy().tobytes() in seen for picture in validation.inputs[:, 0])
@@ -179,10 +177,7 @@ class Answer(io.BytesIO):
 def serve(zipped_mnist: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Server]:
     """Puts a server in place of the network, and the small MNIST's checksums in place of the real ones."""
     table = import_torchvision().datasets.MNIST
-    md5 = {
-        name: hashlib.md5(content, usedforsecurity=False).hexdigest()
-        for name, content in zipped_mnist.items()
-    }
+    md5 = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in zipped_mnist.items()}
     monkeypatch.setattr(table, "resources", list(md5.items()))
     monkeypatch.setattr(table, "mirrors", ["https://first.invalid/", "https://second.invalid/"])
 

@@ -70,9 +70,7 @@ def test_a_wrong_number_of_channels_is_refused() -> None:
         Normalisation((0.0, 0.0), (1.0, 1.0)).apply(torch.zeros(5, 3, 2, 2))
 
 
-@pytest.mark.parametrize(
-    ("mean", "std"), [((), ()), ((0.0,), ()), ((0.0,), (0.0,)), ((0.0,), (float("nan"),))]
-)
+@pytest.mark.parametrize(("mean", "std"), [((), ()), ((0.0,), ()), ((0.0,), (0.0,)), ((0.0,), (float("nan"),))])
 def test_impossible_constants_are_refused(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     with pytest.raises(DataError):
         Normalisation(mean, std)

@@ -64,9 +64,7 @@ def test_channels_at_the_end_are_moved_and_bytes_scaled(tmp_path: Path) -> None:
 
 
 def test_all_three_splits(tmp_path: Path) -> None:
-    parts = {
-        f"x_{split}": drawn(count, 4) for split, count in (("train", 40), ("validation", 5), ("test", 6))
-    }
+    parts = {f"x_{split}": drawn(count, 4) for split, count in (("train", 40), ("validation", 5), ("test", 6))}
     path = save(
         tmp_path / "a.npz",
         **parts,
@@ -126,9 +124,7 @@ def test_pickled_objects_are_not_opened(tmp_path: Path) -> None:
         ({"x": drawn(0, 4), "y": LABELS[:0]}, "at least one example"),
     ],
 )
-def test_arrays_that_cannot_be_learned_from_are_refused(
-    tmp_path: Path, arrays: dict[str, Array], says: str
-) -> None:
+def test_arrays_that_cannot_be_learned_from_are_refused(tmp_path: Path, arrays: dict[str, Array], says: str) -> None:
     with pytest.raises(DataError, match=says):
         load(f"npz:{save(tmp_path / 'a.npz', **arrays)}")
 
@@ -147,9 +143,7 @@ def test_a_single_array_is_refused(tmp_path: Path) -> None:
 
 def test_a_header_that_claims_too_much_is_refused(tmp_path: Path) -> None:
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "|u1", "fortran_order": False, "shape": (1 << 60, 2)}
-    )
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (1 << 60, 2)})
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x.npy", header.getvalue() + b"12")
         archive.writestr("y.npy", header.getvalue())

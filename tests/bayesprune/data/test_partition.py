@@ -10,9 +10,7 @@ from bayesprune.errors import DataError, SettingError
 
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=80), st.data(), st.integers(0, 2**32 - 1))
-def test_counts_are_exact_and_every_class_has_its_share(
-    classes: list[int], data: st.DataObject, seed: int
-) -> None:
+def test_counts_are_exact_and_every_class_has_its_share(classes: list[int], data: st.DataObject, seed: int) -> None:
     labels = np.array(classes)
     count = data.draw(st.integers(1, len(labels) - 1))
     stays, taken = split_off(labels, count, seed, "validation")

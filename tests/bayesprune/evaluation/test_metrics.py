@@ -118,9 +118,7 @@ def test_one_sample_small_label_types_and_gradients_are_fine() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(
-    hnp.arrays(
-        np.float32, st.tuples(st.integers(1, 8), st.integers(1, 5)), elements=st.floats(-50, 50, width=32)
-    ),
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 8), st.integers(1, 5)), elements=st.floats(-50, 50, width=32)),
     st.randoms(use_true_random=False),
 )
 def test_ranges_shift_invariance_and_order_invariance(values: np.ndarray, draws: random.Random) -> None:

@@ -102,9 +102,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_no_temporary_file(
     assert os.listdir(tmp_path) == []
 
 
-def test_an_interrupt_while_writing_leaves_no_temporary_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_while_writing_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
@@ -122,9 +120,7 @@ def test_a_kill_at_any_moment_leaves_the_old_file_or_the_new_one(tmp_path: Path)
     )
     for moment in (0.0, 0.001, 0.002, 0.005, 0.01):
         file.unlink(missing_ok=True)
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, str(file)], cwd=Path(bayesprune.__file__).parents[1]
-        )
+        process = subprocess.Popen([sys.executable, "-c", code, str(file)], cwd=Path(bayesprune.__file__).parents[1])
         try:
             while not file.exists():
                 assert process.poll() is None

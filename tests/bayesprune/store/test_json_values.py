@@ -36,9 +36,7 @@ def test_what_json_cannot_hold_is_named(value: Any, message: str) -> None:
         plain_json(value)
 
 
-@pytest.mark.parametrize(
-    "text", ["NaN", "[Infinity]", "-Infinity", "1e999", "[1,", "", "[" * 100_000, b"\xff"]
-)
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", "-Infinity", "1e999", "[1,", "", "[" * 100_000, b"\xff"])
 def test_texts_that_are_not_json_are_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the standard library's own message
         parse_json(text)

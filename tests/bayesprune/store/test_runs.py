@@ -32,9 +32,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def finished(
-    folder: RunFolder, record: RunRecord, network: Tensors, posterior: Tensors, entry: Entry
-) -> RunFolder:
+def finished(folder: RunFolder, record: RunRecord, network: Tensors, posterior: Tensors, entry: Entry) -> RunFolder:
     folder.append_history(entry)
     folder.write_record(record, network, posterior)
     return folder
@@ -93,9 +91,7 @@ def test_a_history_in_the_record_is_written(
     assert folder.read_history() == [entry, entry | {"epoch": 2, "loss": None}]
 
 
-def test_numbers_that_are_not_finite_are_null_on_disk(
-    folder: RunFolder, record: RunRecord, network: Tensors
-) -> None:
+def test_numbers_that_are_not_finite_are_null_on_disk(folder: RunFolder, record: RunRecord, network: Tensors) -> None:
     folder.write_record(replace(record, result=record.result | {"nll": math.inf}), network)
     assert folder.read_record().result["nll"] is None
 
@@ -328,9 +324,7 @@ def test_a_damaged_line_that_is_not_the_last_is_named(folder: RunFolder, entry: 
         ({"validation_accuracy": 87.5}, "key 'validation_accuracy' must be a number from 0 to 1 or null"),
     ],
 )
-def test_a_wrong_entry_is_refused_and_not_written(
-    folder: RunFolder, entry: Entry, change: Entry, message: str
-) -> None:
+def test_a_wrong_entry_is_refused_and_not_written(folder: RunFolder, entry: Entry, change: Entry, message: str) -> None:
     with pytest.raises(StoreError, match=r"history\.jsonl: .*" + message):
         folder.append_history(entry | change)
     assert not folder.path.exists()

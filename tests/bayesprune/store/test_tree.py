@@ -57,9 +57,7 @@ keys = st.text(max_size=5) | st.integers()
 trees = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=8) | tensors(),
     lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.lists(inner, max_size=4).map(tuple)
-        | st.dictionaries(keys, inner, max_size=4)
+        st.lists(inner, max_size=4) | st.lists(inner, max_size=4).map(tuple) | st.dictionaries(keys, inner, max_size=4)
     ),
     max_leaves=12,
 )
@@ -77,9 +75,7 @@ def test_every_tree_comes_back_as_it_was(tmp_path: Path, tree: Any) -> None:
     assert same(load_tree(tmp_path / "t"), tree)
 
 
-@pytest.mark.parametrize(
-    "value", [math.nan, math.inf, -math.inf, -0.0, 5e-324, 0.1 + 0.2, 2**200, "\ud800", "", []]
-)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.0, 5e-324, 0.1 + 0.2, 2**200, "\ud800", "", []])
 def test_values_that_are_easily_lost_come_back(tmp_path: Path, value: object) -> None:
     save_tree(tmp_path / "t", {"value": value})
     assert same(load_tree(tmp_path / "t"), {"value": value})
@@ -151,9 +147,7 @@ def test_a_training_state_continues_to_the_same_numbers(tmp_path: Path, kind: st
         ({"a": torch.zeros(2, device="meta")}, "not dense"),
     ],
 )
-def test_what_a_state_cannot_hold_is_named_and_nothing_written(
-    tmp_path: Path, tree: Any, message: str
-) -> None:
+def test_what_a_state_cannot_hold_is_named_and_nothing_written(tmp_path: Path, tree: Any, message: str) -> None:
     with pytest.raises(StoreError, match=message):
         save_tree(tmp_path / "t", tree)
     assert list(tmp_path.iterdir()) == []
@@ -236,9 +230,7 @@ def test_every_flipped_bit_of_the_tensors_is_noticed(tmp_path: Path, written: by
         '{"dict":[],"tuple":[]}', '{"code":"x"}', "", "NaN", "[" * 5000 + "]" * 5000,
     ],
 )  # fmt: skip
-def test_structures_that_no_tree_has_are_refused_even_with_a_right_checksum(
-    tmp_path: Path, structure: str
-) -> None:
+def test_structures_that_no_tree_has_are_refused_even_with_a_right_checksum(tmp_path: Path, structure: str) -> None:
     notes = {"format": tree_module._FORMAT, "structure": structure}
     save_tensors(tmp_path / "t", {"0": torch.zeros(1)}, notes)
     with pytest.raises(StoreError, match="structure"):
@@ -256,12 +248,8 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
 def test_named_tensors_are_an_ordinary_safetensors_file(tmp_path: Path) -> None:
     state = nn.Linear(3, 2).state_dict()
     save_tensors(tmp_path / "network.safetensors", state)
-    assert same(
-        dict(sorted(load_file(tmp_path / "network.safetensors").items())), dict(sorted(state.items()))
-    )
-    assert same(
-        dict(sorted(load_tensors(tmp_path / "network.safetensors").items())), dict(sorted(state.items()))
-    )
+    assert same(dict(sorted(load_file(tmp_path / "network.safetensors").items())), dict(sorted(state.items())))
+    assert same(dict(sorted(load_tensors(tmp_path / "network.safetensors").items())), dict(sorted(state.items())))
 
 
 def test_tensors_of_others_are_read_without_a_checksum_but_damage_in_ours_is_noticed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bayesprune.experiments.compare import COMPARED
+from bayesprune.experiments.study import read_study
 
 RUN_KEYS = [
     "method", "seed", "accuracy", "nll", "ece", "brier", "params", "nonzero_weights", "macs", "latency_ms", "density",
@@ -172,3 +173,9 @@ def test_a_network_of_the_users_beside_them(command: Any, small_data: str, input
     found = the_object(outcome.out)
     assert found["network"] == "beside_me:plain"
     assert set(found["runs"][0]["architecture"]) == {"inputs", "1"}
+
+
+def test_the_example_is_a_study(repository: Path) -> None:
+    study = read_study(repository / "examples" / "prices.toml")
+    assert len(study.jobs) == 18 and study.out == Path("prices")
+    assert {job.settings.price for job in study.jobs if job.settings.method == "parsimonious"} == {0.5, 1, 2, 4, 8}

@@ -192,9 +192,7 @@ def test_turning_pi_round_turns_gamma_round() -> None:
         torch.testing.assert_close(there.variance, back.variance, rtol=1e-14, atol=0)
 
 
-@pytest.mark.parametrize(
-    "gamma", [0.0, -2.0, math.nan, math.inf, torch.tensor([2.0, 0.0]), torch.tensor([math.nan])]
-)
+@pytest.mark.parametrize("gamma", [0.0, -2.0, math.nan, math.inf, torch.tensor([2.0, 0.0]), torch.tensor([math.nan])])
 def test_unusable_gamma_is_named_with_limit_and_cure(gamma: float | torch.Tensor) -> None:
     with pytest.raises(SettingError, match=r"gamma.*(greater than 0|> 0)"):
         FlatteningHyperPrior(gamma)

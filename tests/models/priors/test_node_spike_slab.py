@@ -186,9 +186,7 @@ def test_as_a_site_of_a_pyro_model() -> None:
         ((0.5, 1.0, 0), r"size.*0.*at least 1"),
     ],
 )
-def test_unusable_settings_are_named(
-    arguments: tuple[Tensor | float, Tensor | float, int], message: str
-) -> None:
+def test_unusable_settings_are_named(arguments: tuple[Tensor | float, Tensor | float, int], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         NodeSpikeSlab(*arguments)
 

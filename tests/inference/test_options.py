@@ -70,7 +70,7 @@ def test_options_change_the_numbers() -> None:
 
 
 def test_default_price() -> None:
-    """13 nats for MNIST's 55,000 images, in proportion to the root of N."""
+    """14 nats a gate on MNIST's 55,000 images, in proportion to N^0.4."""
     assert default_price("equal", 55_000) == 14.0
     assert default_price("equal", 55_000 // 32) == pytest.approx(14.0 / 4, rel=1e-3)
     assert default_price("cost", 55_000) == 60.0
@@ -80,7 +80,7 @@ def test_prices_asked_for() -> None:
     """Equal prices for networks without convolutions, prices by cost for those with; a table for each group."""
     perceptron, options = state_of(LeNet300((5, 4), (6,), 3), 6), ParsimoniousOptions()
     plain = RunSettings("parsimonious")
-    assert make_price(perceptron, plain, options, 55_000) == EqualPrice(13.0)
+    assert make_price(perceptron, plain, options, 55_000) == EqualPrice(default_price("equal", 55_000))
     assert make_price(perceptron, RunSettings("parsimonious", price=7), options, 10) == EqualPrice(7.0)
     table = RunSettings("parsimonious", price="inputs=1,fc1=2,fc2=3")
     assert make_price(perceptron, table, options, 10) == LayerPrice({"inputs": 1.0, "fc1": 2.0, "fc2": 3.0})
@@ -89,7 +89,7 @@ def test_prices_asked_for() -> None:
     assert make_price(perceptron, plain, by_cost, 55_000) == CostPrice(60.0, 0.3, 15, macs, params)
     convolutional = state_of(LeNet5((3, 4, 6), (1, 16, 16), 3), 1, 16, 16)
     assert isinstance(make_price(convolutional, plain, options, 10), CostPrice)
-    assert make_price(convolutional, plain, ParsimoniousOptions(price_kind="equal"), 55_000) == EqualPrice(13.0)
+    assert make_price(convolutional, plain, ParsimoniousOptions(price_kind="equal"), 55_000) == EqualPrice(14.0)
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ def test_the_share_of_epochs_before_pruning(small_data: Data, share: float, step
 
 def test_learning_rates_and_decay(small_data: Data) -> None:
     _, phases = plan_of("l1-units", small_data, **SIZE["l1-units"])
-    assert [rate_of(phase) for phase in phases] == [(2e-3, 1 / 240), (5e-3, 1 / 240)]
-    _, phases = plan_of("dense", small_data, learning_rate=0.25, options={"slab": 0.5})
-    assert [rate_of(phase) for phase in phases] == [(0.25, 4 / 240)]
+    assert [rate_of(phase) for phase in phases] == [(2e-3, 4 / 240), (5e-3, 4 / 240)]
+    _, phases = plan_of("dense", small_data, learning_rate=0.25, options={"slab": 0.25})
+    assert [rate_of(phase) for phase in phases] == [(0.25, 16 / 240)]
     _, phases = plan_of("magnitude", small_data, density=0.5, options={"fixed_learning_rate": 0.125})
     assert [rate_of(phase)[0] for phase in phases] == [2e-3, 0.125]
     network = Conv4((4, 4, 5, 5, 7, 6), (1, 6, 6), 3)

@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
-from torch import nn
-
 from bayesprune.budget import Budget
 from bayesprune.data import Split, steps_per_epoch
 from bayesprune.errors import SettingError
@@ -31,7 +29,9 @@ class RunSettings:
         batch_size: examples a step.
         learning_rate: of the first phase; None stands for the method's default.
         noise: standard deviation of the multiplicative noise at fixed structure; None stands for 0.3
-            (networks without convolutions) or 0.1.
+            (networks without convolutions) or 0.2.
+        consistency: weight of the agreement between two noisy predictions at fixed structure; None stands for 0.5
+            (networks without convolutions) or 0.
         density: share of the weights to keep, for methods that prune weights.
         budget: e.g. "macs=150k" or "params=5%", for methods that prune structure.
         price: nats of training log-likelihood a gate must be worth (ln gamma): a number, or "fc1=20,fc2=10".
@@ -53,6 +53,7 @@ class RunSettings:
     batch_size: int = 100
     learning_rate: float | None = None
     noise: float | None = None
+    consistency: float | None = None
     density: float | None = None
     budget: str | None = None
     price: float | str | None = None
@@ -80,6 +81,7 @@ class RunSettings:
         check_number("learning_rate", self.learning_rate, 0.0)
         check_number("density", self.density, 0.0, 1.0)
         check_number("noise", self.noise, 0.0, low_allowed=True)
+        check_number("consistency", self.consistency, 0.0, low_allowed=True)
         if self.inputs not in ("auto", "all", "none"):
             raise SettingError(f"inputs must be 'auto', 'all' or 'none', not {self.inputs!r}")
         if self.budget is not None:
@@ -91,7 +93,7 @@ class RunSettings:
         widths = None if self.widths is None else _entries("widths", self.widths, int, "integers")
         one_form: dict[str, Any] = {"widths": widths, "options": dict(self.options)}
         one_form["keep"] = _entries("keep", self.keep, str, "names of layers")
-        for name in ("learning_rate", "noise", "density", "price"):
+        for name in ("learning_rate", "noise", "consistency", "density", "price"):
             one_form[name] = _as_number(getattr(self, name))
         for name, value in one_form.items():
             object.__setattr__(self, name, value)
@@ -117,22 +119,6 @@ class RunSettings:
         """Optimizer steps of all epochs."""
         epoch_steps = steps_per_epoch(train, self.batch_size)
         return (self.epochs or default_epochs(epoch_steps)) * epoch_steps
-
-    def noise_for(self, network: nn.Module) -> float:
-        """The noise asked for, or the default of the kind of network."""
-        if self.noise is not None:
-            return self.noise
-        return 0.1 if is_convolutional(network) else 0.3
-
-
-def is_convolutional(network: nn.Module) -> bool:
-    """Whether the network has convolutions; several defaults differ for those."""
-    return any(isinstance(module, nn.modules.conv._ConvNd) for module in network.modules())
-
-
-def fixed_learning_rate(network: nn.Module) -> float:
-    """Default learning rate of the phase at fixed structure, the same for every method."""
-    return 2e-3 if is_convolutional(network) else 5e-3
 
 
 def default_epochs(epoch_steps: int) -> int:

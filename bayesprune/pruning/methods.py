@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bayesprune.budget import Budget
 from bayesprune.data import Data, steps_per_epoch
 from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.fixed import FixedTraining
 from bayesprune.method import Plan
 from bayesprune.pruning.masks import Distribution, class_blind, class_uniform, kept_count
 from bayesprune.pruning.scores import (
@@ -21,7 +22,7 @@ from bayesprune.pruning.scores import (
     relative_magnitude,
 )
 from bayesprune.pruning.units import open_within
-from bayesprune.settings import RunSettings, check_number, fixed_learning_rate
+from bayesprune.settings import RunSettings, check_number
 from bayesprune.structure import Structure
 from bayesprune.training import CrossEntropy, Phase, TrainState, adam, cosine
 
@@ -186,15 +187,18 @@ def _phases(
     before = 0
     if prune is not None and options.prune_share > 0:
         before = max(1, round(options.prune_share * settings.epochs))
-    decay = 1 / (len(data.train) * options.slab**2)
     rate = DEFAULT_LEARNING_RATE if settings.learning_rate is None else settings.learning_rate
-    objective = CrossEntropy(settings.noise_for(state.network))
+    fixed = FixedTraining.of(
+        settings, state.network, data.train, epochs=settings.epochs - before, slab=options.slab,
+        learning_rate=options.fixed_learning_rate,
+    )  # fmt: skip
     phases = []
     if before:
-        phases.append(Phase("train", before * epoch_steps, objective, adam(rate, decay), cosine))
-    after_rate = options.fixed_learning_rate
-    if after_rate is None:
-        after_rate = rate if prune is None else fixed_learning_rate(state.network)
-    steps = (settings.epochs - before) * epoch_steps
-    phases.append(Phase("fixed", steps, objective, adam(after_rate, decay), cosine, start=prune))
-    return phases
+        noisy, optimizer = CrossEntropy(fixed.noise), adam(rate, fixed.decay)
+        phases.append(Phase("train", before * epoch_steps, noisy, optimizer, cosine))
+    if prune is None:  # nothing was removed: steps of the first phase's kind
+        chosen = options.fixed_learning_rate or rate
+        fixed = replace(
+            fixed, learning_rate=chosen, batch_size=settings.batch_size, steps=settings.epochs * epoch_steps
+        )
+    return [*phases, fixed.phase(prune)]

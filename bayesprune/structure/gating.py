@@ -1,7 +1,8 @@
 """Multiplying what the consumers read by the gates, through forward hooks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -10,7 +11,27 @@ from torch import Tensor, nn
 from bayesprune.errors import SettingError, UnsupportedLayerError
 from bayesprune.structure.groups import UNGATED, Reader, Structure
 
-Apply = Callable[[Tensor, Tensor], Tensor]
+
+class _Gates:
+    """Gates [J] or [B, J] as the readers take them.
+
+    Runs of gates that are read together are cut once for all readers: the gradient of one `split` comes back in one
+    piece, that of a slice as a whole tensor of zeros for each.
+    """
+
+    def __init__(self, whole: Tensor, lengths: Sequence[int]) -> None:
+        self.whole = whole
+        pieces = whole.split(list(lengths), dim=-1)
+        starts = accumulate(lengths, initial=0)
+        self._pieces = {(start, piece.shape[-1]): piece for start, piece in zip(starts, pieces, strict=False)}
+
+    def run(self, start: int, count: int) -> Tensor:
+        """Gates [..., count] from `start` on."""
+        piece = self._pieces.get((start, count))
+        return self.whole[..., start : start + count] if piece is None else piece
+
+
+Apply = Callable[[Tensor, _Gates], Tensor]
 
 
 class Gating:
@@ -25,8 +46,10 @@ class Gating:
     """
 
     def __init__(self, network: nn.Module, structure: Structure) -> None:
-        self._gates: Tensor | None = None
+        self._gates: _Gates | None = None
         self._count = structure.gate_count
+        bounds = sorted({0, self._count, *_bounds(structure.readers)})
+        self._lengths = [end - start for start, end in pairwise(bounds)] or [0]
         self._handles = [
             network.get_submodule(reader.layer).register_forward_pre_hook(self._hook(reader.layer, _plan(reader)))
             for reader in structure.readers
@@ -41,7 +64,7 @@ class Gating:
         """
         if gates.dim() not in (1, 2) or gates.shape[-1] != self._count:
             raise SettingError(f"gates of shape {tuple(gates.shape)} for a structure that has {self._count}")
-        previous, self._gates = self._gates, gates
+        previous, self._gates = self._gates, _Gates(gates, self._lengths)
         try:
             yield
         finally:
@@ -64,6 +87,15 @@ class Gating:
         return multiply
 
 
+def _bounds(readers: Sequence[Reader]) -> Iterator[int]:
+    """Where the runs of gates that the readers read begin and end."""
+    for reader in readers:
+        for index in (reader.arriving[reader.selected], reader.selection):
+            if index is not None and bool((index != UNGATED).any()):
+                gated = index[index != UNGATED]
+                yield from (int(gated.min()), int(gated.max()) + 1)
+
+
 def _plan(reader: Reader) -> Apply:
     """How to multiply a reader's input by the gates: by a slice where they lie in a row, else by an index."""
     steps = [_factor(reader.arriving[reader.selected], reader.feature_axis)]
@@ -71,7 +103,7 @@ def _plan(reader: Reader) -> Apply:
         steps.append(_factor(reader.selection, reader.feature_axis))
     used = [step for step in steps if step is not None]
 
-    def apply(features: Tensor, gates: Tensor) -> Tensor:
+    def apply(features: Tensor, gates: _Gates) -> Tensor:
         for step in used:
             features = step(features, gates)
         return features
@@ -96,8 +128,8 @@ def _factor(index: Tensor, feature_axis: int) -> Apply | None:
 def _by_slice(start: int, count: int, repeat: int, feature_axis: int) -> Apply:
     """Gates that lie in a row, each for `repeat` features in a row (then of the last axis)."""
 
-    def apply(features: Tensor, gates: Tensor) -> Tensor:
-        part = gates[..., start : start + count]
+    def apply(features: Tensor, gates: _Gates) -> Tensor:
+        part = gates.run(start, count)
         if repeat == 1:
             return features * _aligned(part, features.dim(), feature_axis)
         grouped = features.unflatten(-1, (count, repeat))
@@ -110,8 +142,9 @@ def _by_slice(start: int, count: int, repeat: int, feature_axis: int) -> Apply:
 def _by_index(index: Tensor, feature_axis: int) -> Apply:
     """Gates in any order, and features without one."""
 
-    def apply(features: Tensor, gates: Tensor) -> Tensor:
-        padded = torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
+    def apply(features: Tensor, gates: _Gates) -> Tensor:
+        whole = gates.whole
+        padded = torch.cat([whole, whole.new_ones(*whole.shape[:-1], 1)], dim=-1)
         gated: Tensor = features * _aligned(padded[..., index], features.dim(), feature_axis)
         return gated
 

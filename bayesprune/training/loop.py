@@ -48,7 +48,7 @@ def train(
         state: changed in place.
         phases: in order; the state says which is under way.
         data: training and validation splits.
-        batch_size: examples a step.
+        batch_size: examples a step, where a phase does not say otherwise.
         seed: of order and noise.
         checkpointer: saves the state now and then, and on Ctrl-C.
         progress: called after every step.
@@ -63,7 +63,7 @@ def train(
     state.identity |= {
         "seed of steps": seed,
         "examples a step": batch_size,
-        "phases": ", ".join(f"{phase.name} {phase.steps}" for phase in phases),
+        "phases": ", ".join(f"{phase.name} {phase.steps} x {phase.batch_size or batch_size}" for phase in phases),
         "groups": ", ".join(f"{group.name} {group.size}" for group in state.structure.groups),
     }
     with torch.random.fork_rng(devices=[]), Interrupt() as interrupt:
@@ -153,7 +153,8 @@ class _Loop:
         state = self.state
         order = _stream(self.seed, state.epoch)
         mark = perf_counter()
-        for inputs, labels in self.data.train.batches(self.batch_size, seed=order, start=state.epoch_step):
+        batch_size = phase.batch_size or self.batch_size
+        for inputs, labels in self.data.train.batches(batch_size, seed=order, start=state.epoch_step):
             loss = self._step(phase, inputs, labels)
             state.epoch_seconds += perf_counter() - mark
             self._after_step(phase, loss)

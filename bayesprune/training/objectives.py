@@ -4,7 +4,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, nll_loss
 
 from bayesprune.errors import SettingError
 from bayesprune.structure import Gating
@@ -40,19 +40,25 @@ class Objective(Protocol):
 class CrossEntropy:
     """Mean cross-entropy, optionally with multiplicative Gaussian noise on every gate of every example.
 
-    The noise 1 + s N(0, 1) on what consumers read is the recipe's regulariser at fixed structure; it is 0 at
-    test time.
+    The noise 1 + s N(0, 1) on what consumers read is the recipe's regulariser at fixed structure; it is 0 at test
+    time. With `consistency` a > 0 every example is seen twice, under noise 1 + s e and 1 - s e of the same draw e, and
+
+        loss = (l(+e) + l(-e)) / 2 + a (KL(p(+e) || p(-e)) + KL(p(-e) || p(+e))) / 2
+
+    also asks that both give the same prediction p (R-Drop, arXiv 2106.14448, which draws the two independently).
 
     Args:
         noise: its standard deviation s; 0 is the plain loss.
+        consistency: its weight a; without noise it has nothing to compare.
     """
 
     needs_labels = True
 
-    def __init__(self, noise: float = 0.0) -> None:
-        if not 0 <= noise < float("inf"):
-            raise SettingError(f"noise must be a finite number >= 0, not {noise}")
-        self.noise = noise
+    def __init__(self, noise: float = 0.0, consistency: float = 0.0) -> None:
+        for name, value in (("noise", noise), ("consistency", consistency)):
+            if not 0 <= value < float("inf"):
+                raise SettingError(f"{name} must be a finite number >= 0, not {value}")
+        self.noise, self.consistency = noise, consistency
         self._gating: Gating | None = None
 
     def attach(self, state: TrainState) -> None:
@@ -68,13 +74,26 @@ class CrossEntropy:
             self._gating = None
 
     def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
-        """Mean cross-entropy of logits [B, K] and labels [B]."""
+        """Mean cross-entropy of logits [B, K] and labels [B], and what two noisy predictions differ by."""
+        assert labels is not None  # needs_labels
         if self._gating is None:
-            return cross_entropy(state.network(inputs), labels)  # type: ignore[arg-type]  # given: needs_labels
-        noise = torch.randn(len(inputs), state.structure.gate_count).mul_(self.noise).add_(1)
-        with self._gating.applied(noise):
-            return cross_entropy(state.network(inputs), labels)  # type: ignore[arg-type]
+            return cross_entropy(state.network(inputs), labels)
+        noise = self.draw(state, len(inputs))
+        if self.consistency == 0:
+            with self._gating.applied(1 + noise):
+                return cross_entropy(state.network(inputs), labels)
+        with self._gating.applied(torch.cat([1 + noise, 1 - noise])):
+            outputs = state.network(torch.cat([inputs, inputs]))
+        one, other = outputs.log_softmax(1).chunk(2)
+        difference = ((one.exp() - other.exp()) * (one - other)).sum(1).mean()
+        likelihood = nll_loss(one, labels) + nll_loss(other, labels)
+        loss: Tensor = 0.5 * (likelihood + self.consistency * difference)
+        return loss
+
+    def draw(self, state: TrainState, count: int) -> Tensor:
+        """Noise [count, J] around 0."""
+        return torch.randn(count, state.structure.gate_count).mul_(self.noise)
 
     def passes(self, batch_size: int) -> float:
-        """One forward, one backward."""
-        return 3.0
+        """One forward, one backward; twice that where every example is seen twice."""
+        return 6.0 if self._gating is not None and self.consistency > 0 else 3.0

@@ -39,6 +39,7 @@ class Phase:
         extra_optimizers: made for parameters outside the network (gates), by name; stepped after the weights.
         updates: run after every step, in order.
         start: run once before the first step (not again on resuming): deciding gates, pruning to a budget.
+        batch_size: examples a step; None for the run's.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Phase:
     extra_optimizers: Callable[[TrainState], dict[str, Optimizer]] | None = None
     updates: Sequence[Update] = ()
     start: Callable[[TrainState], None] | None = None
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 0:

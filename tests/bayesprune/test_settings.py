@@ -4,7 +4,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from torch import nn
 
 from bayesprune.data import Data
 from bayesprune.errors import BudgetError, SettingError
@@ -70,7 +69,8 @@ def test_json_and_back() -> None:
 
 CHANGED: dict[str, Any] = {
     "method": "random", "network": "lenet5", "data": "mnist", "seed": 1, "epochs": 3, "batch_size": 50,
-    "learning_rate": 0.1, "noise": 0.2, "density": 0.5, "budget": "macs=5%", "price": 3.0, "estimator": "disarm",
+    "learning_rate": 0.1, "noise": 0.2, "consistency": 0.2, "density": 0.5, "budget": "macs=5%",
+    "price": 3.0, "estimator": "disarm",
     "keep": ("fc1",), "inputs": "none", "flatten_inputs": True, "threads": 2, "weights": "w", "widths": (5, 4),
     "options": {"slab": 2.0},
 }  # fmt: skip
@@ -101,9 +101,3 @@ def test_defaults_are_filled_in(small_data: Data) -> None:
     assert RunSettings("dense", epochs=7).with_defaults(small_data.train).epochs == 7
     assert RunSettings("dense", batch_size=50).total_steps(small_data.train) == 600
     assert RunSettings("dense", batch_size=100, epochs=2).total_steps(small_data.train) == 6
-
-
-def test_noise_depends_on_the_kind_of_network() -> None:
-    assert RunSettings("dense").noise_for(nn.Linear(2, 2)) == 0.3
-    assert RunSettings("dense").noise_for(nn.Sequential(nn.Conv2d(1, 1, 1))) == 0.1
-    assert RunSettings("dense", noise=0.0).noise_for(nn.Linear(2, 2)) == 0.0

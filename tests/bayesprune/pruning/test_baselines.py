@@ -69,9 +69,15 @@ def test_noise_is_that_of_the_bayesian_method(small_data: Data) -> None:
     _, phases = plan_of("dense", small_data)
     assert phases[0].objective.noise == 0.3  # type: ignore[attr-defined]  # CrossEntropy
     _, phases = plan_of("dense", small_data, Conv4((4, 4, 5, 5, 7, 6), (1, 6, 6), 3))
-    assert phases[0].objective.noise == 0.1  # type: ignore[attr-defined]
+    assert phases[0].objective.noise == 0.2  # type: ignore[attr-defined]
     _, phases = plan_of("dense", small_data, noise=0.0)
     assert phases[0].objective.noise == 0.0  # type: ignore[attr-defined]
+
+
+def test_consistency_is_that_of_the_bayesian_method_at_fixed_structure_only(small_data: Data) -> None:
+    for given, expected in (({}, 0.5), ({"consistency": 0.0}, 0.0)):
+        _, phases = plan_of("l1-units", small_data, **SIZE["l1-units"], **given)
+        assert [phase.objective.consistency for phase in phases] == [0.0, expected]  # type: ignore[attr-defined]
 
 
 def test_weights_are_pruned_when_the_second_phase_starts(small_data: Data) -> None:

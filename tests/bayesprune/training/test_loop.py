@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from bayesprune.data import Data, from_loaders
+from bayesprune.data import Data, TensorSplit, from_loaders
 from bayesprune.errors import DataError, SettingError
-from bayesprune.training import Phase, TrainState, adam, constant, cosine, train
+from bayesprune.training import CrossEntropy, Phase, TrainState, adam, constant, cosine, train
 
 STEPS_PER_EPOCH = 5  # 240 examples in batches of 50: the last one holds 40
 MakeState = Callable[..., TrainState]
@@ -326,3 +326,26 @@ def test_schedules() -> None:
     assert [constant(0.0), constant(0.7)] == [1.0, 1.0]
     assert cosine(0.0) == 1.0 and cosine(0.5) == pytest.approx(0.5) and cosine(1.0) == 0.0
     assert cosine(1.5) == 0.0
+
+
+def test_a_phase_may_take_another_number_of_examples_a_step(
+    make_state: MakeState, phase: MakePhase, small_data: Data
+) -> None:
+    """One epoch in steps of 50, one in steps of 80: the order of an epoch depends on seed and epoch alone."""
+    seen: list[Tensor] = []
+
+    class Watching(CrossEntropy):
+        def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
+            seen.append(inputs)
+            return super().loss(state, inputs, labels)
+
+    phases = [phase(5, objective=Watching()), phase(3, "wide", objective=Watching(), batch_size=80)]
+    state = run(make_state(), phases, small_data)
+    assert [len(inputs) for inputs in seen] == [50, 50, 50, 50, 40, 80, 80, 80]
+    split = small_data.train
+    assert isinstance(split, TensorSplit)
+    for epoch, first in ((0, 0), (1, 5)):
+        order = torch.randperm(240, generator=torch.Generator().manual_seed((7 * 1_000_003 + 1 + epoch) % 2**32))
+        together = torch.cat(seen[first : first + (5 if epoch == 0 else 3)])
+        torch.testing.assert_close(together, split.inputs[order])
+    assert [record["steps"] for record in state.history] == [5, 3]

@@ -50,7 +50,42 @@ def test_noise_is_for_training_only(make_state: MakeState) -> None:
     assert torch.equal(state.network(inputs), before)
 
 
+def test_consistency_compares_two_predictions_under_opposite_noise(make_state: MakeState) -> None:
+    state, objective, (inputs, labels) = make_state(inputs="auto"), CrossEntropy(0.3, 0.7), batch()
+    objective.attach(state)
+    torch.manual_seed(5)
+    loss = objective.loss(state, inputs, labels)
+    torch.manual_seed(5)
+    draw = 0.3 * torch.randn(9, 36 + 12 + 8)
+    weights = dict(state.network.named_parameters())
+    predictions = []
+    for noise in (1 + draw, 1 - draw):
+        pixels, first, second = noise.split([36, 12, 8], dim=1)
+        hidden = linear(inputs.flatten(1) * pixels, weights["fc1.weight"], weights["fc1.bias"]).relu() * first
+        hidden = linear(hidden, weights["fc2.weight"], weights["fc2.bias"]).relu() * second
+        logits = linear(hidden, weights["fc3.weight"], weights["fc3.bias"])
+        predictions.append(torch.distributions.Categorical(logits=logits))
+    one, other = predictions
+    likelihood = -(one.log_prob(labels) + other.log_prob(labels)).mean() / 2
+    divergence = torch.distributions.kl_divergence
+    expected = likelihood + 0.7 * (divergence(one, other) + divergence(other, one)).mean() / 2
+    torch.testing.assert_close(loss, expected)
+    assert objective.passes(9) == 6
+
+
+def test_without_noise_there_is_nothing_to_compare(make_state: MakeState) -> None:
+    state, objective, (inputs, labels) = make_state(), CrossEntropy(0.0, 0.5), batch()
+    objective.attach(state)
+    torch.testing.assert_close(objective.loss(state, inputs, labels), cross_entropy(state.network(inputs), labels))
+    assert objective.passes(9) == 3
+
+
 @pytest.mark.parametrize("noise", [-0.1, float("nan"), float("inf")])
 def test_noise_that_cannot_be_is_refused(noise: float) -> None:
     with pytest.raises(SettingError, match="noise must be a finite number >= 0"):
         CrossEntropy(noise)
+
+
+def test_consistency_that_cannot_be_is_refused() -> None:
+    with pytest.raises(SettingError, match="consistency must be a finite number >= 0, not -1"):
+        CrossEntropy(0.3, -1)

@@ -1,0 +1,83 @@
+"""Training at fixed structure, the same for every method."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from bayesprune.data import Split, TensorSplit, steps_per_epoch
+from bayesprune.settings import RunSettings
+from bayesprune.training import CrossEntropy, Phase, TrainState, adam, cosine
+
+LEAST_STEPS = 8_000
+"""A perceptron takes twice the examples a step where so many steps are left."""
+
+
+@dataclass(frozen=True)
+class FixedTraining:
+    """How a network is trained while its structure stays.
+
+    Attributes:
+        batch_size: examples a step.
+        steps: optimizer steps.
+        learning_rate: at the start; it falls to 0 along half a cosine.
+        decay: weight decay, what the slab's Gaussian prior gives.
+        noise: standard deviation of the multiplicative noise.
+        consistency: weight of the agreement between two noisy predictions.
+    """
+
+    batch_size: int
+    steps: int
+    learning_rate: float
+    decay: float
+    noise: float
+    consistency: float
+
+    @classmethod
+    def of(
+        cls,
+        settings: RunSettings,
+        network: nn.Module,
+        train: Split,
+        *,
+        epochs: int,
+        slab: float,
+        learning_rate: float | None = None,
+    ) -> "FixedTraining":
+        """What the settings ask for, and the defaults of the kind of network for the rest.
+
+        A small perceptron's step costs more calls than arithmetic: it takes twice the examples a step, at sqrt(2) the
+        learning rate, where `LEAST_STEPS` are left.
+        """
+        convolutional = is_convolutional(network)
+        size, factor = settings.batch_size, 1.0
+        if not convolutional and _can_double(train, size, epochs):
+            size, factor = 2 * size, 2**0.5
+        rate, noise, consistency = (2e-3, 0.2, 0.0) if convolutional else (5e-3 * factor, 0.3, 0.5)
+        return cls(
+            size,
+            epochs * steps_per_epoch(train, size),
+            rate if learning_rate is None else learning_rate,
+            1 / (len(train) * slab**2),
+            noise if settings.noise is None else settings.noise,
+            consistency if settings.consistency is None else settings.consistency,
+        )
+
+    def phase(self, start: Callable[[TrainState], None] | None = None, **given: Any) -> Phase:
+        """The phase; `given` replaces or adds what a phase takes."""
+        usual = {"objective": CrossEntropy(self.noise, self.consistency), "start": start, "batch_size": self.batch_size}
+        return Phase(
+            "fixed", self.steps, optimizer=adam(self.learning_rate, self.decay), schedule=cosine, **usual | given
+        )
+
+
+def is_convolutional(network: nn.Module) -> bool:
+    """Whether the network has convolutions; several defaults differ for those."""
+    return any(isinstance(module, nn.modules.conv._ConvNd) for module in network.modules())
+
+
+def _can_double(train: Split, size: int, epochs: int) -> bool:
+    """Whether twice the batch size leaves enough steps, and no last batch of one example."""
+    steps = epochs * steps_per_epoch(train, 2 * size)
+    return isinstance(train, TensorSplit) and steps >= LEAST_STEPS and len(train) % (2 * size) != 1

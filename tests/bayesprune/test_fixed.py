@@ -1,0 +1,75 @@
+"""How networks are trained at fixed structure, by kind of network and amount of data."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bayesprune.data import Split, TensorSplit
+from bayesprune.fixed import FixedTraining
+from bayesprune.settings import RunSettings
+from bayesprune.training import CrossEntropy
+
+PERCEPTRON, CONVOLUTIONAL = nn.Linear(2, 2), nn.Sequential(nn.Conv2d(1, 1, 1))
+
+
+class Loader:
+    """A split that has batches of its own: 500 of them."""
+
+    steps = 500
+
+    def __len__(self) -> int:
+        return 50_000
+
+
+def split(examples: int) -> TensorSplit:
+    return TensorSplit(torch.zeros(examples, 1), torch.zeros(examples, dtype=torch.int64))
+
+
+def training(network: nn.Module, train: Split, epochs: int, **given: Any) -> FixedTraining:
+    rate = given.pop("learning_rate", None)
+    return FixedTraining.of(RunSettings("dense", **given), network, train, epochs=epochs, slab=0.5, learning_rate=rate)
+
+
+def test_much_data_makes_a_perceptron_take_twice_the_examples_a_step() -> None:
+    """At sqrt(2) the learning rate; a network with convolutions has nothing to gain."""
+    found = training(PERCEPTRON, split(55_000), 30)
+    assert (found.batch_size, found.steps) == (200, 30 * 275)
+    assert found.learning_rate == pytest.approx(7.0711e-3, rel=1e-4)
+    assert found.decay == 4 / 55_000
+    found = training(CONVOLUTIONAL, split(55_000), 30)
+    assert (found.batch_size, found.steps, found.learning_rate) == (100, 30 * 550, 2e-3)
+
+
+@pytest.mark.parametrize(
+    ("train", "epochs"),
+    [
+        (split(3_500), 60),  # 18 steps an epoch would be left
+        (split(55_000), 29),  # 7,975 steps would be left
+        (split(55_001), 30),  # the last batch would hold one example, on which batch normalisation cannot train
+        (Loader(), 100),  # its batches are its own
+    ],
+)
+def test_otherwise_a_perceptron_takes_the_batch_size_of_the_run(train: Any, epochs: int) -> None:
+    found = training(PERCEPTRON, train, epochs)
+    assert (found.batch_size, found.learning_rate) == (100, 5e-3)
+    assert found.steps == epochs * (500 if isinstance(train, Loader) else -(-len(train) // 100))
+
+
+def test_noise_and_consistency_depend_on_the_kind_of_network() -> None:
+    one, other = (training(network, split(500), 1) for network in (PERCEPTRON, CONVOLUTIONAL))
+    assert (one.noise, one.consistency, other.noise, other.consistency) == (0.3, 0.5, 0.2, 0.0)
+
+
+def test_what_is_asked_for_overrules_the_defaults() -> None:
+    found = training(PERCEPTRON, split(55_000), 30, noise=0.0, consistency=0.0, batch_size=50, learning_rate=0.5)
+    assert (found.noise, found.consistency, found.batch_size, found.learning_rate) == (0.0, 0.0, 100, 0.5)
+
+
+def test_the_phase_is_what_it_says() -> None:
+    phase = training(PERCEPTRON, split(55_000), 30).phase()
+    assert (phase.name, phase.steps, phase.batch_size) == ("fixed", 8_250, 200)
+    assert isinstance(phase.objective, CrossEntropy)
+    assert (phase.objective.noise, phase.objective.consistency) == (0.3, 0.5)
+    assert (phase.schedule(0.0), phase.schedule(0.5), phase.schedule(1.0)) == pytest.approx((1.0, 0.5, 0.0))

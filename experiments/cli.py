@@ -67,6 +67,16 @@ _COMMANDS = {
         "The keys of the file are the settings of a run; a list stands for one run with each of its entries. `seeds` "
         "is a number of seeds, and methods are a list of names, or tables [method.NAME] with settings of their own.",
     ),
+    "paper": _Command(
+        "The study of a paper's method: its runs, published figures beside ours, one page.",
+        (
+            "paper parsimonious --quick",
+            "paper parsimonious --part lenet5 --workers 2",
+            "paper parsimonious --out results --resume",
+        ),
+        "Into the folder go the runs, NAME.html, tables.md, the pictures as PNG files and results.json. Every figure "
+        "is that of the last epoch; a figure that is missed says so.",
+    ),
     "posterior": _Command(
         "ArviZ summary and plot of a run's gates.",
         ("posterior runs/7568d3d2f1f1", "posterior runs --netcdf gates.nc"),
@@ -82,7 +92,7 @@ _COMMANDS = {
     ),
 }
 
-_RESUMABLE = ("compare", "prune", "study")
+_RESUMABLE = ("compare", "prune", "study", "paper")
 
 app = App(
     name="bayesprune",

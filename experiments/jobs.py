@@ -106,7 +106,7 @@ def execute(
     data = load_cached(settings.data)
     settings = settings.with_defaults(data.train)
     spec = network_spec(settings, data)
-    folder = RunFolder(root / run_id(identity_of(settings, spec, data.fingerprint)))
+    folder = _folder(settings, spec, data, root)
     if folder.finished:
         return folder.path
     pruned = run(
@@ -120,6 +120,18 @@ def execute(
     )
     pruned.save(folder.path)
     return folder.path
+
+
+def folder_of(job: Job, root: Path) -> RunFolder:
+    """Where the run of a job whose size is settled lies, finished or not."""
+    data = load_cached(job.settings.data)
+    settings = job.settings.with_defaults(data.train)
+    return _folder(settings, network_spec(settings, data), data, root)
+
+
+def _folder(settings: RunSettings, spec: NetworkSpec, data: Data, root: Path) -> RunFolder:
+    """Named by the hash of all that decides the run's numbers."""
+    return RunFolder(root / run_id(identity_of(settings, spec, data.fingerprint)))
 
 
 def network_spec(settings: RunSettings, data: Data) -> NetworkSpec:

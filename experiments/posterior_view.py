@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MOST_GATES = 20
 """So many gates at most are summarised one by one."""
 _PICTURES = {".png": "png", ".svg": "svg"}
-_INK = "#30343b"
 
 
 @dataclass(frozen=True)
@@ -122,11 +121,11 @@ def plot_posterior(records: Sequence[RunRecord], path: Path) -> Path:
     kind = _PICTURES.get(path.suffix.lower())
     if kind is None:
         raise SettingError(f"{path.name} has the suffix {path.suffix!r}: a picture is written as .png or .svg")
-    from bayesprune.experiments.report.drawing import drawing
+    from bayesprune.experiments.report.drawing import PRINT_INK, drawing
 
     constants = to_datatree(records, draws=1)["constant_data"].to_dataset()
     file = io.BytesIO()
-    with drawing(_INK), warnings.catch_warnings():
+    with drawing(PRINT_INK), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
         metadata = {"Date": None} if kind == "svg" else None
         _figure(constants).savefig(file, format=kind, dpi=150, facecolor="white", metadata=metadata)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from bayesprune.budget import Budget
 from bayesprune.errors import BudgetError
-from bayesprune.inference.objective import GATES, guide_of
-from bayesprune.inference.updates import decide, full_theta, gate_optimizer
+from bayesprune.inference.objective import GATES, gate_optimizer, guide_of
+from bayesprune.inference.updates import decide, full_theta
 from bayesprune.models.prices import Price
 from bayesprune.structure import ExpectedCost, Structure
 from bayesprune.training import TrainState

@@ -50,4 +50,5 @@ def draw_gates(theta: Tensor, count: int) -> Tensor:
     words = -(-count * theta.numel() // 4)
     random = torch.empty(max(words, 1), dtype=torch.int64).random_(-(2**63), None)
     integers = random.view(torch.int16)[: count * theta.numel()].view(count, theta.numel())
-    return torch.lt(integers, torch.round(theta.detach() * 2**_WORD) - 2 ** (_WORD - 1)).to(theta.dtype)
+    levels = torch.round(theta.detach() * 2**_WORD) - 2 ** (_WORD - 1)
+    return torch.lt(integers, levels, out=torch.empty(count, theta.numel(), dtype=theta.dtype))

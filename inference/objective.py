@@ -4,7 +4,7 @@ from torch import Tensor
 
 from bayesprune.errors import SettingError
 from bayesprune.inference.elbo import GatedELBO
-from bayesprune.inference.estimators import GateEstimator
+from bayesprune.inference.estimators import GateEstimator, WithoutEstimate
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.models.gated import GatedModel
@@ -13,6 +13,9 @@ from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab, WeightPrior
 from bayesprune.structure import ExpectedCost
 from bayesprune.training import TrainState
+
+SMALL = 0.25
+"""Share of the initial multiply-accumulates from which on gates may be estimated at some steps only."""
 
 GUIDE, GATES = "guide", "gates"
 """Names of the guide among the state's modules and of the gates' optimizer."""
@@ -27,6 +30,8 @@ class GatedObjective:
         size: training examples N.
         ramp: steps over which the prices rise linearly to their full height; 0 for none.
         weight_prior: of the slab.
+        estimate_every: steps from one estimate of the gates' gradient to the next, once the network has at most
+            `SMALL` of its initial multiply-accumulates; between them theta goes on by its moving average.
     """
 
     needs_labels = True
@@ -39,11 +44,17 @@ class GatedObjective:
         *,
         ramp: int = 0,
         weight_prior: WeightPrior | None = None,
+        estimate_every: int = 1,
     ) -> None:
         if ramp < 0:
             raise SettingError(f"ramp must be >= 0 steps, not {ramp}")
+        if estimate_every < 1:
+            raise SettingError(f"estimate_every must be >= 1 step, not {estimate_every}")
         self.price, self.estimator, self.size, self.ramp = price, estimator, size, ramp
         self.weight_prior = weight_prior or GaussianSlab()
+        self.estimate_every, self._every = estimate_every, 1
+        self._without = WithoutEstimate()
+        self._present: GateEstimator = estimator
         self._model: GatedModel | None = None
 
     def attach(self, state: TrainState) -> None:
@@ -55,7 +66,8 @@ class GatedObjective:
         self._prior = FlatteningGatePrior(self._log_gamma(state))
         self._model = GatedModel(state.network, state.structure, self._prior, self.size, weight_prior=self.weight_prior)
         guide.bind(self._model)
-        self._elbo = GatedELBO(self.estimator)(self._model, guide)
+        self._elbos = {chosen: GatedELBO(chosen)(self._model, guide) for chosen in (self.estimator, self._without)}
+        self._every = self.estimate_every if state.network_macs() <= SMALL * state.initial_macs else 1
 
     def detach(self) -> None:
         """Take the gates off the network."""
@@ -68,17 +80,18 @@ class GatedObjective:
         factor = min(1.0, (state.phase_step + 1) / self.ramp) if self.ramp else 1.0
         full = self._log_gamma(state)
         self._prior.set_log_gamma(full * factor)
-        optimizer = state.optimizers[GATES]
-        assert isinstance(optimizer, ProjectedGateDescent)
+        optimizer = gate_optimizer(state)
         optimizer.prices, optimizer.ramp = full / self.size, factor
-        guide = guide_of(state)
-        guide.theta.grad = None
-        negative_elbo: Tensor = self._elbo(inputs, labels)
+        estimates = state.phase_step % self._every == 0
+        optimizer.stands_for = self._every if estimates else 0
+        self._present = self.estimator if estimates else self._without
+        guide_of(state).theta.grad = None
+        negative_elbo: Tensor = self._elbos[self._present](inputs, labels)
         return negative_elbo / self.size
 
     def passes(self, batch_size: int) -> float:
-        """The estimator's cost."""
-        return self.estimator.passes(batch_size)
+        """What the last step cost."""
+        return self._present.passes(batch_size)
 
     def _log_gamma(self, state: TrainState) -> Tensor:
         """Prices ln gamma [J] now, before the ramp."""
@@ -90,3 +103,10 @@ def guide_of(state: TrainState) -> GateGuide:
     guide = state.modules[GUIDE]
     assert isinstance(guide, GateGuide)
     return guide
+
+
+def gate_optimizer(state: TrainState) -> ProjectedGateDescent:
+    """The optimizer of the gates."""
+    optimizer = state.optimizers[GATES]
+    assert isinstance(optimizer, ProjectedGateDescent)
+    return optimizer

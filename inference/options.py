@@ -5,14 +5,15 @@ from typing import Any
 
 from torch import nn
 
+from bayesprune.data import Split, steps_per_epoch
 from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.fixed import FixedTraining, is_convolutional
+from bayesprune.inference.removal import REMOVALS, Closed
 from bayesprune.settings import (
     RunSettings,
     check_integer,
     check_number,
     check_type,
-    fixed_learning_rate,
-    is_convolutional,
 )
 
 
@@ -30,10 +31,15 @@ class ParsimoniousOptions:
         settle_share: last share of the pruning phase, in which the horizon is a fifth.
         ramp_share: share of the pruning phase over which prices rise; by default 1,600 steps of equal prices, none of
             cost prices and budgets.
+        estimate_every: steps from one estimate of the gates' gradient to the next, once the network is small.
+        budget_share: share of the pruning phase after which the expected cost is to be within the budget.
         shrink_every: steps between removals.
-        safe: the safe removal rule.
+        removal: when a gate's channel may go: "closed" (theta is 0), "average" (and the slow average of d + c is
+            positive), or "attraction" (training's steps are bound to close it).
         slab: standard deviation of the weights' prior.
         fixed_learning_rate: of the phase at fixed structure.
+        learnt_noise: weight of the information that passes the noise at fixed structure, whose strength is then
+            learnt; None keeps it as it is.
     """
 
     gamma: float | None = None
@@ -44,27 +50,34 @@ class ParsimoniousOptions:
     horizon: float | None = None
     settle_share: float = 0.2
     ramp_share: float | None = None
+    estimate_every: int = 1
+    budget_share: float = 0.8
     shrink_every: int = 100
-    safe: bool = False
+    removal: str = Closed.name
     slab: float = 0.5
     fixed_learning_rate: float | None = None
+    learnt_noise: float | None = None
 
     def __post_init__(self) -> None:
         check_number("gamma", self.gamma, 0.0)
         if self.price_kind not in (None, "equal", "cost"):
             raise SettingError(f"price_kind must be 'equal' or 'cost', not {self.price_kind!r}")
-        for name in ("alpha", "settle_share", "start", "slab"):
+        for name in ("alpha", "settle_share", "budget_share", "start", "slab"):
             check_type(name, getattr(self, name), int | float, "a number")
-        for name in ("alpha", "prune_share", "settle_share", "ramp_share"):
+        for name in ("alpha", "prune_share", "settle_share", "budget_share", "ramp_share"):
             check_number(name, getattr(self, name), 0.0, 1.0, low_allowed=True)
         check_number("start", self.start, 0.0)
         if not self.start < 1:
             raise SettingError(f"start must lie strictly between 0 and 1, not {self.start}")
         check_number("horizon", self.horizon, 1.0, low_allowed=True)
+        check_integer("estimate_every", self.estimate_every, 1)
         check_integer("shrink_every", self.shrink_every, 1)
-        check_type("safe", self.safe, bool, "true or false")
+        check_type("removal", self.removal, str, "the name of a rule")
+        if self.removal not in REMOVALS:
+            raise UnknownNameError("removal", self.removal, REMOVALS)
         check_number("slab", self.slab, 0.0)
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
+        check_number("learnt_noise", self.learnt_noise, 0.0)
 
     @classmethod
     def of(cls, options: Any) -> "ParsimoniousOptions":
@@ -90,30 +103,31 @@ SETTLED = 5.0
 
 
 class Recipe:
-    """Numbers of the measured recipe for one network, number of steps and options.
+    """Numbers of the measured recipe for one network, training split and options.
 
     Attributes:
         convolutional: whether the network has convolutions.
-        prune_steps, fixed_steps: of the two phases.
+        prune_steps: of the phase in which gates learn.
         settle: step from which on marginal gates settle.
         ramp: steps of the prices' ramp.
-        learning_rate, fixed_learning_rate, noise: of the phases.
+        learning_rate: while gates learn.
+        fixed: training at fixed structure.
     """
 
-    def __init__(
-        self, network: nn.Module, epoch_steps: int, settings: RunSettings, options: ParsimoniousOptions
-    ) -> None:
+    def __init__(self, network: nn.Module, train: Split, settings: RunSettings, options: ParsimoniousOptions) -> None:
         assert settings.epochs is not None
+        epoch_steps = steps_per_epoch(train, settings.batch_size)
         self.convolutional = is_convolutional(network)
         prune_epochs = _prune_epochs(settings.epochs, epoch_steps, options.prune_share, self.convolutional)
         self.prune_steps = prune_epochs * epoch_steps
-        self.fixed_steps = (settings.epochs - prune_epochs) * epoch_steps
         self._horizon = options.horizon or (400.0 if self.convolutional else 300.0)
         self.settle = round((1 - options.settle_share) * self.prune_steps)
         self.ramp = self._ramp(settings, options)
         self.learning_rate = settings.learning_rate or 2e-3
-        self.fixed_learning_rate = options.fixed_learning_rate or fixed_learning_rate(network)
-        self.noise = settings.noise_for(network)
+        self.fixed = FixedTraining.of(
+            settings, network, train, epochs=settings.epochs - prune_epochs, slab=options.slab,
+            learning_rate=options.fixed_learning_rate,
+        )  # fmt: skip
 
     def _ramp(self, settings: RunSettings, options: ParsimoniousOptions) -> int:
         """Steps over which prices rise: on few data the weights must learn something before units are judged."""

@@ -10,26 +10,26 @@ import torch
 from torch.optim import Optimizer
 
 from bayesprune.budget import Budget
-from bayesprune.data import Data, steps_per_epoch
+from bayesprune.data import Data
 from bayesprune.errors import SettingError
+from bayesprune.fixed import FixedTraining
 from bayesprune.inference.budgeting import BudgetControl, checked_limit, meet_budget
 from bayesprune.inference.estimators import estimator
 from bayesprune.inference.guides import GateGuide
+from bayesprune.inference.noise import NOISE, LearntNoise, NoiseScale, hold, noise_optimizers
 from bayesprune.inference.objective import GATES, GUIDE, GatedObjective, guide_of
 from bayesprune.inference.options import ParsimoniousOptions, Recipe
 from bayesprune.inference.pricing import make_price
 from bayesprune.inference.projected import ProjectedGateDescent
+from bayesprune.inference.removal import removal_rule
 from bayesprune.inference.updates import Settle, Shrink, decide, describe, posterior
 from bayesprune.method import Plan
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.settings import RunSettings
-from bayesprune.training import CrossEntropy, Phase, TrainState, adam, constant, cosine
+from bayesprune.training import Phase, TrainState, adam, constant
 from bayesprune.training.phase import Update
-
-SAFE_SMOOTHING = 0.998
-"""Of the slow average that the safe removal rule looks at."""
 
 
 class Parsimonious:
@@ -45,36 +45,44 @@ class Parsimonious:
         options = ParsimoniousOptions.of(settings.options)
         if state.structure.gate_count == 0:
             raise SettingError("the network has no groups to prune: `keep` or its layers exclude all of them")
-        recipe = Recipe(state.network, steps_per_epoch(data.train, settings.batch_size), settings, options)
+        recipe = Recipe(state.network, data.train, settings, options)
         price, slab = make_price(state, settings, options, len(data.train)), GaussianSlab(options.slab)
         state.modules[GUIDE] = _guide(state, options.start)
         updates: list[Update] = [Settle(recipe.horizon)]
         begin_fixed: Callable[[TrainState], None] = decide
         if settings.budget is not None:
             limit = checked_limit(Budget.parse(settings.budget), state)
-            price = control = BudgetControl(price, limit, recipe.settle, state)
+            price = control = BudgetControl(price, limit, round(options.budget_share * recipe.prune_steps), state)
             updates.append(control.update)
             begin_fixed = meet_budget(limit)
-        updates.append(Shrink(options.shrink_every, options.safe))
+        rule = removal_rule(options.removal, recipe.fixed.decay)
+        updates.append(Shrink(options.shrink_every, rule))
         objective = GatedObjective(
-            price, estimator(settings.estimator), len(data.train), ramp=recipe.ramp, weight_prior=slab
-        )
-        slow = SAFE_SMOOTHING if options.safe else None
+            price, estimator(settings.estimator), len(data.train), ramp=recipe.ramp, weight_prior=slab,
+            estimate_every=options.estimate_every,
+        )  # fmt: skip
 
         def gate_optimizers(state: TrainState) -> dict[str, Optimizer]:
             theta = guide_of(state).theta
-            return {GATES: ProjectedGateDescent([theta], recipe.horizon(state.phase_step), slow_smoothing=slow)}
+            horizon, slow = recipe.horizon(state.phase_step), rule.slow_smoothing
+            return {GATES: ProjectedGateDescent([theta], horizon, slow_smoothing=slow)}
 
         pruning = Phase(
             "prune", recipe.prune_steps, objective, adam(recipe.learning_rate), constant,
             extra_optimizers=gate_optimizers, updates=updates,
         )  # fmt: skip
-        decay = 1 / (len(data.train) * options.slab**2)
-        fixed = Phase(
-            "fixed", recipe.fixed_steps, CrossEntropy(recipe.noise),
-            adam(recipe.fixed_learning_rate, decay), cosine, start=begin_fixed,
-        )  # fmt: skip
-        return Plan((pruning, fixed), describe, posterior)
+        return Plan((pruning, _fixed(state, recipe.fixed, options.learnt_noise, begin_fixed)), describe, posterior)
+
+
+def _fixed(
+    state: TrainState, training: FixedTraining, learnt: float | None, begin: Callable[[TrainState], None]
+) -> Phase:
+    """The phase at fixed structure, under noise of a given strength or of a learnt one."""
+    if learnt is None:
+        return training.phase(begin)
+    state.modules[NOISE] = NoiseScale(state.structure.gate_count, training.noise)
+    objective = LearntNoise(learnt, training.consistency)
+    return training.phase(begin, objective=objective, extra_optimizers=noise_optimizers, updates=[hold])
 
 
 def _guide(state: TrainState, start: float) -> GateGuide:

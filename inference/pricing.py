@@ -3,9 +3,10 @@
 from math import log
 
 from bayesprune.errors import SettingError
+from bayesprune.fixed import is_convolutional
 from bayesprune.inference.options import ParsimoniousOptions
 from bayesprune.models.prices import CostPrice, EqualPrice, LayerPrice, Price, parse_price
-from bayesprune.settings import RunSettings, is_convolutional
+from bayesprune.settings import RunSettings
 from bayesprune.training import TrainState
 
 DEFAULT_PRICES = {"equal": 14.0, "cost": 60.0}

@@ -20,6 +20,9 @@ class ProjectedGateDescent(Optimizer):
     Attributes:
         prices: c [J] before the ramp; set by the objective at every step.
         ramp: r in [0, 1], likewise.
+        stands_for: steps that theta's gradient stands for, likewise; 0 where this step has no estimate of it. A step
+            without one moves theta by the average as it is; an estimate that stands for k steps enters the averages
+            with the weight of k equal ones, so that their memory lasts equally many steps.
 
     Args:
         parameters: theta; its `grad` holds d + r c.
@@ -47,7 +50,7 @@ class ProjectedGateDescent(Optimizer):
         if slow_smoothing is not None and not 0 <= slow_smoothing < 1:
             raise SettingError(f"slow_smoothing must lie in [0, 1), not {slow_smoothing}")
         self.prices: Tensor | None = None
-        self.ramp = 1.0
+        self.ramp, self.stands_for = 1.0, 1
         self._smoothing, self._limit, self._slow = smoothing, limit, slow_smoothing
         super().__init__(parameters, {"horizon": float(horizon)})
 
@@ -71,6 +74,10 @@ class ProjectedGateDescent(Optimizer):
             for theta in group["params"]:
                 self._step(theta, self.prices, group["horizon"])
 
+    def gate_step(self, prices: Tensor) -> Tensor:
+        """Theta's step [J] for a unit of gradient, 1/(c T); where c T is so short that the limit cuts, limit/c."""
+        return min(1 / self.horizon, self._limit) / prices
+
     def average(self, theta: nn.Parameter) -> Tensor:
         """The moving average m [J] of the data gradient, per training example; 0 before the first step."""
         memory = self.state.get(theta)
@@ -92,6 +99,15 @@ class ProjectedGateDescent(Optimizer):
         return average
 
     def _step(self, theta: nn.Parameter, prices: Tensor, horizon: float) -> None:
+        if self.stands_for:
+            self._take_in(theta, prices)
+        elif theta not in self.state:
+            return  # nothing is known of the gates yet
+        step = ((self.average(theta) / prices + self.ramp) / horizon).clamp_(-self._limit, self._limit)
+        theta.sub_(step).clamp_(0, 1)
+
+    def _take_in(self, theta: nn.Parameter, prices: Tensor) -> None:
+        """Bring the averages up to date."""
         memory: dict[str, Any] = self.state[theta]
         if not memory:
             memory["count"] = 0
@@ -99,11 +115,8 @@ class ProjectedGateDescent(Optimizer):
             if self._slow is not None:
                 memory["slow"] = torch.zeros_like(theta)
         assert theta.grad is not None
-        memory["count"] += 1
+        memory["count"] += self.stands_for
         data = torch.sub(theta.grad, prices, alpha=self.ramp)
-        average = memory["average"].lerp_(data, 1 - self._smoothing)
+        memory["average"].lerp_(data, 1 - self._smoothing**self.stands_for)
         if self._slow is not None:
-            memory["slow"].lerp_(theta.grad, 1 - self._slow)
-        corrected = average / (1 - self._smoothing ** memory["count"])
-        step = ((corrected / prices + self.ramp) / horizon).clamp_(-self._limit, self._limit)
-        theta.sub_(step).clamp_(0, 1)
+            memory["slow"].lerp_(theta.grad, 1 - self._slow**self.stands_for)

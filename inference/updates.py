@@ -1,42 +1,39 @@
 """What happens to the gates between optimizer steps: settling, shrinking, deciding, keeping the trace."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError
-from bayesprune.inference.objective import GATES, guide_of
-from bayesprune.inference.projected import ProjectedGateDescent
+from bayesprune.inference.objective import gate_optimizer, guide_of
+from bayesprune.inference.removal import Closed, RemovalRule
 from bayesprune.method import GatePosterior
 from bayesprune.training import TrainState
 
 
 @dataclass(frozen=True)
 class Shrink:
-    """Every so many steps remove the channels of gates at exactly 0, never a group's last one.
+    """Every so many steps remove the channels of gates that the rule lets go, never a group's last one.
 
     Attributes:
         every: steps.
-        safe: remove a gate only if the slow average of d + c is positive too (recipe, section 5).
+        rule: closed gates by default.
     """
 
     every: int = 100
-    safe: bool = False
+    rule: RemovalRule = field(default_factory=Closed)
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise SettingError(f"shrink every must be >= 1 step, not {self.every}")
 
     def __call__(self, state: TrainState) -> None:
-        """Shrink when it is time."""
+        """Let the rule see the step; shrink when it is time."""
+        self.rule.observe(state)
         if state.phase_step % self.every == 0:
-            guide = guide_of(state)
-            closed = guide.theta.detach() == 0
-            if self.safe:
-                closed &= gate_optimizer(state).slow_average(guide.theta) > 0
-            remove(state, ~closed)
+            remove(state, ~self.rule.removable(state))
 
 
 @dataclass(frozen=True)
@@ -98,10 +95,3 @@ def posterior(state: TrainState) -> GatePosterior:
     trace = state.values.get("trace") or [state.values["theta"]]
     steps = state.values.get("trace_steps") or [0]
     return GatePosterior(state.values["theta"], decided, torch.stack(list(trace)), torch.tensor(steps))
-
-
-def gate_optimizer(state: TrainState) -> ProjectedGateDescent:
-    """The optimizer of the gates."""
-    optimizer = state.optimizers[GATES]
-    assert isinstance(optimizer, ProjectedGateDescent)
-    return optimizer

@@ -74,7 +74,9 @@ class RunFlags:
         epochs: Of all phases together; by default about 22,000 steps, at most 120 epochs.
         batch_size: Examples a step.
         learning_rate: Of the first phase; by default the method's.
-        noise: Standard deviation of the multiplicative noise at fixed structure; by default 0.3, with convolutions 0.1.
+        noise: Standard deviation of the multiplicative noise at fixed structure; by default 0.3, with convolutions 0.2.
+        consistency: Weight of the agreement between two noisy predictions at fixed structure; by default
+            0.5, with convolutions 0.
         threads: Torch threads of a run.
     """
 
@@ -94,6 +96,7 @@ class RunFlags:
     batch_size: Annotated[int, _count(TRAINING)] = 100
     learning_rate: Annotated[float | None, _one(TRAINING)] = None
     noise: Annotated[float | None, _one(TRAINING)] = None
+    consistency: Annotated[float | None, _one(TRAINING)] = None
     threads: Annotated[int, _count(TRAINING)] = 1
 
     def settings(self, method: str, seed: int) -> "RunSettings":

@@ -40,14 +40,21 @@ class Watcher:
         out: where run folders lie.
         bar: draws the bar; a disabled one draws nothing, and lines are written instead.
         opening: the line at the start.
+        names: of the runs; by default those of `labels`.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], phases: Sequence[Mapping[str, int]], out: Path, bar: Progress, opening: str = ""
+        self,
+        jobs: Sequence[Job],
+        phases: Sequence[Mapping[str, int]],
+        out: Path,
+        bar: Progress,
+        opening: str = "",
+        names: Sequence[str] | None = None,
     ) -> None:
         self.reused = 0
         self._jobs, self._phases, self._bar, self._opening = jobs, phases, bar, opening
-        self._labels = labels(jobs)
+        self._labels = labels(jobs) if names is None else list(names)
         self._work = [self._work_at(number, sum(steps.values())) for number, steps in enumerate(phases)]
         self._before: dict[int, float] = {}
         self._done = [0.0] * len(jobs)
@@ -106,7 +113,13 @@ class Watcher:
 
 
 @contextmanager
-def watching(jobs: Sequence[Job], phases: Sequence[Mapping[str, int]], out: Path, workers: int) -> Iterator[Watcher]:
+def watching(
+    jobs: Sequence[Job],
+    phases: Sequence[Mapping[str, int]],
+    out: Path,
+    workers: int,
+    names: Sequence[str] | None = None,
+) -> Iterator[Watcher]:
     """A watcher of runs that are about to be made; says at the end how many were found finished."""
     console, drawn = terminal()
     columns = (
@@ -116,7 +129,7 @@ def watching(jobs: Sequence[Job], phases: Sequence[Mapping[str, int]], out: Path
     steps = sum(sum(of_run.values()) for of_run in phases)
     opening = f"{counted(len(jobs), 'run')}, {steps:,} steps, {workers} at a time, into {out}"
     with Progress(*columns, console=console, transient=True, disable=not drawn) as bar:
-        watcher = Watcher(jobs, phases, out, bar, opening)
+        watcher = Watcher(jobs, phases, out, bar, opening, names)
         yield watcher
     if watcher.reused:
         note(f"reused {counted(watcher.reused, 'finished run')}")

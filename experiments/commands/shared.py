@@ -22,8 +22,17 @@ from bayesprune.store.atomic import check_writable
 from bayesprune.store.runs import RunRecord
 
 
-def make(jobs: Sequence[Job], out: Path, *, workers: int, resume: bool) -> list[Path]:
+def make(
+    jobs: Sequence[Job], out: Path, *, workers: int, resume: bool, names: Sequence[str] | None = None
+) -> list[Path]:
     """Check the runs, make those that are not finished, and tell how they get on.
+
+    Args:
+        jobs: the runs.
+        out: where run folders lie.
+        workers: processes.
+        resume: go on from checkpoints of interrupted runs.
+        names: what progress calls the runs; by default method, seed and the settings in which they differ.
 
     Returns:
         The run folders in the order of the jobs.
@@ -34,7 +43,7 @@ def make(jobs: Sequence[Job], out: Path, *, workers: int, resume: bool) -> list[
     """
     check_integer("workers", workers, 1)
     phases = prepare(jobs, out)
-    with watching(jobs, phases, out, min(workers, len(jobs))) as watcher:
+    with watching(jobs, phases, out, min(workers, len(jobs)), names) as watcher:
         return run_jobs(jobs, out, workers=workers, resume=resume, report=watcher.report, finished=watcher.finished)
 
 

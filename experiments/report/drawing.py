@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-INK = "#7a808a"
+INK, PRINT_INK = "#7a808a", "#30343b"
+"""Of axes and text on a page of either kind, and on white paper."""
 ACCENT, CONTRAST = "#3074ca", "#d77b05"
 LIGHT_PAGE, DARK_PAGE = "#ffffff", "#15181e"
 COLOURS = (ACCENT, CONTRAST, "#b6436e", "#5aa16e", "#746813", "#b678c2")

@@ -1,6 +1,6 @@
 """The report page: what goes into it, and its writing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from bayesprune.store.atomic import write_text
 from bayesprune.store.runs import RunRecord
 
 if TYPE_CHECKING:
-    from bayesprune.experiments.report.plots import Picture
+    from bayesprune.experiments.report.pictures import Picture
 
 _TEMPLATE = "report.html.jinja"
 
@@ -89,7 +89,12 @@ def render(records: Sequence[RunRecord], *, title: str | None = None, verdict: s
     """The text of the page that `write_report` writes, which says what the arguments are."""
     found = configurations(records)
     context = _context(found, records) | {"title": title or _title(found), "verdict": verdict}
-    text: str = _environment().get_template(_TEMPLATE).render(context)
+    return render_template(_TEMPLATE, context)
+
+
+def render_template(name: str, context: Mapping[str, Any]) -> str:
+    """The text of a page from one of the templates here, everything in it escaped."""
+    text: str = _environment().get_template(name).render(context)
     return text
 
 

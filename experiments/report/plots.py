@@ -5,28 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from bayesprune.experiments.configurations import Configuration
 from bayesprune.experiments.number_format import compact
 from bayesprune.experiments.report.drawing import Look, count_axis, drawing, legend_below, looks, new_figure
+from bayesprune.experiments.report.pictures import Picture, Sketch
 from bayesprune.experiments.report.svg import to_svg
 from bayesprune.experiments.report.words import counted, short
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawn picture.
-
-    Attributes:
-        heading: above it.
-        svg: the picture itself.
-        caption: below it: how to read it.
-    """
-
-    heading: str
-    svg: Markup
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -78,20 +62,32 @@ def accuracy_against_macs(found: Sequence[Configuration]) -> Picture:
 
 def macs_by_epoch(found: Sequence[Configuration]) -> Picture | None:
     """Training MACs of every epoch over those of the same epoch of plain dense training."""
-    return _by_epoch(
-        found,
-        lambda entry: entry["macs"] / entry["dense_macs"] if entry["dense_macs"] > 0 else None,
-        ("epoch-macs", "Training MACs per epoch", "training MACs / dense"),
-        "1 is what the same epoch of plain dense training costs; gradients of gates are counted.",
-    )
+    sketch = sketch_of_macs(found, "epoch-macs")
+    return None if sketch is None else sketch.picture()
 
 
 def seconds_by_epoch(found: Sequence[Configuration]) -> Picture | None:
     """Training seconds of every epoch, validation not counted."""
+    sketch = sketch_of_seconds(found, "epoch-seconds")
+    return None if sketch is None else sketch.picture()
+
+
+def sketch_of_macs(found: Sequence[Configuration], name: str) -> Sketch | None:
+    """Training MACs of every epoch over those of dense training; None where there is no history."""
+    return _by_epoch(
+        found,
+        lambda entry: entry["macs"] / entry["dense_macs"] if entry["dense_macs"] > 0 else None,
+        (name, "Training MACs per epoch", "training MACs / dense"),
+        "1 is what the same epoch of plain dense training costs; gradients of gates are counted.",
+    )
+
+
+def sketch_of_seconds(found: Sequence[Configuration], name: str) -> Sketch | None:
+    """Training seconds of every epoch, validation not counted; None where there is no history."""
     return _by_epoch(
         found,
         lambda entry: entry["seconds"],
-        ("epoch-seconds", "Training seconds per epoch", "seconds per epoch"),
+        (name, "Training seconds per epoch", "seconds per epoch"),
         "Wall time on the machine that ran it; runs side by side slow each other down.",
     )
 
@@ -115,28 +111,33 @@ def _by_epoch(
     value: Callable[[Entry], float | None],
     texts: tuple[str, str, str],
     caption: str,
-) -> Picture | None:
+) -> Sketch | None:
     """Lines over epochs, one a configuration with its range over seeds; None where there is no history."""
     curves = [(name, look, epoch_curve(one, value)) for name, look, one in _named(found)]
     curves = [(name, look, curve) for name, look, curve in curves if curve.epochs]
     if not curves:
         return None
+    name, heading, y_label = texts
+    several = any(len(one.records) > 1 for one in found)
+    caption = f"{caption}{' Line: mean over seeds; band: their range.' if several else ''}"
+    ends = [f"{label} from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for label, _, c in curves]
+    description = f"First and last epoch: {'; '.join(ends)}."
+    return Sketch(name, heading, description, caption, lambda: _epoch_figure(curves, y_label))
+
+
+def _epoch_figure(curves: Sequence[tuple[str, Look, EpochCurve]], y_label: str) -> Any:
+    """Every curve over its epochs, from zero on."""
     from matplotlib.ticker import MaxNLocator
 
-    ident, heading, y_label = texts
-    with drawing():
-        figure, axes = new_figure(4.6, 3.3)
-        for name, look, curve in curves:
-            _draw_curve(axes, name, look, curve)
-        axes.set_ylim(bottom=0.0)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(y_label)
-        legend_below(figure, axes)
-        ends = [f"{name} from {c.mean[0]:.3g} to {c.mean[-1]:.3g}" for name, _, c in curves]
-        svg = to_svg(figure, ident, heading, f"First and last epoch: {'; '.join(ends)}.")
-    several = any(len(one.records) > 1 for one in found)
-    return Picture(heading, svg, f"{caption}{' Line: mean over seeds; band: their range.' if several else ''}")
+    figure, axes = new_figure(4.6, 3.3)
+    for name, look, curve in curves:
+        _draw_curve(axes, name, look, curve)
+    axes.set_ylim(bottom=0.0)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(y_label)
+    legend_below(figure, axes)
+    return figure
 
 
 def _draw_curve(axes: Any, name: str, look: Look, curve: EpochCurve) -> None:

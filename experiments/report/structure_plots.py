@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bayesprune.experiments.configurations import Configuration
 from bayesprune.experiments.report.drawing import ACCENT, CONTRAST, INK, drawing, new_figure
-from bayesprune.experiments.report.plots import Picture
+from bayesprune.experiments.report.pictures import Picture
 from bayesprune.experiments.report.svg import to_svg
 from bayesprune.experiments.report.words import counted, short
 from bayesprune.store.runs import RunRecord

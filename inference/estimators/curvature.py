@@ -44,7 +44,7 @@ class SampledLabelCurvature:
         drawn = predicted.sample()
         own = -predicted.log_prob(drawn).sum()
         (slope,) = torch.autograd.grad(own, gates, retain_graph=True)
-        correction = torch.addcmul(torch.zeros(()), 0.5 - sampled, slope.square_()).mean(0)
+        correction = slope.square_().mul_(0.5 - sampled).mean(0)
         loss: Tensor = -predicted.log_prob(problem.labels()).mean()
         return loss + surrogate(theta, correction)
 

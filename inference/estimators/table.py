@@ -7,12 +7,14 @@ from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.inference.estimators.base import GateEstimator
 from bayesprune.inference.estimators.curvature import SampledLabelCurvature, StraightThrough
 from bayesprune.inference.estimators.flips import SalientFlips, UniformFlips
+from bayesprune.inference.estimators.linearised import LinearisedFlips
 from bayesprune.inference.estimators.score import DisARM, ScoreFunction
 
 ESTIMATORS: dict[str, Callable[..., GateEstimator]] = {
     SampledLabelCurvature.name: SampledLabelCurvature,
     SalientFlips.name: SalientFlips,
     UniformFlips.name: UniformFlips,
+    LinearisedFlips.name: LinearisedFlips,
     DisARM.name: DisARM,
     ScoreFunction.name: ScoreFunction,
     StraightThrough.name: StraightThrough,

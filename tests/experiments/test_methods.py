@@ -253,7 +253,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "parsimonious": ("perceptron", {"price": 3.0}),
     "parsimonious budget": ("perceptron", {"price": 3.0, "budget": "macs=30%"}),
     "parsimonious ramp": ("perceptron", {"price": 3.0, "options": BAYES | {"ramp_share": 0.5}}),
-    "parsimonious safe": ("perceptron", {"price": 3.0, "options": BAYES | {"safe": True}}),
+    "parsimonious average": ("perceptron", {"price": 3.0, "options": BAYES | {"removal": "average"}}),
+    "parsimonious attraction": ("perceptron", {"price": 3.0, "options": BAYES | {"removal": "attraction"}}),
     "parsimonious convolutional": ("convolutional", {"price": 10.0}),
     "parsimonious flattened": ("convolutional", {"price": 3.0, "flatten_inputs": True, "inputs": "all"}),
 }  # fmt: skip

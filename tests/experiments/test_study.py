@@ -55,7 +55,7 @@ def test_lists_make_grids(tmp_path: Path) -> None:
 
         [method.parsimonious]
         price = [10, "fc1=20,fc2=5", 30.5]
-        options = { start = [0.5, 0.9], safe = true }
+        options = { start = [0.5, 0.9], removal = "average" }
 
         [method.l1-units]
         match = "parsimonious"
@@ -71,7 +71,7 @@ def test_lists_make_grids(tmp_path: Path) -> None:
     assert {job.settings.widths for job in study.jobs} == {(30, 10), (20, 5)}
     assert {job.settings.price for job in counted["parsimonious"]} == {10.0, "fc1=20,fc2=5", 30.5}
     assert {job.settings.options["start"] for job in counted["parsimonious"]} == {0.5, 0.9}
-    assert all(job.settings.options["safe"] for job in counted["parsimonious"])
+    assert all(job.settings.options["removal"] == "average" for job in counted["parsimonious"])
     assert {job.match for job in counted["l1-units"]} == {"parsimonious"}
     assert {job.settings.batch_size for job in counted["l1-units"]} == {50}
     assert {job.settings.price for job in counted["dense"]} == {None}

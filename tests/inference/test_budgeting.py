@@ -20,8 +20,7 @@ from bayesprune.inference.budgeting import (
     meet_budget,
     removal_order,
 )
-from bayesprune.inference.objective import guide_of
-from bayesprune.inference.updates import gate_optimizer
+from bayesprune.inference.objective import gate_optimizer, guide_of
 from bayesprune.models.prices import EqualPrice
 from bayesprune.training import TrainState
 

@@ -14,8 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from bayesprune.errors import SettingError
 from bayesprune.inference.estimators import SampledLabelCurvature, estimator
-from bayesprune.inference.objective import GatedObjective, guide_of
-from bayesprune.inference.updates import gate_optimizer
+from bayesprune.inference.objective import GatedObjective, gate_optimizer, guide_of
 from bayesprune.models.prices import CostPrice, EqualPrice
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.training import TrainState
@@ -145,3 +144,43 @@ def test_nothing_enters_pyro_s_parameter_store(gated_state: MakeState) -> None:
     assert list(pyro.get_param_store().keys()) == []
     assert chosen.passes(100) == 4.0
     assert chosen.needs_labels
+
+
+def test_gates_are_estimated_every_so_many_steps_once_the_network_is_small(gated_state: MakeState) -> None:
+    """Of 6-5-4-3 the gates leave 2-1-1-3: 6 of 62 multiply-accumulates, so that k steps go from one to the next."""
+    state, chosen = gated_state(), objective(estimate_every=3)
+    chosen.attach(state)
+    seen = [_step_of(chosen, state) for _ in range(4)]
+    assert seen == [(1, 4.0)] * 4  # at full size always
+    state.shrink(torch.tensor([1.0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]) > 0)
+    chosen.attach(state)
+    state.phase_step = 0
+    inputs = INPUTS[:, :6]
+    seen = [_step_of(chosen, state, inputs) for _ in range(5)]
+    assert seen == [(3, 4.0), (0, 3.0), (0, 3.0), (3, 4.0), (0, 3.0)]
+    theta = guide_of(state).theta
+    assert gate_optimizer(state).state[theta]["count"] == 4 + 2 * 3
+    with pytest.raises(SettingError, match="estimate_every must be >= 1 step, not 0"):
+        objective(estimate_every=0)
+
+
+def _step_of(chosen: GatedObjective, state: TrainState, inputs: Tensor = INPUTS) -> tuple[int, float]:
+    """One step; how many steps its estimate stands for, and what it cost."""
+    chosen.loss(state, inputs, LABELS).backward()
+    gate_optimizer(state).step()
+    state.phase_step += 1
+    return gate_optimizer(state).stands_for, chosen.passes(8)
+
+
+def test_a_step_without_estimate_is_that_of_the_weights(gated_state: MakeState) -> None:
+    """With decided gates the weights' gradients are those of the written-out network; theta's is the price alone."""
+    state, chosen = gated_state(DECIDED), objective(weight_prior=GaussianSlab(float("inf")))
+    chosen.attach(state)
+    chosen._every, state.phase_step = 2, 1
+    loss = chosen.loss(state, INPUTS, LABELS)
+    parameters = list(state.network.parameters())
+    slopes = torch.autograd.grad(loss, parameters, retain_graph=True)
+    by_hand = torch.autograd.grad(plain_loss(state, DECIDED), parameters)
+    torch.testing.assert_close(slopes, by_hand)
+    loss.backward()
+    torch.testing.assert_close(guide_of(state).theta.grad, torch.full((15,), 2.0 / SIZE))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from bayesprune.data import TensorSplit
 from bayesprune.errors import SettingError
 from bayesprune.inference.options import ParsimoniousOptions, Recipe
 from bayesprune.inference.pricing import default_price, make_price
@@ -18,7 +19,12 @@ from bayesprune.training import TrainState
 
 def recipe(network: nn.Module, epoch_steps: int, epochs: int, **options: Any) -> Recipe:
     settings = RunSettings("parsimonious", epochs=epochs)
-    return Recipe(network, epoch_steps, settings, ParsimoniousOptions.of(options))
+    return Recipe(network, split(100 * epoch_steps), settings, ParsimoniousOptions.of(options))
+
+
+def split(examples: int) -> TensorSplit:
+    """So many examples, 100 of which make a step."""
+    return TensorSplit(torch.zeros(examples, 1), torch.zeros(examples, dtype=torch.int64))
 
 
 def state_of(network: nn.Module, *shape: int) -> TrainState:
@@ -27,18 +33,18 @@ def state_of(network: nn.Module, *shape: int) -> TrainState:
 
 
 def test_the_measured_recipe_on_mnist() -> None:
-    """10 + 30 epochs of 550 steps, T = 300 and 60 in the last two, 2e-3 and 5e-3, noise 0.3; LeNet-5 8 + 32."""
+    """10 + 30 epochs of 55,000 images, T = 300 and 60 in the last two, noise 0.3; LeNet-5 8 + 32 epochs, 0.2."""
     perceptron = recipe(LeNet300(), 550, 40)
-    assert (perceptron.prune_steps, perceptron.fixed_steps) == (5_500, 16_500)
+    assert (perceptron.prune_steps, perceptron.fixed.steps, perceptron.fixed.batch_size) == (5_500, 8_250, 200)
     assert perceptron.settle == 4_400
     assert [perceptron.horizon(step) for step in (0, 4_399, 4_400, 5_500)] == [300, 300, 60, 60]
-    assert (perceptron.learning_rate, perceptron.fixed_learning_rate, perceptron.noise) == (2e-3, 5e-3, 0.3)
+    assert (perceptron.learning_rate, perceptron.fixed.noise, perceptron.fixed.consistency) == (2e-3, 0.3, 0.5)
     assert perceptron.ramp == 1_600
     convolutional = recipe(LeNet5(), 550, 40)
-    assert (convolutional.prune_steps, convolutional.fixed_steps) == (4_400, 17_600)
+    assert (convolutional.prune_steps, convolutional.fixed.steps) == (4_400, 17_600)
     assert convolutional.horizon(0) == 400
     assert convolutional.ramp == 0
-    assert (convolutional.learning_rate, convolutional.fixed_learning_rate, convolutional.noise) == (2e-3, 2e-3, 0.1)
+    assert (convolutional.learning_rate, convolutional.fixed.noise, convolutional.fixed.consistency) == (2e-3, 0.2, 0.0)
 
 
 def test_ramp_by_default() -> None:
@@ -48,13 +54,13 @@ def test_ramp_by_default() -> None:
     assert recipe(LeNet5(), 550, 40, price_kind="equal").ramp == 1_600
     assert recipe(LeNet300(), 550, 40, ramp_share=0.0).ramp == 0
     settings = RunSettings("parsimonious", epochs=40, budget="macs=10%")
-    assert Recipe(LeNet300(), 550, settings, ParsimoniousOptions()).ramp == 0
+    assert Recipe(LeNet300(), split(55_000), settings, ParsimoniousOptions()).ramp == 0
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.01, 1), (0.3, 3), (1.0, 10)])
 def test_at_least_one_epoch_of_pruning(share: float, expected: int) -> None:
     chosen = recipe(LeNet300(), 7, 10, prune_share=share)
-    assert (chosen.prune_steps, chosen.fixed_steps) == (7 * expected, 7 * (10 - expected))
+    assert (chosen.prune_steps, chosen.fixed.steps) == (7 * expected, 7 * (10 - expected))
 
 
 def test_small_data_get_more_epochs_of_pruning() -> None:
@@ -96,8 +102,9 @@ def test_prices_asked_for() -> None:
     "options",
     [
         {"unknown": 1}, {"alpha": 1.5}, {"start": 0.0}, {"start": "half"}, {"prune_share": -0.1}, {"horizon": 0.5},
-        {"horizon": float("inf")}, {"shrink_every": 0}, {"slab": 0.0}, {"fixed_learning_rate": 0.0}, {"safe": 1},
-        {"gamma": 0.0}, {"gamma": float("nan")}, {"price_kind": "none"}, {"settle_share": 2},
+        {"horizon": float("inf")}, {"shrink_every": 0}, {"slab": 0.0}, {"fixed_learning_rate": 0.0}, {"removal": 1},
+        {"estimate_every": 0}, {"learnt_noise": 0.0},
+        {"removal": "safe"}, {"gamma": 0.0}, {"gamma": float("nan")}, {"price_kind": "none"}, {"settle_share": 2},
     ],
 )  # fmt: skip
 def test_options_that_cannot_be_used(options: dict[str, Any]) -> None:

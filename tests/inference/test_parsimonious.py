@@ -207,7 +207,8 @@ def test_every_estimator_trains(name: str, small_data: Data) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"safe": True},
+        {"removal": "average"},
+        {"removal": "attraction"},
         {"ramp_share": 0.5},
         {"price_kind": "cost", "alpha": 0.5},
         {"settle_share": 1.0},
@@ -259,8 +260,12 @@ class Stopped(Exception):
 @pytest.mark.parametrize("step", [1, 19, 27, 31, 32, 50])
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"budget": "macs=30%", "price": None, "options": {"safe": True, "ramp_share": 0.5}}],
-    ids=["price", "budget"],
+    [
+        {},
+        {"budget": "macs=30%", "price": None, "options": {"removal": "average", "ramp_share": 0.5}},
+        {"options": {"removal": "attraction"}},
+    ],
+    ids=["price", "budget", "attraction"],
 )
 def test_resumed_runs_end_alike(step: int, settings: dict[str, Any], small_data: Data, tmp_path: Path) -> None:
     """Stopped after a step (settling begins at 26, the fixed phase at 32) and resumed by a new process's objects."""

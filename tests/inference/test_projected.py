@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -217,3 +218,55 @@ def test_an_enumerated_network_ends_at_a_vertex(seed: int, tiny: Callable[..., T
     ends = theta.detach()
     assert bool(((ends == 0) | (ends == 1)).all())
     assert all(is_single_flip_minimum(values + vertices @ prices, end) for end in ends)
+
+
+def test_an_estimate_every_few_steps_by_hand() -> None:
+    """Between estimates theta goes on by the average as it is; one that stands for two steps weighs like two.
+
+    Smoothing 0.5, T = 100, c = 1, every second step. d = 4 enters with weight 1 - 0.5^2 = 0.75, so m = 3/0.75 = 4 in
+    steps 1 and 2; then d = -1: (0.25 * 3 - 0.75)/(1 - 0.5^4) = 0 in steps 3 and 4.
+    """
+    theta = gates(0.5)
+    optimizer = ProjectedGateDescent([theta], 100, smoothing=0.5, slow_smoothing=0.8)
+    optimizer.stands_for = 0
+    step(optimizer, theta, [7.0], 1.0)
+    assert theta.tolist() == [0.5]  # nothing is known yet
+    expected = 0.5
+    for slope, stands_for, average in ((4.0, 2, 4.0), (99.0, 0, 4.0), (-1.0, 2, 0.0), (99.0, 0, 0.0)):
+        optimizer.stands_for = stands_for
+        step(optimizer, theta, [slope], 1.0)
+        expected -= (average + 1) / 100
+        torch.testing.assert_close(theta.detach(), torch.tensor([expected]).double())
+    slow = (0.64 * 0.36 * 5 + 0.36 * 0) / (1 - 0.8**4)  # of d + c: 5, then 0
+    torch.testing.assert_close(optimizer.slow_average(theta), torch.tensor([slow]).double())
+
+
+def test_the_average_of_sparse_estimates_is_unbiased() -> None:
+    """Gradients with mean 2 at every third step: over many runs the average's mean is 2 within its standard error."""
+    theta = nn.Parameter(torch.full((4000,), 0.5, dtype=torch.float64))  # as many independent gates
+    optimizer = ProjectedGateDescent([theta], 1e6, smoothing=0.9)
+    noise = torch.Generator().manual_seed(0)
+    for number in range(20):
+        optimizer.stands_for = 0 if number % 3 else 3
+        step(optimizer, theta, 2 + torch.randn(4000, generator=noise, dtype=torch.float64), 1.0)
+    average = optimizer.average(theta)
+    assert float((average.mean() - 2).abs() / (average.std() / 4000**0.5)) < 3
+    assert 0.1 < float(average.std()) < 1  # it is an average: less noise than one gradient has
+
+
+def test_sparse_estimates_go_on_exactly_after_a_stop() -> None:
+    """Between two estimates all that counts is in the optimizer's state: a copy goes on to the same numbers."""
+    slopes = torch.randn(9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    theta = gates(0.3, 0.5, 0.7, 0.9)
+    optimizer = ProjectedGateDescent([theta], 30)
+    copied = optimizer
+    for number, slope in enumerate(slopes):
+        if number == 4:
+            twin = nn.Parameter(theta.detach().clone())
+            copied = ProjectedGateDescent([twin], 30)
+            copied.load_state_dict(deepcopy(optimizer.state_dict()))
+        optimizer.stands_for = copied.stands_for = 0 if number % 3 else 3
+        step(optimizer, theta, slope, 1.0)
+        if number >= 4:
+            step(copied, twin, slope, 1.0)
+    assert torch.equal(theta, twin)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError
-from bayesprune.inference.objective import guide_of
-from bayesprune.inference.updates import Settle, Shrink, decide, describe, full_theta, gate_optimizer, posterior, remove
+from bayesprune.inference.objective import gate_optimizer, guide_of
+from bayesprune.inference.removal import Closed
+from bayesprune.inference.updates import Settle, Shrink, decide, describe, full_theta, posterior, remove
 from bayesprune.training import TrainState
 
 MakeState = Callable[..., TrainState]
@@ -67,25 +68,24 @@ def test_a_group_s_last_gate_stays(gated_state: MakeState) -> None:
     assert torch.equal(theta_of(state), torch.ones(3))
 
 
-def test_safe_rule_needs_a_positive_slow_average(gated_state: MakeState) -> None:
-    """A gate at 0 whose slow average of d + c says that it is worth its price is spared."""
-    state = gated_state(THETA, slow_smoothing=0.998)
-    slopes = torch.zeros(15)
-    slopes[[1, 6]] = -3.0  # d + c = -2: useful, closed by a fluke
-    for _ in range(3):
-        step_gates(state, slopes)
-    Shrink(every=1, safe=True)(state)
-    assert state.structure.kept() == {"inputs": [0, 1, 2, 4, 5], "fc1": [0, 2, 3, 4], "fc2": [2, 3]}
-    step_gates(state, 100.0)  # the slow average of every gate turns positive
-    Shrink(every=1, safe=True)(state)
-    assert state.structure.kept() == {"inputs": [0, 2, 4, 5], "fc1": [2, 3, 4], "fc2": [2, 3]}
+def test_shrink_asks_its_rule(gated_state: MakeState) -> None:
+    """The rule sees every step, and is asked at the steps of shrinking only."""
 
+    class Second(Closed):
+        seen = 0
 
-def test_safe_rule_needs_the_slow_average(gated_state: MakeState) -> None:
-    state = gated_state(THETA)
-    step_gates(state, 0.0)
-    with pytest.raises(SettingError, match="no slow average is kept"):
-        Shrink(every=1, safe=True)(state)
+        def observe(self, state: TrainState) -> None:
+            self.seen += 1
+
+        def removable(self, state: TrainState) -> Tensor:
+            return torch.arange(state.structure.gate_count) == 1
+
+    state, rule = gated_state(THETA), Second()
+    update = Shrink(every=3, rule=rule)
+    for state.phase_step in range(1, 6):
+        update(state)
+    assert rule.seen == 5
+    assert state.structure.kept()["inputs"] == [0, 2, 3, 4, 5]
     with pytest.raises(SettingError, match="must be >= 1 step, not 0"):
         Shrink(every=0)
 

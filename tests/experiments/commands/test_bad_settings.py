@@ -90,7 +90,8 @@ BAD = [
     option("prune_share", 2, "prune_share must be a finite number >= 0 and <= 1, not 2"),
     option("alpha", 2, "alpha must be a finite number >= 0 and <= 1, not 2"),
     option("shrink_every", 0, "shrink_every must be an integer >= 1, not 0"),
-    option("safe", 3, "safe must be true or false, not 3"),
+    option("removal", 3, "removal must be the name of a rule, not 3"),
+    option("removal", "averag", "unknown removal 'averag': did you mean 'average'?", UnknownNameError),
     option("slab", 0, "slab must be a finite number > 0, not 0"),
     option("price_kind", "fair", "price_kind must be 'equal' or 'cost', not 'fair'"),
 ]

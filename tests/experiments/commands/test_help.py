@@ -17,7 +17,7 @@ from bayesprune.models.networks import LeNet300  # noqa: F401 - fills the regist
 from bayesprune.networks import known
 from bayesprune.settings import RunSettings
 
-COMMANDS = ("compare", "prune", "study", "posterior", "report", "data")
+COMMANDS = ("compare", "prune", "study", "paper", "posterior", "report", "data")
 HEAVY = {"torch", "numpy", "matplotlib", "pyro", "scipy", "pandas", "xarray", "torchvision", "networkx"}
 
 
@@ -69,9 +69,10 @@ def test_every_setting_of_a_run_has_a_flag() -> None:
 
 
 def test_values_of_flags_become_settings() -> None:
-    flags = RunFlags(option=("start=0.9", "price-kind=cost", "safe=true"), widths=(20, 10), price="3", keep=("fc1",))
+    option = ("start=0.9", "price-kind=cost", "sure=true")
+    flags = RunFlags(option=option, widths=(20, 10), price="3", keep=("fc1",))
     settings = flags.settings("parsimonious", 4)
-    assert settings.options == {"start": 0.9, "price_kind": "cost", "safe": True}
+    assert settings.options == {"start": 0.9, "price_kind": "cost", "sure": True}
     assert (settings.widths, settings.price, settings.keep, settings.seed) == ((20, 10), 3.0, ("fc1",), 4)
 
 
@@ -86,7 +87,7 @@ def test_help_of_a_command_loads_nothing_heavy(name: str, repository: Path) -> N
     ("arguments", "words"),
     [
         (["comapre"], 'Unknown command "comapre". Did you mean "compare"?'),
-        (["nonsense"], "Available commands: compare, prune, study, posterior, report, data."),
+        (["nonsense"], "Available commands: compare, prune, study, paper, posterior, report, data."),
         (["prune", "--epoch", "3"], "Unknown option: --epoch. Did you mean --epochs? See bayesprune prune --help."),
         (["compare", "--sed", "3"], "Did you mean --seeds?"),
         (["prune", "lenet5"], "There is no place for lenet5. See bayesprune prune --help."),

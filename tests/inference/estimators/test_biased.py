@@ -139,3 +139,30 @@ def test_straight_through_only_sees_the_weight_decay_at_open_gates(tiny: Callabl
     torch.testing.assert_close(straight[3:], -decay * outgoing, atol=1e-8, rtol=1e-6)
     truth = gate_gradient(case, by_hand)
     assert float((straight / truth)[3:].abs().max()) < 0.5
+
+
+def test_curvature_of_a_single_step_by_hand(tiny: Callable[..., Tiny]) -> None:
+    """(1/B) sum_n [t_nj + (1/2 - z_nj) u_nj^2] with the gates and labels drawn, times the loss's factor."""
+    case = tiny(seed=3, examples=60)
+    network: Any = case.model.network
+    problem, seen = MiniBatch(*case), []
+    original = problem.predict
+
+    def watch(gates: Tensor, rows: Tensor | None = None) -> Any:
+        predicted = original(gates, rows)
+        drawn = predicted.sample()
+        predicted.sample = lambda: drawn
+        seen.append((gates.detach().clone(), drawn))
+        return predicted
+
+    problem.predict = watch  # type: ignore[method-assign]  # a spy
+    torch.manual_seed(0)
+    (SampledLabelCurvature().loss(problem, case.guide.theta) * 7).backward()
+    ((gates, drawn),) = seen
+    gates.requires_grad_()
+    hidden = network.fc1(case.inputs).relu() * gates[:, :3]
+    log_probs = torch.log_softmax(network.fc3(network.fc2(hidden).relu() * gates[:, 3:]), 1)
+    rows = torch.arange(60)
+    (own,) = torch.autograd.grad(-log_probs[rows, case.labels].sum(), gates, retain_graph=True)
+    (other,) = torch.autograd.grad(-log_probs[rows, drawn].sum(), gates)
+    torch.testing.assert_close(case.guide.theta.grad, 7 * (own + (0.5 - gates.detach()) * other**2).mean(0))

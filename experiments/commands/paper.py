@@ -1,0 +1,59 @@
+"""`bayesprune paper`: the study of a paper's method."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from bayesprune.experiments.commands.flags import RUNS, Count, Out, Switch
+
+
+def paper(
+    name: str,
+    /,
+    *,
+    part: Annotated[str, Parameter(group=RUNS)] = "all",
+    quick: Switch = False,
+    out: Out | None = None,
+    data: Annotated[str | None, Parameter(group=RUNS, show_default=False)] = None,
+    workers: Count = 2,
+    resume: Switch = False,
+    finished: Switch = False,
+    json: Switch = False,
+) -> None:
+    """Make the runs of a paper's study, and its page, tables and pictures; finished runs are not made again.
+
+    Args:
+        name: Of the paper: parsimonious.
+        part: A network of the study, lenet300 or lenet5, or all.
+        quick: Few and short runs on mnist5k: every factor and picture, no figure to rely on.
+        out: Folder of the run folders and results; by default paper-NAME, with --quick paper-NAME-quick.
+        data: Another data set than the study's.
+        workers: Processes, one thread each.
+        resume: Go on with interrupted runs from their checkpoints.
+        finished: Make no runs: only the page of those that are finished.
+        json: Print one JSON object, which results.json holds too.
+    """
+    from bayesprune.experiments.commands.output import answer, answer_object
+    from bayesprune.experiments.commands.shared import make
+    from bayesprune.experiments.papers import paper as paper_of
+    from bayesprune.experiments.papers.results import write_results
+    from bayesprune.experiments.papers.rows import finished_of, gather, jobs_of, names_of
+    from bayesprune.store.runs import RunRecord
+
+    study = paper_of(name)
+    rows = study.rows(part, quick=quick, data=data)
+    place = out or Path(f"paper-{study.name}{'-quick' if quick else ''}")
+    jobs = jobs_of(rows)
+    if finished:
+        jobs, folders = finished_of(jobs, place)
+    else:
+        folders = make(jobs, place, workers=workers, resume=resume, names=names_of(rows))
+    found = gather(rows, jobs, [RunRecord.read(folder) for folder in folders])
+    findings = study.evaluate(found)
+    values = write_results(study.name, findings, found, place)
+    if json:
+        answer_object(values)
+        return
+    answer("\n".join(findings.lines))
+    answer(f"report: {values['report']}")

@@ -13,6 +13,9 @@ from bayesprune.training import CrossEntropy, Phase, TrainState, adam, cosine
 LEAST_STEPS = 8_000
 """A perceptron takes twice the examples a step where so many steps are left."""
 
+LEAST_DECAY = 5e-4
+"""Weight decay of networks with convolutions at fixed structure: with less, LeNet-5 fits its training images wholly."""
+
 
 @dataclass(frozen=True)
 class FixedTraining:
@@ -22,7 +25,7 @@ class FixedTraining:
         batch_size: examples a step.
         steps: optimizer steps.
         learning_rate: at the start; it falls to 0 along half a cosine.
-        decay: weight decay, what the slab's Gaussian prior gives.
+        decay: weight decay.
         noise: standard deviation of the multiplicative noise.
         consistency: weight of the agreement between two noisy predictions.
     """
@@ -44,9 +47,11 @@ class FixedTraining:
         epochs: int,
         slab: float,
         learning_rate: float | None = None,
+        decay: float | None = None,
     ) -> "FixedTraining":
         """What the settings ask for, and the defaults of the kind of network for the rest.
 
+        Weights decay as the slab's Gaussian prior N(0, slab^2) asks for, with convolutions by `LEAST_DECAY` at least.
         A small perceptron's step costs more calls than arithmetic: it takes twice the examples a step, at sqrt(2) the
         learning rate, where `LEAST_STEPS` are left.
         """
@@ -59,7 +64,7 @@ class FixedTraining:
             size,
             epochs * steps_per_epoch(train, size),
             rate if learning_rate is None else learning_rate,
-            1 / (len(train) * slab**2),
+            _decay(len(train), slab, convolutional) if decay is None else decay,
             noise if settings.noise is None else settings.noise,
             consistency if settings.consistency is None else settings.consistency,
         )
@@ -75,6 +80,11 @@ class FixedTraining:
 def is_convolutional(network: nn.Module) -> bool:
     """Whether the network has convolutions; several defaults differ for those."""
     return any(isinstance(module, nn.modules.conv._ConvNd) for module in network.modules())
+
+
+def _decay(examples: int, slab: float, convolutional: bool) -> float:
+    """What the prior asks for, on the loss per example; with convolutions more where that is little."""
+    return max(1 / (examples * slab**2), LEAST_DECAY if convolutional else 0.0)
 
 
 def _can_double(train: Split, size: int, epochs: int) -> bool:

@@ -37,7 +37,7 @@ class ParsimoniousOptions:
         removal: when a gate's channel may go: "closed" (theta is 0), "average" (and the slow average of d + c is
             positive), or "attraction" (training's steps are bound to close it).
         slab: standard deviation of the weights' prior.
-        fixed_learning_rate: of the phase at fixed structure.
+        fixed_learning_rate, fixed_decay: learning rate and weight decay of the phase at fixed structure.
         learnt_noise: weight of the information that passes the noise at fixed structure, whose strength is then
             learnt; None keeps it as it is.
     """
@@ -56,6 +56,7 @@ class ParsimoniousOptions:
     removal: str = Closed.name
     slab: float = 0.5
     fixed_learning_rate: float | None = None
+    fixed_decay: float | None = None
     learnt_noise: float | None = None
 
     def __post_init__(self) -> None:
@@ -77,6 +78,7 @@ class ParsimoniousOptions:
             raise UnknownNameError("removal", self.removal, REMOVALS)
         check_number("slab", self.slab, 0.0)
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
+        check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
         check_number("learnt_noise", self.learnt_noise, 0.0)
 
     @classmethod
@@ -126,7 +128,7 @@ class Recipe:
         self.learning_rate = settings.learning_rate or 2e-3
         self.fixed = FixedTraining.of(
             settings, network, train, epochs=settings.epochs - prune_epochs, slab=options.slab,
-            learning_rate=options.fixed_learning_rate,
+            learning_rate=options.fixed_learning_rate, decay=options.fixed_decay,
         )  # fmt: skip
 
     def _ramp(self, settings: RunSettings, options: ParsimoniousOptions) -> int:

@@ -55,7 +55,7 @@ class Parsimonious:
             price = control = BudgetControl(price, limit, round(options.budget_share * recipe.prune_steps), state)
             updates.append(control.update)
             begin_fixed = meet_budget(limit)
-        rule = removal_rule(options.removal, recipe.fixed.decay)
+        rule = removal_rule(options.removal, 1 / (len(data.train) * options.slab**2))
         updates.append(Shrink(options.shrink_every, rule))
         objective = GatedObjective(
             price, estimator(settings.estimator), len(data.train), ramp=recipe.ramp, weight_prior=slab,

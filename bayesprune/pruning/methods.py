@@ -40,17 +40,20 @@ class TrainOptions:
 
     Attributes:
         prune_share: share of the epochs before pruning, rounded to whole epochs, at least one.
-        fixed_learning_rate: of the phase after pruning; None stands for the Bayesian method's default.
+        fixed_learning_rate, fixed_decay: learning rate and weight decay of the phase after pruning; None stands for
+            the Bayesian method's default.
         slab: standard deviation of the Gaussian prior that the weight decay comes from.
     """
 
     prune_share: float = DEFAULT_PRUNE_SHARE
     fixed_learning_rate: float | None = None
+    fixed_decay: float | None = None
     slab: float = DEFAULT_SLAB
 
     def __post_init__(self) -> None:
         check_number("prune_share", self.prune_share, 0.0, 1.0, low_allowed=True)
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
+        check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
         check_number("slab", self.slab, 0.0)
 
     @classmethod
@@ -190,7 +193,7 @@ def _phases(
     rate = DEFAULT_LEARNING_RATE if settings.learning_rate is None else settings.learning_rate
     fixed = FixedTraining.of(
         settings, state.network, data.train, epochs=settings.epochs - before, slab=options.slab,
-        learning_rate=options.fixed_learning_rate,
+        learning_rate=options.fixed_learning_rate, decay=options.fixed_decay,
     )  # fmt: skip
     phases = []
     if before:

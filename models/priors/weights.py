@@ -56,22 +56,19 @@ class GaussianSlab:
 
     Args:
         scale: standard deviation; infinity is a flat slab, which adds nothing.
-        decayed: the optimizer's own weight decay lambda takes the place of the log density's gradient, which is then
-            a value only and needs no backward pass.
     """
 
-    def __init__(self, scale: float = 1.0, *, decayed: bool = False) -> None:
+    def __init__(self, scale: float = 1.0) -> None:
         if not scale > 0:
             raise SettingError(f"the slab's scale must be > 0, not {scale}")
-        self.scale, self.decayed = scale, decayed
+        self.scale = scale
 
     def log_prob(self, network: nn.Module, parameters: Sequence[Tensor] | None = None) -> Tensor:
         """Sum of Normal log densities of all slab parameters."""
         parameters = tuple(slab_parameters(network).values()) if parameters is None else parameters
         if self.scale == float("inf") or not parameters:
             return torch.zeros(())
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.decayed):
-            squares: Tensor = _SumOfSquares.apply(*parameters)
+        squares: Tensor = _SumOfSquares.apply(*parameters)
         count = sum(parameter.numel() for parameter in parameters)
         return -squares / (2 * self.scale**2) - count * (log(self.scale) + 0.5 * log(2 * pi))
 

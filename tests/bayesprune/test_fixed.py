@@ -62,6 +62,16 @@ def test_noise_and_consistency_depend_on_the_kind_of_network() -> None:
     assert (one.noise, one.consistency, other.noise, other.consistency) == (0.3, 0.5, 0.2, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("network", "examples", "decay"),
+    [(PERCEPTRON, 55_000, 4 / 55_000), (CONVOLUTIONAL, 55_000, 5e-4), (CONVOLUTIONAL, 400, 0.01)],
+)
+def test_weights_decay_as_the_prior_asks_and_with_convolutions_not_less_than_usual(
+    network: nn.Module, examples: int, decay: float
+) -> None:
+    assert training(network, split(examples), 1).decay == pytest.approx(decay)
+
+
 def test_what_is_asked_for_overrules_the_defaults() -> None:
     found = training(PERCEPTRON, split(55_000), 30, noise=0.0, consistency=0.0, batch_size=50, learning_rate=0.5)
     assert (found.noise, found.consistency, found.batch_size, found.learning_rate) == (0.0, 0.0, 100, 0.5)

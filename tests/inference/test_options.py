@@ -103,7 +103,7 @@ def test_prices_asked_for() -> None:
     [
         {"unknown": 1}, {"alpha": 1.5}, {"start": 0.0}, {"start": "half"}, {"prune_share": -0.1}, {"horizon": 0.5},
         {"horizon": float("inf")}, {"shrink_every": 0}, {"slab": 0.0}, {"fixed_learning_rate": 0.0}, {"removal": 1},
-        {"estimate_every": 0}, {"learnt_noise": 0.0},
+        {"estimate_every": 0}, {"learnt_noise": 0.0}, {"fixed_decay": -1.0}, {"budget_share": 1.5},
         {"removal": "safe"}, {"gamma": 0.0}, {"gamma": float("nan")}, {"price_kind": "none"}, {"settle_share": 2},
     ],
 )  # fmt: skip

@@ -71,18 +71,3 @@ def test_sites() -> None:
 def test_scales_that_cannot_be_used(scale: float) -> None:
     with pytest.raises(SettingError, match="scale must be > 0"):
         GaussianSlab(scale)
-
-
-def test_a_decayed_slab_has_the_same_value_and_leaves_its_gradient_to_the_optimizer() -> None:
-    """Weight decay 1/(N s^2) on the loss per example gives the weights the gradient that the log density gives them."""
-    network, size = nn.Linear(3, 2), 50
-    plain, decayed = GaussianSlab(0.5), GaussianSlab(0.5, decayed=True)
-    value = decayed.log_prob(network)
-    assert torch.equal(value, plain.log_prob(network).detach())
-    assert not value.requires_grad
-    (slope,) = torch.autograd.grad(-plain.log_prob(network) / size, network.weight)
-    optimizer = torch.optim.SGD(network.parameters(), 1.0, weight_decay=1 / (size * 0.25))
-    before = network.weight.detach().clone()
-    network.weight.grad = torch.zeros_like(before)
-    optimizer.step()
-    torch.testing.assert_close(before - network.weight.detach(), slope)

@@ -13,7 +13,7 @@ from bayesprune.settings import RunSettings
 EPOCHS = 40
 BASE_MLP = RunSettings("parsimonious", "lenet300", "mnist", epochs=EPOCHS, price=14.0)
 SMALL_MLP = varied(BASE_MLP, price=None, budget="macs=9560")
-BASE_LENET5 = RunSettings("parsimonious", "lenet5", "mnist", epochs=EPOCHS, price=38.0, options={"alpha": 0.9})
+BASE_LENET5 = RunSettings("parsimonious", "lenet5", "mnist", epochs=EPOCHS, price=33.0, options={"alpha": 0.9})
 BASE_FLATTEN = varied(
     BASE_LENET5, price=None, budget="params=5000", flatten_inputs=True, options={"alpha": 0.1, "budget_share": 0.3}
 )

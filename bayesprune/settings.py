@@ -33,7 +33,8 @@ class RunSettings:
         consistency: weight of the agreement between two noisy predictions at fixed structure; None stands for 0.5
             (networks without convolutions) or 0.
         density: share of the weights to keep, for methods that prune weights.
-        budget: e.g. "macs=150k" or "params=5%", for methods that prune structure.
+        budget: e.g. "macs=150k" or "params=5%", for methods that prune structure; beside a price it only caps what
+            that price leaves.
         price: nats of training log-likelihood a gate must be worth (ln gamma): a number, or "fc1=20,fc2=10".
         estimator: of the gates' gradient.
         keep: layers whose outputs stay whole.

@@ -93,6 +93,10 @@ class ParsimoniousOptions:
                 raise UnknownNameError("option of parsimonious", name, cls.__dataclass_fields__)
         return cls(**options)
 
+    def follows_budget(self, settings: RunSettings) -> bool:
+        """Whether prices are to meet the budget; where a price is given too, the budget only caps what that leaves."""
+        return settings.budget is not None and settings.price is None and self.gamma is None
+
 
 LEAST_PRUNE_STEPS = 2_000
 """Steps that gates need to decide themselves; a small data set gives them more of the epochs, up to half."""
@@ -136,7 +140,8 @@ class Recipe:
         if options.ramp_share is not None:
             return round(options.ramp_share * self.prune_steps)
         equal = options.price_kind == "equal" or (options.price_kind is None and not self.convolutional)
-        return min(RAMP_STEPS, round(MOST_RAMP * self.prune_steps)) if equal and settings.budget is None else 0
+        ramped = equal and not options.follows_budget(settings)
+        return min(RAMP_STEPS, round(MOST_RAMP * self.prune_steps)) if ramped else 0
 
     def horizon(self, step: int) -> float:
         """Steps in which a useless gate falls from 1 to 0, for the step that follows `step` steps."""

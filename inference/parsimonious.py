@@ -52,9 +52,11 @@ class Parsimonious:
         begin_fixed: Callable[[TrainState], None] = decide
         if settings.budget is not None:
             limit = checked_limit(Budget.parse(settings.budget), state)
-            price = control = BudgetControl(price, limit, round(options.budget_share * recipe.prune_steps), state)
-            updates.append(control.update)
             begin_fixed = meet_budget(limit)
+            if options.follows_budget(settings):
+                steps = round(options.budget_share * recipe.prune_steps)
+                price = control = BudgetControl(price, limit, steps, state)
+                updates.append(control.update)
         rule = removal_rule(options.removal, 1 / (len(data.train) * options.slab**2))
         updates.append(Shrink(options.shrink_every, rule))
         objective = GatedObjective(

@@ -64,7 +64,7 @@ class RunFlags:
         widths: Of the network's layers, where it takes them: 100 50.
         weights: A safetensors file with trained weights to start from.
         price: What a gate must be worth in nats of training log-likelihood (ln gamma): 20, or inputs=5,fc1=20,fc2=10.
-        budget: At most so much: macs=150k, params=40000 or macs=10%.
+        budget: At most so much: macs=150k, params=40000 or macs=10%; beside a price, a cap on what that price leaves.
         density: Share of the weights to keep, for methods that prune weights.
         keep: Layers whose outputs stay whole.
         inputs: Gates on input features: auto, all or none.

@@ -92,7 +92,7 @@ def test_contract(name: str, make: Callable[[], nn.Module], small_data: Data, tm
     assert all(torch.isfinite(torch.tensor(numbers, dtype=torch.float64)))
     assert 0 <= row["accuracy"] <= 1 and 0 < row["density"] <= 1 and row["undecided_gates"] == 0
     assert row["params"] == sum(parameter.numel() for parameter in pruned.network.parameters())
-    assert 0 < row["train_macs_ratio"] <= 1.5 and row["train_seconds"] > 0
+    assert 0 < row["train_macs_ratio"] <= 2 and row["train_seconds"] > 0  # 2: every example seen twice
 
     # What was kept fits the shapes.
     sizes = {"fc1": 12, "fc2": 8} if make is perceptron else {"conv1": 4, "conv4": 5, "fc1": 7}

@@ -118,6 +118,18 @@ def test_a_budget_is_met_from_above(budget: str, puzzle: Data) -> None:
     assert allowed - 2 * largest < spent <= allowed
 
 
+def test_beside_a_price_a_budget_only_caps_what_that_leaves(puzzle: Data) -> None:
+    """Gates go the same way as without it; the last decision closes some more, or none where the price leaves less."""
+    free, loose = solve(puzzle, 0, epochs=20), solve(puzzle, 0, epochs=20, budget="macs=100%")
+    assert same(free, loose)
+    capped = solve(puzzle, 0, epochs=20, budget=f"macs={free.evaluation.macs - 1}")
+    assert capped.evaluation.macs < free.evaluation.macs
+    assert capped.posterior is not None
+    assert free.posterior is not None
+    assert torch.equal(capped.posterior.trace, free.posterior.trace)
+    assert all(set(kept) <= set(free.kept[name]) for name, kept in capped.kept.items())
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "says"),
     [

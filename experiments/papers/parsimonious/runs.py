@@ -13,14 +13,16 @@ from bayesprune.settings import RunSettings
 EPOCHS = 40
 BASE_MLP = RunSettings("parsimonious", "lenet300", "mnist", epochs=EPOCHS, price=14.0)
 SMALL_MLP = varied(BASE_MLP, price=None, budget="macs=9560")
-BASE_LENET5 = RunSettings("parsimonious", "lenet5", "mnist", epochs=EPOCHS, price=33.0, options={"alpha": 0.9})
+BASE_LENET5 = RunSettings(
+    "parsimonious", "lenet5", "mnist", epochs=EPOCHS, price=30.0, budget="macs=150k", options={"alpha": 0.9}
+)
 BASE_FLATTEN = varied(
     BASE_LENET5, price=None, budget="params=5000", flatten_inputs=True, options={"alpha": 0.1, "budget_share": 0.3}
 )
-"""Bases: the price of a gate in nats, or the budget that prices follow, and what is not a default."""
+"""Bases: the price of a gate in nats and what the last decision may leave, or a budget that prices follow."""
 
 MLP_PRICES = (8.0, 20.0, 30.0, 45.0)
-LENET5_PRICES = (24.0, 60.0)
+LENET5_PRICES = (20.0, 60.0)
 MLP_COST_PRICE, LENET5_EQUAL_PRICE = 40.0, 20.0
 SMALL_PRICE = 60.0
 """A fixed price that ends near the small base's budget."""
@@ -141,7 +143,7 @@ def _dense(base: RunSettings) -> RunSettings:
 
 def _prices(base: RunSettings, others: Sequence[float], seeds: tuple[int, ...]) -> list[Row]:
     """The base among other prices, lowest first; the quick study takes the highest."""
-    rows = [Row("price", f"{other:g}", varied(base, price=other), seeds) for other in others]
+    rows = [Row("price", f"{other:g}", varied(base, price=other, budget=None), seeds) for other in others]
     rows[-1] = replace(rows[-1], quick=1)
     rows.append(Row("price", f"{base.price:g} (base)", base, _FIVE, _quick_seeds(base)))
     return sorted(rows, key=lambda row: float(row.settings.price or 0.0))
@@ -182,7 +184,7 @@ def _price_kinds(base: RunSettings, other_price: float, seeds: tuple[int, ...]) 
                 continue
             share = (None if kind == "equal" else COST_RAMP) if ramped else 0.0
             options = {"ramp_share": share} | ({} if same_kind else {"price_kind": kind})
-            settings = varied(base, price=base.price if same_kind else other_price, options=options)
+            settings = varied(base, price=base.price if same_kind else other_price, budget=None, options=options)
             rows.append(Row("price kind", label, settings, seeds, int(same_kind or (kind == "cost" and ramped))))
     return rows
 

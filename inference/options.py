@@ -44,7 +44,7 @@ class ParsimoniousOptions:
 
     gamma: float | None = None
     price_kind: str | None = None
-    alpha: float = 0.8
+    alpha: float = 0.9
     start: float = 0.5
     prune_share: float | None = None
     horizon: float | None = None

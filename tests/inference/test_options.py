@@ -79,7 +79,7 @@ def test_default_price() -> None:
     """14 nats a gate on MNIST's 55,000 images, in proportion to N^0.4."""
     assert default_price("equal", 55_000) == 14.0
     assert default_price("equal", 55_000 // 32) == pytest.approx(14.0 / 4, rel=1e-3)
-    assert default_price("cost", 55_000) == 60.0
+    assert default_price("cost", 55_000) == 30.0
 
 
 def test_prices_asked_for() -> None:
@@ -92,7 +92,7 @@ def test_prices_asked_for() -> None:
     assert make_price(perceptron, table, options, 10) == LayerPrice({"inputs": 1.0, "fc1": 2.0, "fc2": 3.0})
     by_cost = ParsimoniousOptions(price_kind="cost", alpha=0.3)
     macs, params = 30 + 20 + 12, 62 + 12
-    assert make_price(perceptron, plain, by_cost, 55_000) == CostPrice(60.0, 0.3, 15, macs, params)
+    assert make_price(perceptron, plain, by_cost, 55_000) == CostPrice(30.0, 0.3, 15, macs, params)
     convolutional = state_of(LeNet5((3, 4, 6), (1, 16, 16), 3), 1, 16, 16)
     assert isinstance(make_price(convolutional, plain, options, 10), CostPrice)
     assert make_price(convolutional, plain, ParsimoniousOptions(price_kind="equal"), 55_000) == EqualPrice(14.0)

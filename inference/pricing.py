@@ -16,9 +16,9 @@ DEFAULT_PRICES = {"equal": 14.0, "cost": 30.0}
 def default_price(kind: str, examples: int) -> float:
     """The default price for N examples: MNIST's times (N / 55,000)^0.4.
 
-    For equal prices the two ends were chosen on validation data: 14 nats a gate on MNIST, 4.6 on the 3,500 images of mnist5k. That lies
-    between a fixed price, which leaves next to nothing of a network there, and a fixed price per example, which leaves
-    so much that any way of choosing units does as well.
+    For equal prices the two ends were chosen on validation data: 14 nats a gate on MNIST, 4.6 on the 3,500 images of
+    mnist5k. That lies between a fixed price, which leaves next to nothing of a network there, and a fixed price per
+    example, which leaves so much that any way of choosing units does as well. Prices by cost follow suit.
     """
     return DEFAULT_PRICES[kind] * float((examples / 55_000) ** 0.4)
 

@@ -257,7 +257,7 @@ def test_the_state_of_another_run_is_refused(
         resume(make_state(), [phase(10)], small_data, saved, seed=8)
     with pytest.raises(StoreError, match="examples a step is 50, this run's is 60"):
         resume(make_state(), [phase(10)], small_data, saved, batch_size=60)
-    with pytest.raises(StoreError, match="phases is 'train 10', this run's is 'train 10, more 5'"):
+    with pytest.raises(StoreError, match="phases is 'train 10 x 50', this run's is 'train 10 x 50, more 5 x 50'"):
         resume(make_state(), [phase(10), phase(5, "more")], small_data, saved)
     other = make_state()
     other.identity = {"data": "other"}

@@ -32,7 +32,7 @@ COST_RAMP, SLOW_RAMP = 0.5, 0.8
 
 DENSE_WIDTHS = {"lenet300": (300, 100), "lenet5": (20, 50, 500)}
 
-QUICK_EPOCHS = {"lenet300": 60, "lenet5": 24}
+QUICK_EPOCHS = {"lenet300": 60, "lenet5": 20}
 QUICK_PRICE = round((3_500 / 55_000) ** 0.4, 3)
 """The quick study's prices over the whole one's: as the default price depends on the number of training images."""
 

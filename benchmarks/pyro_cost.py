@@ -9,22 +9,21 @@ before anything is removed, and at most 1.2 ms more at the recipe's final size.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from statistics import median
-from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, nll_loss
 
 from bayesprune.data import from_tensors
-from bayesprune.inference.objective import guide_of
+from bayesprune.inference.objective import GatedObjective, guide_of
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.models import LeNet5, LeNet300
 from bayesprune.running import initial_state
 from bayesprune.settings import RunSettings
 from bayesprune.training.phase import make_optimizers
+from benchmarks._pairing import paired
 
 BATCH, EXAMPLES, PRICE, HORIZON = 100, 55_000, 20.0, 300.0
 
@@ -38,7 +37,8 @@ def step_with_pyro(network: nn.Module, inputs: Tensor, labels: Tensor) -> Callab
     make_optimizers(state, phase)
     objective = phase.objective
     guide = guide_of(state)
-    objective.size = EXAMPLES  # type: ignore[attr-defined]  # the recipe's N, with less data in memory
+    assert isinstance(objective, GatedObjective)
+    objective.size = EXAMPLES  # the recipe's N, with less data in memory
     objective.attach(state)
     state.network.train()
 
@@ -108,18 +108,6 @@ def _convolutional(network: LeNet5) -> tuple[Callable[[Tensor, Tensor], Tensor],
     return forward, a + b + c
 
 
-def paired(sides: Sequence[Callable[[], None]], steps: int) -> list[float]:
-    """Median milliseconds of each side, taken in turn."""
-    times: list[list[float]] = [[] for _ in sides]
-    for number in range(steps + 10):
-        for side, taken in zip(sides, times, strict=True):
-            begin = perf_counter()
-            side()
-            if number >= 10:
-                taken.append(perf_counter() - begin)
-    return [1e3 * median(taken) for taken in times]
-
-
 def main() -> None:
     """Print a table of the three sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -136,7 +124,7 @@ def main() -> None:
     for name, make, shape, count in sizes:
         inputs, labels = torch.rand(BATCH, *shape), torch.randint(10, (BATCH,))
         by_hand, with_pyro = paired(
-            [step_by_hand(make(), inputs, labels), step_with_pyro(make(), inputs, labels)], count
+            [step_by_hand(make(), inputs, labels), step_with_pyro(make(), inputs, labels)], count, warm_up=10
         )
         print(f"{name:28} {by_hand:11.2f} {with_pyro:13.2f} {with_pyro / by_hand:6.2f} {with_pyro - by_hand:8.2f}")
 

@@ -11,12 +11,11 @@ gates and has no estimate of its own.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
-from statistics import median
 from time import perf_counter, process_time
 
 import torch
@@ -32,12 +31,11 @@ from bayesprune.models import LeNet5, LeNet300
 from bayesprune.settings import RunSettings
 from bayesprune.training import Progress
 from bayesprune.training.phase import make_optimizers
+from benchmarks._pairing import Step, paired
 
 BATCH, EPOCHS = 100, 40
 EVERY, BURST = 100, 8
 """Steps of a pruning run from one burst of plain training to the next, and steps of a burst."""
-
-Step = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -95,18 +93,6 @@ def pruning_step(network: nn.Module, data: Data, estimator: str, inputs: Tensor,
     return step
 
 
-def paired(sides: Sequence[Step], steps: int) -> list[float]:
-    """Median processor milliseconds of each side, taken in turn; other processes' turns do not count in them."""
-    taken: list[list[float]] = [[] for _ in sides]
-    for number in range(steps + 5):
-        for side, times in zip(sides, taken, strict=True):
-            begin = process_time()
-            side()
-            if number >= 5:
-                times.append(process_time() - begin)
-    return [1e3 * median(times) for times in taken]
-
-
 def warm_network(case: Case, data: Data) -> nn.Module:
     """A network after some steps of dense training: how often drawn labels are the true ones depends on that."""
     network = case.make()
@@ -123,7 +109,7 @@ def steps_table(case: Case, data: Data, steps: int) -> None:
     names = list(ESTIMATORS)
     sides: list[Step] = [partial(PlainTraining(deepcopy(network)), inputs, labels)]
     sides += [pruning_step(network, data, name, inputs, labels) for name in names]
-    plain, *times = paired(sides, steps)
+    plain, *times = paired(sides, steps, warm_up=5, clock=process_time)
     straight = times[names.index("straight-through")]
     print(f"\n### {case.title}: one step at full size, batch {BATCH}\n")
     print("| step | ms | of the plain step | own ms | target |\n|---|---|---|---|---|")
@@ -203,7 +189,7 @@ def forward_table(case: Case, data: Data, widths: tuple[int, ...], repeats: int)
     networks = [case.make().eval(), case.make(widths).eval()]
     with torch.inference_mode():
         sides = [partial(network, inputs) for network in networks]
-        dense, compact = paired(sides, repeats)
+        dense, compact = paired(sides, repeats, warm_up=5, clock=process_time)
     print(f"\n### {case.title}: forward pass at batch 64\n")
     print("| network | ms | times faster | target |\n|---|---|---|---|")
     print(f"| dense | {dense:.2f} | 1.0 | |")

@@ -11,7 +11,8 @@ from bayesprune.inference.objective import guide_of
 from bayesprune.models import LeNet300
 from bayesprune.training import Progress, TrainState
 from benchmarks import training_cost
-from benchmarks.training_cost import BURST, CASES, EVERY, Dense, paired, pruning_step, verdict
+from benchmarks._pairing import paired
+from benchmarks.training_cost import BURST, CASES, EVERY, Dense, pruning_step, verdict
 
 DATA = from_tensors(torch.rand(300, 1, 28, 28), torch.arange(300) % 10, classes=10)
 
@@ -29,7 +30,7 @@ def test_dense_steps_take_turns_with_the_run() -> None:
 
 def test_sides_are_called_in_turn() -> None:
     calls: list[str] = []
-    times = paired([lambda: calls.append("a"), lambda: calls.append("b")], 3)
+    times = paired([lambda: calls.append("a"), lambda: calls.append("b")], 3, warm_up=5)
     assert calls == ["a", "b"] * 8  # five steps to warm up
     assert len(times) == 2
 

@@ -197,7 +197,7 @@ def _phases(
     )  # fmt: skip
     phases = []
     if before:
-        noisy, optimizer = CrossEntropy(fixed.noise), adam(rate, fixed.decay)
+        noisy, optimizer = CrossEntropy(fixed.noise), adam(rate, 1 / (len(data.train) * options.slab**2))
         phases.append(Phase("train", before * epoch_steps, noisy, optimizer, cosine))
     if prune is None:  # nothing was removed: steps of the first phase's kind
         chosen = options.fixed_learning_rate or rate

@@ -11,7 +11,7 @@ from bayesprune.models import Conv4, LeNet300
 from bayesprune.pruning.methods import TrainOptions, baselines
 from bayesprune.running import initial_state
 from bayesprune.settings import RunSettings
-from bayesprune.training import Phase, TrainState
+from bayesprune.training import CrossEntropy, Phase, TrainState
 
 TABLE = {method.name: method for method in baselines()}
 
@@ -62,22 +62,32 @@ def test_learning_rates_and_decay(small_data: Data) -> None:
     assert [rate_of(phase)[0] for phase in phases] == [2e-3, 0.125]
     network = Conv4((4, 4, 5, 5, 7, 6), (1, 6, 6), 3)
     _, phases = plan_of("l1-units", small_data, network, **SIZE["l1-units"])
-    assert [rate_of(phase)[0] for phase in phases] == [2e-3, 2e-3]
+    # 240 examples ask for more decay than convolutions need; with a wide prior theirs holds, after pruning only.
+    assert [rate_of(phase) for phase in phases] == [(2e-3, 4 / 240), (2e-3, 4 / 240)]
+    _, phases = plan_of("l1-units", small_data, network, **SIZE["l1-units"], options={"slab": 10.0})
+    assert [rate_of(phase)[1] for phase in phases] == [pytest.approx(0.01 / 240), 5e-4]
+    _, phases = plan_of("l1-units", small_data, **SIZE["l1-units"], options={"fixed_decay": 0.125})
+    assert [rate_of(phase)[1] for phase in phases] == [4 / 240, 0.125]
+
+
+def objectives(phases: list[Phase]) -> list[CrossEntropy]:
+    """What the phases minimise; cross-entropy in all of them."""
+    found = [phase.objective for phase in phases if isinstance(phase.objective, CrossEntropy)]
+    assert len(found) == len(phases)
+    return found
 
 
 def test_noise_is_that_of_the_bayesian_method(small_data: Data) -> None:
-    _, phases = plan_of("dense", small_data)
-    assert phases[0].objective.noise == 0.3  # type: ignore[attr-defined]  # CrossEntropy
-    _, phases = plan_of("dense", small_data, Conv4((4, 4, 5, 5, 7, 6), (1, 6, 6), 3))
-    assert phases[0].objective.noise == 0.2  # type: ignore[attr-defined]
-    _, phases = plan_of("dense", small_data, noise=0.0)
-    assert phases[0].objective.noise == 0.0  # type: ignore[attr-defined]
+    convolutional = Conv4((4, 4, 5, 5, 7, 6), (1, 6, 6), 3)
+    for network, given, expected in ((None, {}, 0.3), (convolutional, {}, 0.2), (None, {"noise": 0.0}, 0.0)):
+        _, phases = plan_of("dense", small_data, network, **given)
+        assert objectives(phases)[0].noise == expected
 
 
 def test_consistency_is_that_of_the_bayesian_method_at_fixed_structure_only(small_data: Data) -> None:
     for given, expected in (({}, 0.5), ({"consistency": 0.0}, 0.0)):
         _, phases = plan_of("l1-units", small_data, **SIZE["l1-units"], **given)
-        assert [phase.objective.consistency for phase in phases] == [0.0, expected]  # type: ignore[attr-defined]
+        assert [objective.consistency for objective in objectives(phases)] == [0.0, expected]
 
 
 def test_weights_are_pruned_when_the_second_phase_starts(small_data: Data) -> None:

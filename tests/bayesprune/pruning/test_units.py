@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -61,9 +62,9 @@ class Flattened(nn.Module):
         return outputs
 
 
-def state_of(network: nn.Module, size: int, **settings: object) -> TrainState:
+def state_of(network: nn.Module, size: int, **settings: Any) -> TrainState:
     example = torch.randn(2, 1, size, size, generator=torch.Generator().manual_seed(0))
-    return TrainState(network, find(network, example, **settings), example)  # type: ignore[arg-type]
+    return TrainState(network, find(network, example, **settings), example)
 
 
 def cost_of(state: TrainState, open_gates: Tensor, kind: str) -> int:

@@ -276,8 +276,10 @@ class Stopped(Exception):
         {},
         {"budget": "macs=30%", "price": None, "options": {"removal": "average", "ramp_share": 0.5}},
         {"options": {"removal": "attraction"}},
+        {"options": {"estimate_every": 3}},
+        {"consistency": 0.7, "options": {"learnt_noise": 1e-3}},
     ],
-    ids=["price", "budget", "attraction"],
+    ids=["price", "budget", "attraction", "estimate-every", "learnt-noise"],
 )
 def test_resumed_runs_end_alike(step: int, settings: dict[str, Any], small_data: Data, tmp_path: Path) -> None:
     """Stopped after a step (settling begins at 26, the fixed phase at 32) and resumed by a new process's objects."""

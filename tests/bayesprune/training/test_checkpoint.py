@@ -17,7 +17,7 @@ from bayesprune.data import Data, from_loaders
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.models import LeNet300
 from bayesprune.store.tree import load_tree, save_tree
-from bayesprune.training import Checkpointer, Phase, TrainState, train
+from bayesprune.training import Checkpointer, CrossEntropy, Phase, TrainState, train
 
 MakeState = Callable[..., TrainState]
 MakePhase = Callable[..., Phase]
@@ -37,7 +37,7 @@ def stop_at(step: int) -> Callable[[Any], None]:
 
 @pytest.fixture
 def plan(phase: MakePhase) -> Callable[[], list[Phase]]:
-    """Two phases with noise; masks and a shrink at the start of the second, another shrink within it."""
+    """Two phases with noise; masks, a shrink and a wider step at the start of the second, and a shrink in it."""
 
     def start(state: TrainState) -> None:
         state.values["drawn"] = torch.rand(3)
@@ -52,7 +52,9 @@ def plan(phase: MakePhase) -> Callable[[], list[Phase]]:
             state.shrink(torch.arange(state.structure.gate_count) % 3 != 1)
 
     def make() -> list[Phase]:
-        return [phase(12, "first", noise=0.2), phase(8, "second", noise=0.2, start=start, updates=[shrink])]
+        wide: dict[str, Any] = {"batch_size": 80, "objective": CrossEntropy(0.2, 0.5)}
+        second = phase(8, "second", start=start, updates=[shrink], **wide)
+        return [phase(12, "first", noise=0.2), second]
 
     return make
 
@@ -84,7 +86,7 @@ def test_a_resumed_run_ends_with_the_same_numbers(
     # Stopped before the step was saved, so the state is that of the step before.
     resumed = train_on(make_state(), plan(), small_data, checkpointer=Checkpointer(file, steps=1))
     assert numbers(resumed) == numbers(whole)
-    assert len(whole.history) == 5
+    assert [record["steps"] for record in whole.history] == [5, 5, 2, 3, 3, 2]
 
 
 @pytest.mark.parametrize("every", [3, 5, 7, 12])

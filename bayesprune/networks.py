@@ -93,14 +93,14 @@ def _find(name: str) -> Factory:
         raise UnknownNameError("network", name, _FACTORIES)
     module_name, _, attribute = name.partition(":")
     try:
-        maker = getattr(import_module(module_name), attribute)
+        maker: object = getattr(import_module(module_name), attribute)
     except (Exception, SystemExit) as error:  # the module is the user's and may raise anything
         raise SettingError(
             f"network {name!r} cannot be imported ({type(error).__name__}: {error}); give package.module:callable"
         ) from error
     if not callable(maker):
         raise SettingError(f"network {name!r} is not callable")
-    return maker  # type: ignore[no-any-return]  # getattr of a module is Any
+    return maker
 
 
 def _plain(value: Any) -> Any:

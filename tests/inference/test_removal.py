@@ -120,13 +120,19 @@ def test_attraction_is_the_set_with_numbers_by_hand(gated_state: MakeState) -> N
     assert torch.equal(rule.removable(state), expected)
 
 
-def test_attraction_needs_the_average_too(gated_state: MakeState) -> None:
-    """A closed gate with small weights that theta's average still finds useful is not let go."""
-    state, rule = gated_state(THETA), Attraction(0.0)
+def small_weights(gated_state: MakeState) -> TrainState:
+    """A state after a step in which the gates' data had nothing to say, with weights and gradients next to nothing."""
+    state = gated_state(THETA)
     for parameter in state.network.parameters():
         nn.init.constant_(parameter, 1e-4)
     give_gradients(state)
     step_gates(state, 0.0)
+    return state
+
+
+def test_attraction_needs_the_average_too(gated_state: MakeState) -> None:
+    """A closed gate with small weights that theta's average still finds useful is not let go."""
+    state, rule = small_weights(gated_state), Attraction(0.0)
     rule.observe(state)
     assert bool(rule.removable(state)[THETA == 0].all())
     slopes = torch.zeros(15)
@@ -139,11 +145,7 @@ def test_attraction_needs_the_average_too(gated_state: MakeState) -> None:
 
 def test_attraction_takes_gates_before_they_are_closed(gated_state: MakeState) -> None:
     """Small weights, small gradient, theta above 0."""
-    state, rule = gated_state(THETA), Attraction(0.0)
-    for parameter in state.network.parameters():
-        nn.init.constant_(parameter, 1e-4)
-    give_gradients(state)
-    step_gates(state, 0.0)
+    state, rule = small_weights(gated_state), Attraction(0.0)
     Shrink(every=1, rule=rule)(state)
     assert state.structure.kept() == {"inputs": [0], "fc1": [2], "fc2": [2]}  # a group's last one stays
 

@@ -138,9 +138,10 @@ def test_a_path_without_a_run_is_named(tmp_path: Path) -> None:
 def change(path: str, value: object) -> Callable[[dict[str, Any]], None]:
     def apply(document: dict[str, Any]) -> None:
         *parents, last = path.split(".")
+        place: Any = document
         for name in parents:
-            document = document[int(name) if name.isdigit() else name]  # type: ignore[index]  # lists too
-        document[last] = value
+            place = place[int(name) if name.isdigit() else name]
+        place[last] = value
 
     return apply
 

@@ -90,9 +90,9 @@ def _method_section(found: Sequence[RowRuns]) -> Section:
     return Section(
         "What was done",
         notes=[
-            "Every error is that of the last epoch. The test split was used for nothing but the figures here.",
-            f"Chosen on the validation split, before these runs, seed 0: {'; '.join(chosen)}. All else is the "
-            "method's default.",
+            "Every error is that of the last epoch; no run uses the test split before it has ended.",
+            f"Chosen on the validation split, in preliminary runs of seeds 0 and 1: {'; '.join(chosen)}. All else is "
+            "the method's default.",
             "± is the sample standard deviation over seeds: how far single runs lie apart, not how well the mean is "
             "known. One run has none.",
             "“Decided at the end” counts the gates whose inclusion probability still lay between 0 and 1 when pruning "

@@ -22,7 +22,7 @@ from bayesprune.store.runs import RunRecord
 
 REACHED, MISSED, UNKNOWN = "reached", "MISSED", "not measured"
 SEEDS, DATA = 5, "mnist"
-_SCALES, _STARTS = (1.0, 2.0, 4.0), (0.5, 0.9)
+_SCALES, _STARTS = (1.0, 2.0, 4.0), (0.5, 0.75, 0.9)
 _MOST_SPREAD, _MOST_GAP, _MOST_DECIDED = 10.0, 0.15, 4.0
 _ROUNDING = 1e-9
 """Of percentages that were computed from shares: 100 (1 - 0.992) is a little above 0.8."""
@@ -62,7 +62,7 @@ def targets(found: Sequence[RowRuns]) -> list[Target]:
             _error_at_cost("LeNet-300-100", base, 1.65, ("MACs", macs, 22_000)),
             _error_at_cost("LeNet-300-100, small (stretch)", small, 1.8, ("MACs", macs, 9_560)),
             *_robust("starting widths x1, x2, x4", widths, len(_SCALES)),
-            *_robust("starting probabilities .5 and .9", starts, len(_STARTS)),
+            *_robust("starting probabilities .5, .75 and .9", starts, len(_STARTS)),
             _decided(base),
         ]
     return found_targets

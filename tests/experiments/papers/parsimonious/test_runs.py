@@ -77,11 +77,11 @@ def seeds_by(network: str, factor: str) -> dict[Any, int]:
 
 def test_seeds_as_asked_for() -> None:
     assert seeds_by("lenet300", "widths") == {0.5: 1, 1: 5, 2: 5, 4: 5}
-    assert seeds_by("lenet300", "start") == {0.25: 1, 0.5: 5, 0.75: 1, 0.9: 5}
+    assert seeds_by("lenet300", "start") == {0.25: 1, 0.5: 5, 0.75: 5, 0.9: 5}
     assert seeds_by("lenet300", "estimator") == {
         "curvature": 5, "salient-flips": 1, "linearised-flips": 2, "straight-through": 1, "uniform-flips": 1,
     }  # fmt: skip
-    assert seeds_by("lenet5", "widths") == {0.5: 1, 1: 5, 2: 1}
+    assert seeds_by("lenet5", "widths") == {0.5: 1, 1: 5, 2: 1, 4: 1}
     counts = {(row.network, row.factor): len(row.seeds) for row in STUDY.rows()}
     assert counts["lenet300", "dense"] == 2 and counts["lenet5", "dense"] == 1
     assert counts["lenet300", "small"] == counts["lenet5", "flatten"] == counts["lenet5", "base"] == 5

@@ -84,7 +84,7 @@ def test_robust_against_the_start_and_what_is_missing(make_study: MakeStudy) -> 
     assert [target.verdict for target in robust(low, "starting prob")] == [MISSED, REACHED]
     lacking = verdicts(make_study, "lenet300", {"start"}, lambda row, seed: None if row.value == "0.9" else ())
     assert {target.verdict for target in robust(lacking, "starting prob")} == {UNKNOWN}
-    assert "1 of 2 rows missing" in robust(lacking, "starting prob")[0].measured
+    assert "1 of 3 rows missing" in robust(lacking, "starting prob")[0].measured
     few = verdicts(make_study, "lenet300", {"start"}, lambda row, seed: None if (row.value, seed) == ("0.9", 1) else ())
     assert robust(few, "starting prob")[0].measured == "0.9: 4 of 5 runs"
 

@@ -3,7 +3,7 @@
 from bayesprune.errors import UnknownNameError
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.method import Method
-from bayesprune.pruning.methods import baselines
+from bayesprune.pruners.methods import baselines
 
 METHODS: dict[str, Method] = {method.name: method for method in [*baselines(), Parsimonious()]}
 

@@ -14,7 +14,7 @@ from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.models import LeNet300
 from bayesprune.networks import NetworkSpec
 from bayesprune.pruned import Pruned
-from bayesprune.pruning.methods import baselines
+from bayesprune.pruners.methods import baselines
 from bayesprune.running import check_request, initial_network, initial_state, run
 from bayesprune.settings import RunSettings
 from bayesprune.store.tree import load_tree

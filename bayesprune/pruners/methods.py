@@ -12,8 +12,8 @@ from bayesprune.data import Data, steps_per_epoch
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.fixed import FixedTraining
 from bayesprune.method import Plan
-from bayesprune.pruning.masks import Distribution, class_blind, class_uniform, kept_count
-from bayesprune.pruning.scores import (
+from bayesprune.pruners.masks import Distribution, class_blind, class_uniform, kept_count
+from bayesprune.pruners.scores import (
     WeightScore,
     l1_units,
     magnitude,
@@ -21,7 +21,7 @@ from bayesprune.pruning.scores import (
     random_units,
     relative_magnitude,
 )
-from bayesprune.pruning.units import open_within
+from bayesprune.pruners.units import open_within
 from bayesprune.settings import RunSettings, check_number
 from bayesprune.structure import Structure
 from bayesprune.training import CrossEntropy, Phase, TrainState, adam, cosine

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from bayesprune.budget import Budget
 from bayesprune.errors import BudgetError
 from bayesprune.models import LeNet5, LeNet300
-from bayesprune.pruning.scores import l1_units, random_units, unit_norms
-from bayesprune.pruning.units import open_within, removable
+from bayesprune.pruners.scores import l1_units, random_units, unit_norms
+from bayesprune.pruners.units import open_within, removable
 from bayesprune.structure import compact, find, layer_costs
 from bayesprune.training import TrainState
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from bayesprune.errors import BudgetError
 from bayesprune.models import LeNet300
-from bayesprune.pruning.masks import class_blind, class_uniform, kept_count
-from bayesprune.pruning.scores import magnitude, random_scores, relative_magnitude, weights_of
+from bayesprune.pruners.masks import class_blind, class_uniform, kept_count
+from bayesprune.pruners.scores import magnitude, random_scores, relative_magnitude, weights_of
 
 WEIGHTS = {
     "0.weight": torch.tensor([[0.9, -0.8, 0.1], [-0.2, 0.3, 0.05]]),

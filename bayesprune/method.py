@@ -50,19 +50,27 @@ class Plan:
 
 
 class Method(Protocol):
-    """Turns a network and data into a pruned network; one protocol for Bayesian and deterministic methods.
+    """Turns a network and data into a pruned network; one protocol for Bayesian and deterministic methods."""
 
-    Attributes:
-        name: in the one table of methods.
-        summary: one line.
-        takes: which of "density", "budget", "price", "estimator" it can use.
-        needs: of which it needs one: a size that the user (or another run) gives.
-    """
+    @property
+    def name(self) -> str:
+        """In the one table of methods."""
+        ...
 
-    name: str
-    summary: str
-    takes: frozenset[str]
-    needs: frozenset[str]
+    @property
+    def summary(self) -> str:
+        """One line."""
+        ...
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """Which of "density", "budget", "price", "estimator" it can use."""
+        ...
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Of which it needs one: a size that the user (or another run) gives."""
+        ...
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """Phases for this state; may add modules to it. Settings have their defaults filled in."""

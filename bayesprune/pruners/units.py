@@ -1,70 +1,106 @@
-"""Removing the channels with the lowest scores until a budget is met, by less than one channel."""
+"""Methods that remove whole channels: score x allocation x schedule, within a budget; the network gets smaller."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from math import floor
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bayesprune.budget import Budget
-from bayesprune.errors import BudgetError
-from bayesprune.structure import ExpectedCost, Structure
-from bayesprune.training import TrainState
+from bayesprune.data import Data
+from bayesprune.errors import SettingError
+from bayesprune.method import Plan
+from bayesprune.pruners.allocation import Allocation, Layers, allocation, raised
+from bayesprune.pruners.budgeted import open_within
+from bayesprune.pruners.options import PruneOptions
+from bayesprune.pruners.problem import Problem, UnitScore, check_finite
+from bayesprune.pruners.schedule import Rounds, rounds_of
+from bayesprune.pruners.stages import Stages
+from bayesprune.settings import RunSettings
+from bayesprune.structure import Structure
+from bayesprune.training import Objective, TrainState
+
+_FOR_WEIGHTS_ONLY = {"allocation": ("erdos-renyi", "erdos-renyi-kernel"), "schedule": ("bucket",)}
 
 
-def open_within(state: TrainState, scores: Tensor, budget: Budget) -> Tensor:
-    """Close gates from the lowest score on until the network meets the budget: bool [J].
+@dataclass(frozen=True)
+class UnitPruner:
+    """Remove the channels with the lowest scores until the network costs no more than the budget.
 
-    No group is emptied, and no layer left without anything to read. The result costs no more than the budget,
-    and with the channel closed last still open it would cost more.
+    Attributes:
+        name: in the table of methods.
+        summary: one line.
+        score: of the channels.
+        usual: the method's own defaults of its options.
+        at_start: prune before any training.
+        options: the method's settings.
+        objective: of the training before pruning, from the options and the noise; None for the usual one.
+    """
+
+    name: str
+    summary: str
+    score: UnitScore
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    at_start: bool = False
+    options: type[PruneOptions] = PruneOptions
+    objective: Callable[[Any, float], Objective] | None = None
+    takes = frozenset({"budget"})
+    needs = takes
+
+    def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
+        """Training, rounds of pruning, training of the smaller network.
+
+        Raises:
+            BudgetError: no network of this kind meets the budget.
+            SettingError: an option is not allowed, or the rounds need more epochs.
+        """
+        options = self.options.of(self.name, {**self.usual, **settings.options})
+        for axis, names in _FOR_WEIGHTS_ONLY.items():
+            if (chosen := getattr(options, axis)) in names:
+                raise SettingError(
+                    f"{axis} {chosen!r} is for single weights, {self.name} removes channels: choose another"
+                )
+        assert settings.budget is not None
+        budget = Budget.parse(settings.budget)
+        open_within(state, torch.ones(state.structure.gate_count), budget)
+        total = round(budget.spent(state.initial_macs, state.initial_params))
+        goal = min(total, floor(budget.limit(state.initial_macs, state.initial_params)))
+        rounds = rounds_of(options.schedule, total, goal, rounds=options.rounds, rate=options.rate)
+        prunes = [
+            partial(self._prune, data=data, options=options, within=partial(_within, budget.kind, rounds, goal, number))
+            for number in range(1, rounds.count + 1)
+        ]
+        stages = Stages(settings, options, state, data)
+        objective = None if self.objective is None else self.objective(options, stages.fixed(stages.epochs).noise)
+        return Plan(stages.around(prunes, at_start=self.at_start, objective=objective))
+
+    def _prune(
+        self, state: TrainState, *, data: Data, options: PruneOptions, within: Callable[[TrainState], Budget]
+    ) -> None:
+        """One round."""
+        scores = self.score(Problem.of(state, data))
+        preferences = unit_preferences(state.structure, scores, allocation(options.allocation), least=options.least)
+        state.shrink(open_within(state, preferences, within(state)))
+
+
+def unit_preferences(structure: Structure, scores: Tensor, allocate: Allocation, *, least: int = 0) -> Tensor:
+    """Scores [J] made comparable over groups by an allocation; inf at the `least` best of every group.
 
     Raises:
-        BudgetError: even with every channel closed that may be, the network costs more than the budget.
+        NetworkError: scores that are not finite, named by group.
     """
-    positions = {layer.name: layer.positions for layer in state.layers()}
-    cost = ExpectedCost(state.network, state.structure, positions)
-    limit = budget.limit(state.initial_macs, state.initial_params)
-    order = removable(state.structure, scores)
-
-    def spent(count: int) -> float:
-        macs, params = cost(_without(state.structure, order[:count]).double())
-        return budget.spent(float(macs), float(params))
-
-    low, high = 0, len(order)
-    if spent(high) > limit:
-        raise BudgetError(
-            f"no network of this kind meets {budget.kind} <= {limit:,.0f}: with as few channels as possible "
-            f"it needs {spent(high):,.0f}"
-        )
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if spent(middle) > limit else (low, middle)
-    return _without(state.structure, order[:low])
+    groups = {name: scores[place] for name, place in structure.slices().items() if place.stop > place.start}
+    check_finite("scores", groups)
+    preferences = allocate(Layers(groups, groups))
+    return torch.cat([raised(preferences[name], least) for name in groups]) if groups else scores
 
 
-def removable(structure: Structure, scores: Tensor) -> Tensor:
-    """The gates that can be closed one after the other, in ascending order of score."""
-    order = scores.argsort(stable=True)
-    best = {place.start + int(scores[place].argmax()) for place in structure.slices().values()}
-    simple = torch.tensor([gate for gate in order.tolist() if gate not in best], dtype=torch.long)
-    all_closed = _closed(structure, simple)
-    if torch.equal(structure.protect(all_closed, scores), all_closed):
-        return simple
-    # Some layer reads or writes only a part of a group: the one gate that it needs is found by trying.
-    open_gates, found = torch.ones_like(all_closed), []
-    for gate in order.tolist():
-        open_gates[gate] = False
-        if torch.equal(structure.protect(open_gates, scores), open_gates):
-            found.append(gate)
-        else:
-            open_gates[gate] = True
-    return torch.tensor(found, dtype=torch.long)
-
-
-def _without(structure: Structure, gates: Tensor) -> Tensor:
-    """All gates open but these, and those that have no use without them."""
-    return structure.consistent(_closed(structure, gates))
-
-
-def _closed(structure: Structure, gates: Tensor) -> Tensor:
-    """All gates open but these."""
-    open_gates = torch.ones(structure.gate_count, dtype=torch.bool)
-    open_gates[gates] = False
-    return open_gates
+def _within(kind: str, rounds: Rounds, goal: int, number: int, state: TrainState) -> Budget:
+    """What the network may cost after a round."""
+    whole = Budget(kind, 1.0, relative=True)
+    total = round(whole.limit(state.initial_macs, state.initial_params))
+    alive = round(whole.spent(state.network_macs(), state.params()))
+    return Budget(kind, float(rounds.after(number, alive, total, goal, torch.zeros(0))), relative=False)

@@ -70,10 +70,9 @@ def train(
         torch.default_generator.manual_seed(_stream(seed, _NOISE))
         if checkpointer is not None:
             checkpointer.restore(state, phases)
-        total = sum(phase.steps for phase in phases)
-        loop = _Loop(state, data, batch_size, seed, total, checkpointer, progress, describe, validate, interrupt)
+        loop = _Loop(state, data, batch_size, seed, checkpointer, progress, describe, validate, interrupt)
         while state.phase < len(phases):
-            loop.run(phases[state.phase])
+            loop.run(phases[state.phase], later=sum(phase.steps for phase in phases[state.phase + 1 :]))
             state.phase, state.phase_step, state.phase_started = state.phase + 1, 0, False
         loop.stop_if_asked()
     return state
@@ -97,20 +96,19 @@ class _Loop:
         data: Data,
         batch_size: int,
         seed: int,
-        total: int,
         checkpointer: Checkpointer | None,
         progress: Callable[[Progress], None] | None,
         describe: Describe | None,
         validate: bool,
         interrupt: Interrupt,
     ) -> None:
-        self.state, self.data, self.batch_size, self.seed, self.total = state, data, batch_size, seed, total
+        self.state, self.data, self.batch_size, self.seed, self.later = state, data, batch_size, seed, 0
         self.checkpointer, self.progress, self.describe = checkpointer, progress, describe
         self.validate, self.interrupt = validate, interrupt
 
-    def run(self, phase: Phase) -> None:
-        """One phase, from its step `state.phase_step` on."""
-        state = self.state
+    def run(self, phase: Phase, later: int) -> None:
+        """One phase, from its step `state.phase_step` on; `later` is how many steps the phases after it have."""
+        state, self.later = self.state, later
         if not state.phase_started:
             begin = perf_counter()
             if phase.start is not None:
@@ -147,6 +145,8 @@ class _Loop:
         state.seconds, state.macs = state.seconds + state.epoch_seconds, state.macs + state.epoch_macs
         state.epoch, state.epoch_step = state.epoch + 1, 0
         state.epoch_loss = state.epoch_seconds = state.epoch_macs = state.epoch_dense_macs = 0.0
+        if phase.ends is not None and phase.ends(state):
+            state.phase_step = phase.steps
 
     def _steps(self, phase: Phase) -> None:
         """The steps that are left of this epoch."""
@@ -199,7 +199,8 @@ class _Loop:
     def _after_step(self, phase: Phase, loss: float) -> None:
         """Report, save now and then, and stop where Ctrl-C asked for it."""
         if self.progress is not None:
-            self.progress(Progress(phase.name, self.state.step, self.total, loss))
+            total = self.state.step + phase.steps - self.state.phase_step + self.later
+            self.progress(Progress(phase.name, self.state.step, total, loss))
         self.stop_if_asked()
         if self.checkpointer is not None and self.checkpointer.is_due(self.state):
             self.checkpointer.save(self.state)

@@ -40,6 +40,7 @@ class Phase:
         updates: run after every step, in order.
         start: run once before the first step (not again on resuming): deciding gates, pruning to a budget.
         batch_size: examples a step; None for the run's.
+        ends: asked after every epoch's record; True ends the phase before its steps are done.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Phase:
     updates: Sequence[Update] = ()
     start: Callable[[TrainState], None] | None = None
     batch_size: int | None = None
+    ends: Callable[[TrainState], bool] | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 0:

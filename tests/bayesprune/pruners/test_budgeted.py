@@ -9,10 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.budget import Budget
+from bayesprune.data import from_tensors
 from bayesprune.errors import BudgetError
 from bayesprune.models import LeNet5, LeNet300
-from bayesprune.pruners.scores import l1_units, random_units, unit_norms
-from bayesprune.pruners.units import open_within, removable
+from bayesprune.pruners.allocation import class_uniform
+from bayesprune.pruners.budgeted import open_within, removable
+from bayesprune.pruners.problem import Problem
+from bayesprune.pruners.scores import l1_norms, random_units
+from bayesprune.pruners.units import unit_preferences
 from bayesprune.structure import compact, find, layer_costs
 from bayesprune.training import TrainState
 
@@ -90,6 +94,16 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
+def problem_of(state: TrainState) -> Problem:
+    """A problem whose scores need no data."""
+    return Problem.of(state, from_tensors(torch.randn(20, *state.example.shape[1:]), torch.arange(20) % 2))
+
+
+def l1_ranks(state: TrainState) -> Tensor:
+    """What the method of L1 norms closes first is lowest."""
+    return unit_preferences(state.structure, l1_norms(problem_of(state)), class_uniform)
+
+
 @pytest.mark.parametrize("kind", ["macs", "params"])
 @pytest.mark.parametrize("share", [0.5, 0.12])
 @pytest.mark.parametrize("name", NETWORKS)
@@ -98,7 +112,7 @@ def test_the_budget_is_met_by_less_than_one_channel(name: str, share: float, kin
     share = max(share, 0.3) if name in ("concatenating", "flattened") else share
     budget = Budget(kind, share, relative=True)
     whole = state.network_macs() if kind == "macs" else state.params()
-    for scores in (l1_units(state.network, state.structure), random_units(state.network, state.structure)):
+    for scores in (l1_ranks(state), random_units(problem_of(state))):
         open_gates = open_within(state, scores, budget)
         assert cost_of(state, open_gates, kind) <= share * whole
         # The one that was closed last is the one with the highest score among those in the order of removal.
@@ -114,7 +128,7 @@ def test_the_budget_is_met_by_less_than_one_channel(name: str, share: float, kin
 
 def test_the_lowest_scores_go_first() -> None:
     state = NETWORKS["lenet300"]()
-    scores = l1_units(state.network, state.structure)
+    scores = l1_ranks(state)
     open_gates = open_within(state, scores, Budget("macs", 0.1, relative=True))
     highest_closed, lowest_open = scores[~open_gates].max(), scores[open_gates].min()
     assert highest_closed <= lowest_open
@@ -125,7 +139,7 @@ def test_the_lowest_scores_go_first() -> None:
 
 def test_a_budget_that_is_met_already_removes_nothing() -> None:
     state = NETWORKS["residual"]()
-    scores = l1_units(state.network, state.structure)
+    scores = l1_ranks(state)
     for budget in (Budget("macs", 1.0, relative=True), Budget("params", 1e9, relative=False)):
         assert bool(open_within(state, scores, budget).all())
 
@@ -133,7 +147,7 @@ def test_a_budget_that_is_met_already_removes_nothing() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_smallest_network_is_the_limit(name: str) -> None:
     state = NETWORKS[name]()
-    scores = l1_units(state.network, state.structure)
+    scores = l1_ranks(state)
     least = torch.ones(state.structure.gate_count, dtype=torch.bool)
     least[removable(state.structure, scores)] = False
     smallest = cost_of(state, least, "macs")
@@ -159,7 +173,7 @@ def test_a_part_that_a_layer_needs_is_never_emptied() -> None:
 def test_l1_norms_are_those_of_incoming_weights() -> None:
     state = NETWORKS["lenet5"]()
     weights = dict(state.network.named_parameters())
-    norms = unit_norms(state.network, state.structure)
+    norms = l1_norms(problem_of(state))
     places = state.structure.slices()
     for name in ("conv1", "conv2", "fc1"):
         expected = torch.tensor([float(channel.abs().sum()) for channel in weights[f"{name}.weight"].detach()])
@@ -168,7 +182,7 @@ def test_l1_norms_are_those_of_incoming_weights() -> None:
 
 def test_l1_norms_of_inputs_are_those_of_the_weights_that_read_them() -> None:
     state = NETWORKS["lenet300"]()
-    norms = unit_norms(state.network, state.structure)[state.structure.slices()["inputs"]]
+    norms = l1_norms(problem_of(state))[state.structure.slices()["inputs"]]
     columns = state.network.get_parameter("fc1.weight").detach().abs()
     expected = torch.tensor([float(columns[:, pixel].sum()) for pixel in range(784)])
     torch.testing.assert_close(norms, expected, rtol=1e-5, atol=0)
@@ -177,7 +191,7 @@ def test_l1_norms_of_inputs_are_those_of_the_weights_that_read_them() -> None:
 def test_channels_that_are_added_up_add_their_norms() -> None:
     state = NETWORKS["residual"]()
     weights = dict(state.network.named_parameters())
-    norms = unit_norms(state.network, state.structure)
+    norms = l1_norms(problem_of(state))
     places = state.structure.slices()
     tied = {"stem": ("stem", "second"), "first": ("first",), "third": ("third",)}
     tied |= {next(name for name in places if name in ("fourth", "shortcut")): ("fourth", "shortcut")}
@@ -193,17 +207,17 @@ def test_scores_are_ranks_within_the_group() -> None:
     network[1].weight.data = rows
     example = torch.randn(2, 1, 2, 2)
     structure = find(network, example)
-    scores = l1_units(network, structure)
+    scores = l1_ranks(TrainState(network, structure, example))
     places = structure.slices()
-    # Norms of the units 3, 0.5, 6; of the inputs 1.5, 3, 3, 2, where the first of two equals is the lower.
-    assert scores[places["1"]].tolist() == pytest.approx([1.5 / 3, 0.5 / 3, 2.5 / 3])
-    assert scores[places["inputs"]].tolist() == pytest.approx([0.5 / 4, 2.5 / 4, 3.5 / 4, 1.5 / 4])
+    # Norms of the units 3, 0.5, 6; of the inputs 1.5, 3, 3, 2, where the first of two equals stays longer.
+    assert scores[places["1"]].tolist() == pytest.approx([-1.5 / 3, -2.5 / 3, -0.5 / 3])
+    assert scores[places["inputs"]].tolist() == pytest.approx([-3.5 / 4, -0.5 / 4, -1.5 / 4, -2.5 / 4])
 
 
 def test_random_scores_come_from_the_global_generator() -> None:
     state = NETWORKS["residual"]()
     torch.manual_seed(1)
-    one = random_units(state.network, state.structure)
+    one = random_units(problem_of(state))
     torch.manual_seed(1)
-    assert torch.equal(one, random_units(state.network, state.structure))
-    assert not torch.equal(one, random_units(state.network, state.structure))
+    assert torch.equal(one, random_units(problem_of(state)))
+    assert not torch.equal(one, random_units(problem_of(state)))

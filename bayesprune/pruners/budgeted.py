@@ -1,0 +1,71 @@
+"""Removing the channels with the lowest scores until a budget is met, by less than one channel."""
+
+import torch
+from torch import Tensor
+
+from bayesprune.budget import Budget
+from bayesprune.errors import BudgetError
+from bayesprune.structure import ExpectedCost, Structure
+from bayesprune.training import TrainState
+
+
+def open_within(state: TrainState, scores: Tensor, budget: Budget) -> Tensor:
+    """Close gates from the lowest score on until the network meets the budget: bool [J].
+
+    No group is emptied, and no layer left without anything to read; gates with a score of inf stay open. The result
+    costs no more than the budget, and with the channel closed last still open it would cost more.
+
+    Raises:
+        BudgetError: even with every channel closed that may be, the network costs more than the budget.
+    """
+    positions = {layer.name: layer.positions for layer in state.layers()}
+    cost = ExpectedCost(state.network, state.structure, positions)
+    limit = budget.limit(state.initial_macs, state.initial_params)
+    order = removable(state.structure, scores)
+
+    def spent(count: int) -> float:
+        macs, params = cost(_without(state.structure, order[:count]).double())
+        return budget.spent(float(macs), float(params))
+
+    low, high = 0, len(order)
+    if spent(high) > limit:
+        raise BudgetError(
+            f"no network of this kind meets {budget.kind} <= {limit:,.0f}: with as few channels as possible "
+            f"it needs {spent(high):,.0f}"
+        )
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if spent(middle) > limit else (low, middle)
+    return _without(state.structure, order[:low])
+
+
+def removable(structure: Structure, scores: Tensor) -> Tensor:
+    """The gates that can be closed one after the other, in ascending order of score; none whose score is inf."""
+    order = scores.argsort(stable=True)
+    order = order[scores[order] < float("inf")]
+    best = {place.start + int(scores[place].argmax()) for place in structure.slices().values()}
+    simple = torch.tensor([gate for gate in order.tolist() if gate not in best], dtype=torch.long)
+    all_closed = _closed(structure, simple)
+    if torch.equal(structure.protect(all_closed, scores), all_closed):
+        return simple
+    # Some layer reads or writes only a part of a group: the one gate that it needs is found by trying.
+    open_gates, found = torch.ones_like(all_closed), []
+    for gate in order.tolist():
+        open_gates[gate] = False
+        if torch.equal(structure.protect(open_gates, scores), open_gates):
+            found.append(gate)
+        else:
+            open_gates[gate] = True
+    return torch.tensor(found, dtype=torch.long)
+
+
+def _without(structure: Structure, gates: Tensor) -> Tensor:
+    """All gates open but these, and those that have no use without them."""
+    return structure.consistent(_closed(structure, gates))
+
+
+def _closed(structure: Structure, gates: Tensor) -> Tensor:
+    """All gates open but these."""
+    open_gates = torch.ones(structure.gate_count, dtype=torch.bool)
+    open_gates[gates] = False
+    return open_gates

@@ -1,0 +1,108 @@
+"""The deterministic methods' own settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.pruners.allocation import allocation
+from bayesprune.pruners.controls import CONTROLS
+from bayesprune.pruners.schedule import SCHEDULES
+from bayesprune.settings import check_integer, check_number, check_type
+
+DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 0.5
+"""Of all of them: the Bayesian recipe's learning rate, its share of epochs before the structure is fixed,
+and its weight decay 1 / (N slab^2)."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Settings of training.
+
+    Attributes:
+        prune_share: share of the epochs before pruning, rounded to whole epochs, at least one.
+        fixed_learning_rate, fixed_decay: learning rate and weight decay of the phase after pruning; None stands for
+            the Bayesian method's default.
+        slab: standard deviation of the Gaussian prior that the weight decay comes from.
+    """
+
+    prune_share: float = DEFAULT_PRUNE_SHARE
+    fixed_learning_rate: float | None = None
+    fixed_decay: float | None = None
+    slab: float = DEFAULT_SLAB
+
+    def __post_init__(self) -> None:
+        check_number("prune_share", self.prune_share, 0.0, 1.0, low_allowed=True)
+        check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
+        check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
+        check_number("slab", self.slab, 0.0)
+
+    @classmethod
+    def of(cls, method: str, options: Mapping[str, Any]) -> Self:
+        """Read a run's options.
+
+        Raises:
+            SettingError: there is no such option, or its value is not allowed.
+        """
+        for name in options:
+            if name not in cls.__dataclass_fields__:
+                raise UnknownNameError(f"option of {method}", name, cls.__dataclass_fields__)
+        return cls(**options)
+
+
+@dataclass(frozen=True)
+class PruneOptions(TrainOptions):
+    """Settings of the axes of pruning.
+
+    Attributes:
+        allocation: how what is kept is spread over the layers: a name, or a share for every layer.
+        schedule: when how much is removed, by name.
+        rounds, rate: of the schedule; None stands for its default.
+        retrain: epochs of training between two rounds.
+        until_validation: end such training as soon as an epoch no longer raises the validation accuracy.
+        least: weights (or channels) that every layer keeps at least; with 0 a layer that would lose all its weights
+            is an error.
+    """
+
+    allocation: str | Mapping[str, float] = "class-blind"
+    schedule: str = "one-shot"
+    rounds: int | None = None
+    rate: float | None = None
+    retrain: int = 1
+    until_validation: bool = False
+    least: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_type("allocation", self.allocation, str | Mapping, "a name, or a table of shares by layer")
+        allocation(self.allocation)
+        check_type("schedule", self.schedule, str, "the name of a schedule")
+        if self.schedule not in SCHEDULES:
+            raise UnknownNameError("schedule", self.schedule, SCHEDULES)
+        check_integer("rounds", 1 if self.rounds is None else self.rounds, 1)
+        check_number("rate", self.rate, 0.0)
+        check_integer("retrain", self.retrain, 0)
+        check_type("until_validation", self.until_validation, bool, "true or false")
+        check_integer("least", self.least, 0)
+
+
+@dataclass(frozen=True)
+class WeightOptions(PruneOptions):
+    """Settings of methods that prune single weights.
+
+    Attributes:
+        rewind: step of training whose weights every round goes back to, 0 for the initial ones; None for none.
+        control: what is done to the masks or weights after pruning, to learn what the method's choice was good for:
+            "shuffle" moves every layer's mask entries about, "fresh" draws all weights anew.
+    """
+
+    rewind: int | None = None
+    control: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("rewind", 0 if self.rewind is None else self.rewind, 0)
+        if self.control is not None and self.control not in CONTROLS:
+            raise UnknownNameError("control", str(self.control), CONTROLS)
+        if self.control == "fresh" and self.rewind is not None:
+            raise SettingError("control='fresh' draws the weights anew, which rewind would undo: give one of the two")

@@ -1,0 +1,128 @@
+"""What a score of weights or channels may look at."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bayesprune.data import Data
+from bayesprune.errors import DataError, NetworkError
+from bayesprune.structure import Structure
+from bayesprune.structure.cost import COUNTED
+from bayesprune.training import TrainState
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs float32 [B, ...] and labels int64 [B]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A network at the moment of pruning, and the data.
+
+    Random choices come from torch's global generator, which the training loop seeds.
+
+    Attributes:
+        network: pruned weights are zero already.
+        structure: its groups.
+        data: what it learns from.
+        masks: 0 or 1 for every weight, by parameter name; empty where nothing was pruned yet.
+    """
+
+    network: nn.Module
+    structure: Structure
+    data: Data
+    masks: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, state: TrainState, data: Data) -> "Problem":
+        """The problem a training state poses."""
+        return cls(state.network, state.structure, data, state.masks)
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """The weights (not biases) of linear and convolution layers by parameter name.
+
+        Raises:
+            NetworkError: there is no such layer, or a weight is not finite.
+        """
+        found = weights_of(self.network)
+        if not found:
+            raise NetworkError("the network has no linear or convolution layer, so there are no weights to prune")
+        check_finite("weights", found)
+        return found
+
+    def examples(self, count: int) -> Batch:
+        """So many training examples, drawn without replacement; all of them where there are no more."""
+        batches = self.data.train.batches(min(count, len(self.data.train)), seed=int(torch.randint(2**31, ())))
+        return next(iter(batches))
+
+    def labelled(self, count: int) -> Batch:
+        """`examples` for a score that uses their labels.
+
+        Raises:
+            DataError: all of them have one class.
+        """
+        inputs, labels = self.examples(count)
+        if bool((labels == labels[0]).all()):
+            raise DataError(
+                f"all {len(labels)} examples of the scoring batch have class {int(labels[0])}, so a score that uses "
+                "labels cannot tell weights apart: use a larger batch, or data with more than one class"
+            )
+        return inputs, labels
+
+    @contextmanager
+    def scoring(self) -> Iterator[nn.Module]:
+        """The network in training mode with gradients on all its weights; buffers, gradients and flags are put back."""
+        parameters = list(self.network.parameters())
+        flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in parameters]
+        modes = [(module, module.training) for module in self.network.modules()]
+        buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+        self.network.train()
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+            parameter.grad = None
+        try:
+            yield self.network
+        finally:
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)
+            for parameter, flag, gradient in flags:
+                parameter.requires_grad_(flag)
+                parameter.grad = gradient
+            for module, mode in modes:
+                module.training = mode
+
+
+WeightScore = Callable[[Problem], dict[str, Tensor]]
+"""Scores shaped like the weights, by parameter name: the larger, the longer a weight stays."""
+
+UnitScore = Callable[[Problem], Tensor]
+"""Scores [J] of the structure's gates: the larger, the longer a channel stays."""
+
+
+def weights_of(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights (not biases) of linear and convolution layers by parameter name; a shared one once."""
+    owners = {
+        f"{name}.weight" if name else "weight": module.get_parameter("weight")
+        for name, module in network.named_modules()
+        if isinstance(module, COUNTED)
+    }
+    known = dict(network.named_parameters())
+    return {name: weight for name, weight in owners.items() if name in known}
+
+
+def check_finite(what: str, values: Mapping[str, Tensor]) -> None:
+    """Refuse numbers that are none.
+
+    Raises:
+        NetworkError: names the first layer that has them.
+    """
+    for name, value in values.items():
+        if not bool(torch.isfinite(value).all()):
+            layer = name.removesuffix(".weight")
+            raise NetworkError(
+                f"the {what} of layer {layer!r} hold NaN or infinite values: train with a smaller learning rate, "
+                "or check the scale of the inputs"
+            )

@@ -1,0 +1,128 @@
+"""The phases of a deterministic method: training before pruning, rounds of pruning, training at fixed structure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bayesprune.data import Data, steps_per_epoch
+from bayesprune.errors import SettingError
+from bayesprune.fixed import FixedTraining
+from bayesprune.pruners.options import DEFAULT_LEARNING_RATE, PruneOptions, TrainOptions
+from bayesprune.settings import RunSettings
+from bayesprune.training import CrossEntropy, Objective, Phase, TrainState, adam, cosine
+
+Prune = Callable[[TrainState], None]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Makes phases that take as many steps as a run's epochs have.
+
+    Attributes:
+        settings: of the run, with its epochs filled in.
+        options: of the method.
+        state: at the start.
+        data: of the run.
+    """
+
+    settings: RunSettings
+    options: TrainOptions
+    state: TrainState
+    data: Data
+
+    @property
+    def epochs(self) -> int:
+        """All of them."""
+        assert self.settings.epochs is not None
+        return self.settings.epochs
+
+    @property
+    def rate(self) -> float:
+        """Learning rate before the structure is fixed."""
+        given = self.settings.learning_rate
+        return DEFAULT_LEARNING_RATE if given is None else given
+
+    def steps(self, epochs: int) -> int:
+        """Optimizer steps of so many epochs."""
+        return epochs * steps_per_epoch(self.data.train, self.settings.batch_size)
+
+    def fixed(self, epochs: int) -> FixedTraining:
+        """Training at fixed structure."""
+        options = self.options
+        return FixedTraining.of(
+            self.settings, self.state.network, self.data.train, epochs=epochs, slab=options.slab,
+            learning_rate=options.fixed_learning_rate, decay=options.fixed_decay,
+        )  # fmt: skip
+
+    def dense(self) -> list[Phase]:
+        """Nothing is removed: steps of the kind that other methods make before they prune."""
+        rate = self.options.fixed_learning_rate or self.rate
+        steps = self.steps(self.epochs)
+        fixed = replace(self.fixed(self.epochs), learning_rate=rate, batch_size=self.settings.batch_size, steps=steps)
+        return [fixed.phase()]
+
+    def around(
+        self, prunes: Sequence[Prune], *, at_start: bool = False, objective: Objective | None = None
+    ) -> list[Phase]:
+        """Training, rounds of pruning with some training between two of them, training at fixed structure.
+
+        Args:
+            prunes: the rounds.
+            at_start: prune before any training.
+            objective: of the training before pruning; cross-entropy under noise by default.
+
+        Raises:
+            SettingError: the rounds need more epochs than the run has.
+        """
+        options = self.options
+        apart = isinstance(options, PruneOptions) and options.retrain > 0 and len(prunes) > 1
+        rounds = list(prunes) if apart else [_all_of(prunes)]
+        retrain = options.retrain if isinstance(options, PruneOptions) and apart else 0
+        before = 0 if at_start else self._before()
+        left = self.epochs - before - retrain * (len(rounds) - 1)
+        if left < (1 if apart else 0):
+            raise SettingError(
+                f"{len(rounds)} rounds of pruning with {retrain} epochs between two of them leave none of the "
+                f"{self.epochs} epochs ({before} before pruning) after the last: give epochs={self.epochs + 1 - left} or "
+                "more, fewer rounds, or retrain=0"
+            )
+        phases = [self.training("train", before, objective=objective)] if before else []
+        phases += [
+            self.training(f"round {number}", retrain, start=prune, ends=self._stalls())
+            for number, prune in enumerate(rounds[:-1], 1)
+        ]
+        return [*phases, self.fixed(left).phase(rounds[-1])]
+
+    def training(self, name: str, epochs: int, *, objective: Objective | None = None, **given: Any) -> Phase:
+        """A phase before the structure is fixed, at the usual rate and with the prior's decay; `given` as phases take."""
+        noisy = CrossEntropy(self.fixed(self.epochs).noise) if objective is None else objective
+        optimizer = adam(self.rate, 1 / (len(self.data.train) * self.options.slab**2))
+        return Phase(name, self.steps(epochs), noisy, optimizer, cosine, **given)
+
+    def _before(self) -> int:
+        """Epochs before pruning: at least one, unless the share is 0."""
+        share = self.options.prune_share
+        return max(1, round(share * self.epochs)) if share > 0 else 0
+
+    def _stalls(self) -> Callable[[TrainState], bool] | None:
+        """When the training after a round ends before its time."""
+        options = self.options
+        return stalled if isinstance(options, PruneOptions) and options.until_validation else None
+
+
+def stalled(state: TrainState) -> bool:
+    """Whether the last epoch of this phase did not raise the validation accuracy above that of the one before."""
+    same = [one["validation_accuracy"] for one in state.history if one["phase"] == state.history[-1]["phase"]]
+    if len(same) < 2 or same[-1] is None:
+        return False
+    return float(same[-1]) <= float(same[-2])
+
+
+def _all_of(prunes: Sequence[Prune]) -> Prune:
+    """All rounds one after the other, as one."""
+
+    def prune(state: TrainState) -> None:
+        for one in prunes:
+            one(state)
+
+    return prune

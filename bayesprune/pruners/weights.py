@@ -1,0 +1,162 @@
+"""Methods that prune single weights: score x allocation x schedule, with masks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from bayesprune.data import Data
+from bayesprune.errors import SettingError
+from bayesprune.method import Plan
+from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
+from bayesprune.pruners.controls import controlled
+from bayesprune.pruners.options import WeightOptions
+from bayesprune.pruners.problem import Problem, WeightScore, check_finite
+from bayesprune.pruners.rewinding import Remember, rewind
+from bayesprune.pruners.schedule import Rounds, rounds_of, scores_alive
+from bayesprune.pruners.stages import Prune, Stages
+from bayesprune.settings import RunSettings
+from bayesprune.training import Phase, TrainState
+
+Correct = Callable[[Problem, Mapping[str, Tensor]], None]
+"""Changes the weights that stay once the masks are known."""
+
+
+@dataclass(frozen=True)
+class WeightPruner:
+    """Keep the weights with the highest scores; the others stay at zero. Biases are never pruned.
+
+    Attributes:
+        name: in the table of methods.
+        summary: one line.
+        score: of the weights.
+        usual: the method's own defaults of `WeightOptions`.
+        at_start: prune before any training.
+        correct: changes the weights that stay; None leaves them as they are.
+    """
+
+    name: str
+    summary: str
+    score: WeightScore
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    at_start: bool = False
+    correct: Correct | None = None
+    takes = frozenset({"density"})
+    needs = takes
+
+    def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
+        """Training, rounds of pruning, training under masks.
+
+        Raises:
+            BudgetError: no network of this kind has the density.
+            SettingError: an option is not allowed, or the rounds need more epochs.
+        """
+        options = WeightOptions.of(self.name, {**self.usual, **settings.options})
+        assert settings.density is not None
+        total = sum(weight.numel() for weight in Problem.of(state, data).weights().values())
+        goal = kept_count(settings.density, total)
+        rounds = rounds_of(options.schedule, total, goal, rounds=options.rounds, rate=options.rate)
+        steps = range(1, rounds.count + 1)
+        prunes: list[Prune] = [
+            partial(self._prune, data=data, options=options, rounds=rounds, goal=goal, number=n) for n in steps
+        ]
+        stages = Stages(settings, options, state, data)
+        if options.control is not None:
+            self._check_control(options, rounds)
+            prunes = controlled(prunes, options.control)
+        if options.rewind is not None:
+            return Plan(rewound(stages, prunes, options.rewind))
+        return Plan(stages.around(prunes, at_start=self.at_start))
+
+    def _prune(
+        self, state: TrainState, *, data: Data, options: WeightOptions, rounds: Rounds, goal: int, number: int
+    ) -> None:
+        """One round."""
+
+        def kept(scores: Tensor, total: int) -> int:
+            return rounds.after(number, len(scores), total, goal, scores)
+
+        chosen = allocation(options.allocation)
+        prune_weights(state, data, self.score, chosen, kept, least=options.least, correct=self.correct)
+
+    def _check_control(self, options: WeightOptions, rounds: Rounds) -> None:
+        """Refuse a control where weights are trained before the last round."""
+        if not (self.at_start or options.prune_share == 0) or (rounds.count > 1 and options.retrain > 0):
+            raise SettingError(
+                f"control={options.control!r} asks what a choice before training is good for, and {self.name} trains "
+                "before it has chosen: set prune_share=0 (and retrain=0 with several rounds)"
+            )
+
+
+def prune_weights(
+    state: TrainState,
+    data: Data,
+    score: WeightScore,
+    allocate: Allocation,
+    kept: Callable[[Tensor, int], int],
+    *,
+    least: int = 0,
+    correct: Correct | None = None,
+) -> None:
+    """Give a state the masks of the weights that stay, and set the others to zero.
+
+    Args:
+        state: changed in place; what its masks hold at zero stays there.
+        data: for scores that need some.
+        score: of the weights.
+        allocate: spreads them over the layers.
+        kept: from the scores of the weights alive [A] and the number of all weights to how many stay.
+        least: weights that every layer keeps at least.
+        correct: changes the weights that stay.
+
+    Raises:
+        BudgetError: a layer would lose all its weights.
+        NetworkError: weights or scores that are not finite, named by layer.
+    """
+    problem = Problem.of(state, data)
+    weights = {name: weight.detach() for name, weight in problem.weights().items()}
+    scores = score(problem)
+    check_finite("scores", scores)
+    alive = {name: _alive(scores[name], state.masks.get(name)) for name in weights}
+    count = kept(scores_alive(alive), sum(weight.numel() for weight in weights.values()))
+    masks = cut(allocate(Layers(alive, weights)), count, least=least)
+    if correct is not None:
+        correct(problem, masks)
+    state.masks = masks
+    state.apply_masks()
+
+
+def _alive(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Scores with -inf at what was pruned before."""
+    return scores if mask is None else scores.masked_fill(mask == 0, float("-inf"))
+
+
+def rewound(stages: Stages, prunes: Sequence[Prune], step: int) -> list[Phase]:
+    """Equally long trainings from the same weights, each after another round of pruning.
+
+    Args:
+        stages: of the run.
+        prunes: the rounds.
+        step: of the first training whose weights all others start from; 0 for the initial ones.
+
+    Raises:
+        SettingError: there are fewer epochs than trainings, or fewer steps in the first.
+    """
+    each, over = divmod(stages.epochs, len(prunes) + 1)
+    if each < 1 or step >= stages.steps(each):
+        raise SettingError(
+            f"{len(prunes)} rounds of pruning make {len(prunes) + 1} trainings of {each} epochs out of "
+            f"{stages.epochs}, and rewinding to step {step} needs more: give more epochs, or a higher rate or density"
+        )
+    first = stages.training("train", each, start=Remember(step).at_start, updates=[Remember(step)])
+    starts = [partial(_prune_and_rewind, prune) for prune in prunes]
+    rounds = [stages.training(f"round {n}", each, start=start) for n, start in enumerate(starts[:-1], 1)]
+    return [first, *rounds, stages.fixed(each + over).phase(starts[-1])]
+
+
+def _prune_and_rewind(prune: Prune, state: TrainState) -> None:
+    """A round, then the remembered weights under its masks."""
+    prune(state)
+    rewind(state)

@@ -98,7 +98,7 @@ class Pruned:
         factory = record.settings["factory"]
         result, tensors = record.result, record.posterior
         dense = tuple(
-            LayerCost(row["name"], row["kind"], **{name: row[f"dense_{name}"] for name in _COUNTS}, positions=0)
+            LayerCost(row["name"], row["kind"], **{name: row.get(f"dense_{name}", 0) for name in _COUNTS}, positions=0)
             for row in record.layers
         )
         return cls(
@@ -126,6 +126,18 @@ class Pruned:
     def kept(self) -> dict[str, list[int]]:
         """For each group the original indices that are left."""
         return {group.name: group.kept.tolist() for group in self.groups}
+
+    @property
+    def densities(self) -> dict[str, float]:
+        """For each layer its non-zero weights over those it had at the start; a density asked for is met over all."""
+        dense = {layer.name: layer.weights for layer in self.dense_layers}
+        alive = {_dense_name(name, dense): count for name, count in self._alive().items()}
+        return {name: count / max(dense[name], 1) for name, count in alive.items()}
+
+    def _alive(self) -> dict[str, int]:
+        """Non-zero weights of every layer."""
+        weights = {layer.name: self.network.get_submodule(layer.name).get_parameter("weight") for layer in self.layers}
+        return {name: int(weight.count_nonzero()) for name, weight in weights.items()}
 
     def evaluate(self, data: Data | None = None) -> Evaluation:
         """Measure the network, on the data it was trained on unless other data are given.
@@ -162,8 +174,8 @@ class Pruned:
 
     def record(self) -> RunRecord:
         """What is written to run.json."""
-        dense = {layer.name: layer for layer in self.dense_layers}
-        rows = [_layer_row(layer, dense) for layer in self.layers]
+        dense, alive = {layer.name: layer for layer in self.dense_layers}, self._alive()
+        rows = [_layer_row(layer, dense) | {"nonzero_weights": alive[layer.name]} for layer in self.layers]
         return RunRecord(
             settings=identity_of(self.settings, self.spec, self.data_fingerprint),
             result=self.result(),
@@ -238,16 +250,21 @@ def _spec_of(record: RunRecord, factory: Factory | None) -> NetworkSpec:
     return NetworkSpec(described["name"], described.get("arguments", {}))
 
 
-_COUNTS = ("inputs", "outputs", "params", "macs")
+_COUNTS = ("inputs", "outputs", "params", "macs", "weights")
 _POSTERIOR = ("inclusion_probability", "decided", "trace", "steps")
 
 
 def _layer_row(layer: LayerCost, dense: Mapping[str, LayerCost]) -> dict[str, Any]:
     """One layer of run.json, under the name that it has in the dense network."""
-    name = layer.name if layer.name in dense else plain_name(layer.name)
+    name = _dense_name(layer.name, dense)
     now = {count: getattr(layer, count) for count in _COUNTS}
     before = {f"dense_{count}": getattr(dense[name], count) for count in _COUNTS}
     return {"name": name, "kind": layer.kind} | now | before
+
+
+def _dense_name(name: str, dense: Mapping[str, object]) -> str:
+    """The name of a layer in the dense network."""
+    return name if name in dense else plain_name(name)
 
 
 def _posterior_tensors(posterior: GatePosterior | None) -> dict[str, Tensor] | None:

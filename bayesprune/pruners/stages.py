@@ -83,8 +83,8 @@ class Stages:
         if left < (1 if apart else 0):
             raise SettingError(
                 f"{len(rounds)} rounds of pruning with {retrain} epochs between two of them leave none of the "
-                f"{self.epochs} epochs ({before} before pruning) after the last: give epochs={self.epochs + 1 - left} or "
-                "more, fewer rounds, or retrain=0"
+                f"{self.epochs} epochs ({before} before pruning) after the last: give "
+                f"epochs={self.epochs + 1 - left} or more, fewer rounds, or retrain=0"
             )
         phases = [self.training("train", before, objective=objective)] if before else []
         phases += [
@@ -94,7 +94,7 @@ class Stages:
         return [*phases, self.fixed(left).phase(rounds[-1])]
 
     def training(self, name: str, epochs: int, *, objective: Objective | None = None, **given: Any) -> Phase:
-        """A phase before the structure is fixed, at the usual rate and with the prior's decay; `given` as phases take."""
+        """A phase before the structure is fixed, at the usual rate and the prior's decay; `given` as phases take."""
         noisy = CrossEntropy(self.fixed(self.epochs).noise) if objective is None else objective
         optimizer = adam(self.rate, 1 / (len(self.data.train) * self.options.slab**2))
         return Phase(name, self.steps(epochs), noisy, optimizer, cosine, **given)

@@ -29,6 +29,7 @@ class LayerCost:
         macs: its multiply-accumulates (biases not counted).
         positions: how often the weight is used: output positions, of a transposed convolution input
             positions.
+        weights: entries of its weight.
     """
 
     name: str
@@ -38,6 +39,7 @@ class LayerCost:
     params: int
     macs: int
     positions: int
+    weights: int = 0
 
 
 @torch.no_grad()
@@ -72,8 +74,8 @@ def _layer_cost(name: str, layer: nn.Module, positions: int) -> LayerCost:
     kind = "features" if isinstance(layer, nn.Linear) else "channels"
     inputs, outputs = getattr(layer, f"in_{kind}"), getattr(layer, f"out_{kind}")
     params = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
-    macs = positions * layer.get_parameter("weight").numel()
-    return LayerCost(name, type(layer).__name__, inputs, outputs, params, macs, positions)
+    weights = layer.get_parameter("weight").numel()
+    return LayerCost(name, type(layer).__name__, inputs, outputs, params, positions * weights, positions, weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,15 +67,16 @@ def layer_table(run: RunRecord, caption: str) -> Table:
             str(layer["kind"]),
             f"{layer['inputs']:,} / {layer['dense_inputs']:,}",
             f"{layer['outputs']:,} / {layer['dense_outputs']:,}",
+            _weights_cell([layer]),
             *_cost_cells([layer]),
         )
         for layer in run.layers
     )
     headings = (
-        "layer", "kind", "inputs kept / dense", "outputs kept / dense",
+        "layer", "kind", "inputs kept / dense", "outputs kept / dense", "weights not 0 / dense",
         "parameters", "of dense", "MACs", "of dense",
     )  # fmt: skip
-    return Table(caption, headings, rows, ("all layers", "", "", "", *_cost_cells(run.layers)), words=2)
+    return Table(caption, headings, rows, ("all layers", "", "", "", _weights_cell(run.layers), *_cost_cells(run.layers)), words=2)
 
 
 def settings_tables(found: Sequence[Configuration]) -> list[Table]:
@@ -121,6 +122,14 @@ def _cost_cells(layers: Sequence[dict[str, Any]]) -> tuple[str, ...]:
         now, dense = (sum(layer[prefix + what] for layer in layers) for prefix in ("", "dense_"))
         cells += [f"{now:,}", _share(now, dense)]
     return tuple(cells)
+
+
+def _weights_cell(layers: Sequence[dict[str, Any]]) -> str:
+    """Weights that are not 0 of some layers together, and how many there were; runs of old folders do not say."""
+    if not all("nonzero_weights" in layer for layer in layers):
+        return MISSING
+    now, dense = (sum(layer[what] for layer in layers) for what in ("nonzero_weights", "dense_weights"))
+    return f"{now:,} / {dense:,}"
 
 
 def _share(part: float, whole: float) -> str:

@@ -224,6 +224,11 @@ def test_the_density_asked_for_is_the_one_that_is_got(small_data: Data, method: 
         pruned = bp.prune(network, small_data, method, density=0.3, epochs=2, batch_size=50)
         total = sum(module.weight.numel() for module in network.modules() if hasattr(module, "weight"))
         assert pruned.evaluation.nonzero_weights == round(0.3 * total)
+        # And it is reported for every layer.
+        weights = {name: module.weight for name, module in pruned.network.named_modules() if hasattr(module, "weight")}
+        assert pruned.densities == {n: int((w != 0).sum()) / w.numel() for n, w in weights.items()}
+        rows = {row["name"]: row["nonzero_weights"] / row["dense_weights"] for row in pruned.record().layers}
+        assert rows == pruned.densities
 
 
 def test_bad_networks_are_refused(small_data: Data) -> None:

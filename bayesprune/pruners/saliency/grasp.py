@@ -1,0 +1,48 @@
+"""GraSP: the score that keeps the gradient large."""
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from bayesprune.errors import SettingError
+from bayesprune.pruners.problem import Problem, check_finite
+from bayesprune.pruners.saliency.gradients import balanced, gradients, times_weights
+
+
+def grasp(problem: Problem, per_class: int = 10, temperature: float = 200.0) -> dict[str, Tensor]:
+    """W (H g): to first order, half of what the squared gradient norm loses when a weight is removed.
+
+    Wang et al., *Picking Winning Tickets Before Training by Preserving Gradient Flow* (arXiv 2002.07376)
+    remove the weights with the largest -w (H g), which are the smallest here. Gradient g and Hessian H are those of the
+    mean cross-entropy of logits / temperature by the weights of linear and convolution layers alone, as in the
+    authors' code; H g is one double backward through z = <g held constant, g>. Weights that are pruned already have no
+    part in the gradient's norm. BatchNorm uses the batch's statistics.
+
+    Args:
+        problem: the network and the data.
+        per_class: training examples of each class; of a smaller class all there are.
+        temperature: what the logits are divided by.
+
+    Raises:
+        SettingError: `temperature` is not a positive number, or `per_class` below 1.
+        DataError: a class has no example.
+        NetworkError: weights, gradients or scores are not finite; names the layer.
+    """
+    if not 0 < temperature < float("inf"):
+        raise SettingError(f"temperature is {temperature}; logits are divided by it, so it must be a number above 0")
+    weights = problem.weights()
+    inputs, labels = balanced(problem, per_class)
+    with problem.scoring() as network:
+        slopes = gradients(cross_entropy(network(inputs) / temperature, labels), weights, create_graph=True)
+        constant = {name: slope.detach() * problem.masks.get(name, 1.0) for name, slope in slopes.items()}
+        products = gradients(_inner(constant, slopes), weights)
+    scores = times_weights(weights, products)
+    check_finite("scores", scores)
+    return scores
+
+
+def _inner(left: dict[str, Tensor], right: dict[str, Tensor]) -> Tensor:
+    """The inner product of two sets of tensors."""
+    first, *others = [(left[name] * right[name]).sum() for name in left]
+    for other in others:
+        first = first + other
+    return first

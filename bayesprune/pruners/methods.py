@@ -5,9 +5,14 @@ from typing import Any
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.method import Method, Plan
-from bayesprune.pruners.options import TrainOptions
+from bayesprune.pruners.channels import batchnorm_scale, geometric_median, taylor_units
+from bayesprune.pruners.options import SlimmingOptions, TrainOptions
+from bayesprune.pruners.saliency import grasp, logit_snip, obd, snip, synflow
 from bayesprune.pruners.scores import l1_norms, magnitude, random_scores, random_units
+from bayesprune.pruners.slimming import ScaleSparsity
+from bayesprune.pruners.sparse_training import SparseTrainer, rigl, sparse_evolution
 from bayesprune.pruners.stages import Stages
+from bayesprune.pruners.surgeon import correct, layer_obs
 from bayesprune.pruners.units import UnitPruner
 from bayesprune.pruners.weights import WeightPruner
 from bayesprune.settings import RunSettings
@@ -61,5 +66,50 @@ def baselines() -> list[Method]:
             magnitude,
             {"allocation": "class-distributed"},
         ),
+        WeightPruner("obd", "optimal brain damage: least loss by the Hessian's exact diagonal", obd),
+        WeightPruner(
+            "layer-obs",
+            "layer-wise optimal brain surgeon: least change of each layer's output, survivors make up for it",
+            layer_obs,
+            UNIFORM,
+            correct=correct,
+        ),
+        WeightPruner("snip", "before training: largest |w dL/dw| of one batch", snip, at_start=True),
+        WeightPruner("logit-snip", "SNIP without labels, on the squared outputs", logit_snip, at_start=True),
+        WeightPruner("grasp", "before training: what the gradient flow needs most", grasp, at_start=True),
+        WeightPruner(
+            "synflow",
+            "before training and without data: synaptic flow, in 100 rounds",
+            synflow,
+            {"schedule": "exponential", "rounds": 100, "retrain": 0},
+            at_start=True,
+        ),
+        UnitPruner("taylor", "channels whose gates change the loss most, to first order", taylor_units),
+        UnitPruner(
+            "slimming",
+            "channels with the largest scales of batch normalisation, trained to be sparse",
+            batchnorm_scale,
+            options=SlimmingOptions,
+            objective=lambda options, noise: ScaleSparsity(options.sparsity, noise),
+        ),
         UnitPruner("l1-units", "channels with the largest L1 norm", l1_norms, UNIFORM),
+        UnitPruner("geometric-median", "channels farthest from all others of their layer", geometric_median, UNIFORM),
+        WeightPruner(
+            "lottery",
+            "lottery tickets: rounds of training, the largest weights start again from where they began",
+            magnitude,
+            {"schedule": "percentage", "rate": 0.2, "rewind": 0},
+        ),
+        SparseTrainer(
+            "set",
+            "sparse from the start: the smallest weights move to random places",
+            sparse_evolution,
+            {"allocation": "erdos-renyi"},
+        ),
+        SparseTrainer(
+            "rigl",
+            "sparse from the start: the smallest weights move to where the gradient is largest",
+            rigl,
+            {"allocation": "erdos-renyi-kernel"},
+        ),
     ]

@@ -87,6 +87,21 @@ class PruneOptions(TrainOptions):
 
 
 @dataclass(frozen=True)
+class SlimmingOptions(PruneOptions):
+    """Settings of network slimming.
+
+    Attributes:
+        sparsity: strength of the L1 penalty on the scales; the paper's is 1e-4 for VGG.
+    """
+
+    sparsity: float = 1e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("sparsity", self.sparsity, 0.0, low_allowed=True)
+
+
+@dataclass(frozen=True)
 class WeightOptions(PruneOptions):
     """Settings of methods that prune single weights.
 

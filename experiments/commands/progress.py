@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 COST = {
     ("parsimonious", "prune"): 1.1, ("parsimonious", "fixed"): 0.35,
-    ("l1-units", "fixed"): 0.2, ("random", "fixed"): 0.25,
+    **{(method, "fixed"): 0.2 for method in ("l1-units", "geometric-median", "taylor", "slimming")},
+    ("random", "fixed"): 0.25,
 }  # fmt: skip
 """Time of a step in a phase of a method against a dense step (1 where nothing stands), as `compare` was measured to
 take; for the estimate of the time left only."""

@@ -20,7 +20,9 @@ def prune(
     """Train and prune one network.
 
     Args:
-        method: dense, parsimonious, magnitude, class-uniform, class-distributed, l1-units or random.
+        method: parsimonious or dense; for weights magnitude, class-uniform, class-distributed, obd, layer-obs, snip,
+            logit-snip, grasp, synflow, lottery, set, rigl; for channels l1-units, geometric-median, taylor, slimming;
+            for either random.
         flags: Settings of the run.
         seed: Of initial weights, order, noise and gates.
         out: Folder of the run folder, which holds the report too.

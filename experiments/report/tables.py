@@ -76,7 +76,8 @@ def layer_table(run: RunRecord, caption: str) -> Table:
         "layer", "kind", "inputs kept / dense", "outputs kept / dense", "weights not 0 / dense",
         "parameters", "of dense", "MACs", "of dense",
     )  # fmt: skip
-    return Table(caption, headings, rows, ("all layers", "", "", "", _weights_cell(run.layers), *_cost_cells(run.layers)), words=2)
+    total = ("all layers", "", "", "", _weights_cell(run.layers), *_cost_cells(run.layers))
+    return Table(caption, headings, rows, total, words=2)
 
 
 def settings_tables(found: Sequence[Configuration]) -> list[Table]:

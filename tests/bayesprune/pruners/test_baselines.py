@@ -8,7 +8,8 @@ import torch
 from bayesprune.data import Data
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.models import Conv4, LeNet300
-from bayesprune.pruners.methods import TrainOptions, baselines
+from bayesprune.pruners.methods import baselines
+from bayesprune.pruners.options import TrainOptions
 from bayesprune.running import initial_state
 from bayesprune.settings import RunSettings
 from bayesprune.training import CrossEntropy, Phase, TrainState

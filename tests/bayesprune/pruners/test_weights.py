@@ -19,7 +19,7 @@ from bayesprune.pruners.scores import magnitude
 from bayesprune.pruners.weights import prune_weights
 from bayesprune.running import initial_state
 from bayesprune.settings import RunSettings
-from bayesprune.training import Phase, TrainState, train
+from bayesprune.training import Phase, Progress, TrainState, train
 
 TABLE = {method.name: method for method in baselines()}
 SIZES = {"fc1.weight": 36 * 12, "fc2.weight": 12 * 8, "fc3.weight": 8 * 3}
@@ -124,10 +124,11 @@ def test_lottery_tickets_start_from_the_initial_weights(small_data: Data) -> Non
 def test_late_rewinding_goes_back_to_a_step(small_data: Data) -> None:
     at: dict[int, dict[str, Tensor]] = {}
     state, phases = plan_of(small_data, options={"schedule": "percentage", "rate": 0.5, "rewind": 3})
-    train(
-        state, phases, small_data, batch_size=50, seed=0,
-        progress=lambda p: at.setdefault(p.step, {n: v.clone() for n, v in state.network.state_dict().items()}),
-    )  # fmt: skip
+
+    def watch(progress: Progress) -> None:
+        at[progress.step] = {name: value.clone() for name, value in state.network.state_dict().items()}
+
+    train(state, phases, small_data, batch_size=50, seed=0, progress=watch)
     kept = state.values["rewind"]
     assert all(torch.equal(kept[name], value) for name, value in at[3].items())
     # One step after rewinding the weights are near those of step 3, and masked.
@@ -222,11 +223,13 @@ def test_masks_stay_and_pruned_weights_stay_zero(
 def test_the_density_asked_for_is_the_one_that_is_got(small_data: Data, method: str) -> None:
     for network in (LeNet300((12, 8), (1, 6, 6), 3), Conv4((4, 4, 5, 5, 7, 6), (1, 6, 6), 3)):
         pruned = bp.prune(network, small_data, method, density=0.3, epochs=2, batch_size=50)
-        total = sum(module.weight.numel() for module in network.modules() if hasattr(module, "weight"))
+        total = sum(weight.numel() for name, weight in network.named_parameters() if name.endswith("weight"))
         assert pruned.evaluation.nonzero_weights == round(0.3 * total)
         # And it is reported for every layer.
-        weights = {name: module.weight for name, module in pruned.network.named_modules() if hasattr(module, "weight")}
-        assert pruned.densities == {n: int((w != 0).sum()) / w.numel() for n, w in weights.items()}
+        named = {name: weight for name, weight in pruned.network.named_parameters() if name.endswith("weight")}
+        assert pruned.densities == {
+            n.removesuffix(".weight"): int((w != 0).sum()) / w.numel() for n, w in named.items()
+        }
         rows = {row["name"]: row["nonzero_weights"] / row["dense_weights"] for row in pruned.record().layers}
         assert rows == pruned.densities
 
@@ -256,7 +259,7 @@ def test_a_layer_that_would_be_emptied(small_data: Data) -> None:
     network = LeNet300((12, 8), (1, 6, 6), 3)
     with torch.no_grad():
         network.get_parameter("fc2.weight").mul_(1e-3)
-    plain = {"epochs": 2, "batch_size": 50, "density": 0.2, "prune_share": 0.0}
+    plain: dict[str, Any] = {"epochs": 2, "batch_size": 50, "density": 0.2, "prune_share": 0.0}
     with pytest.raises(BudgetError, match="would leave layer 'fc2' with none: .*least=1"):
         bp.prune(network, small_data, "magnitude", **plain)
     pruned = bp.prune(network, small_data, "magnitude", **plain, least=2)

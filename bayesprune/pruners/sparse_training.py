@@ -1,0 +1,100 @@
+"""Methods that train a sparse network from the start and move its weights about: SET and RigL."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from bayesprune.data import Data
+from bayesprune.errors import SettingError
+from bayesprune.method import Plan
+from bayesprune.pruners.allocation import allocation, kept_count
+from bayesprune.pruners.dynamic import RigL, SparseEvolution
+from bayesprune.pruners.options import PruneOptions
+from bayesprune.pruners.problem import Problem
+from bayesprune.pruners.scores import random_scores
+from bayesprune.pruners.stages import Stages
+from bayesprune.pruners.weights import prune_weights
+from bayesprune.settings import RunSettings, check_integer, check_number
+from bayesprune.training import TrainState
+from bayesprune.training.phase import Update
+
+
+@dataclass(frozen=True)
+class SparseOptions(PruneOptions):
+    """Settings of dynamic sparse training.
+
+    Attributes:
+        every: steps from one change of the masks to the next; None for an epoch (SET) or 100 (RigL).
+        fraction: share of a layer's weights that a change replaces (RigL: the first change).
+        until_share: share of the steps after which the masks stay.
+    """
+
+    every: int | None = None
+    fraction: float = 0.3
+    until_share: float = 0.75
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("every", 1 if self.every is None else self.every, 1)
+        check_number("fraction", self.fraction, 0.0, 1.0)
+        check_number("until_share", self.until_share, 0.0, 1.0)
+        if self.schedule != "one-shot" or self.rounds is not None or self.rate is not None:
+            raise SettingError("dynamic sparse training has its density from the start: it takes no schedule")
+
+
+MakeUpdate = Callable[[SparseOptions, int, int], Update]
+"""From options, steps of training and steps of an epoch to what moves the masks."""
+
+
+@dataclass(frozen=True)
+class SparseTrainer:
+    """Random weights at the start, as many in every layer until the end, moved about while the network learns.
+
+    Attributes:
+        name: in the table of methods.
+        summary: one line.
+        make: what moves the masks.
+        usual: the method's own defaults of `SparseOptions`.
+    """
+
+    name: str
+    summary: str
+    make: MakeUpdate
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    takes = frozenset({"density"})
+    needs = takes
+
+    def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
+        """One phase.
+
+        Raises:
+            BudgetError: no network of this kind has the density.
+            SettingError: an option is not allowed.
+        """
+        options = SparseOptions.of(self.name, {**self.usual, **settings.options})
+        assert settings.density is not None
+        total = sum(weight.numel() for weight in Problem.of(state, data).weights().values())
+        count = kept_count(settings.density, total)
+        start = partial(
+            prune_weights, data=data, score=random_scores, allocate=allocation(options.allocation),
+            kept=lambda scores, total: count, least=options.least,
+        )  # fmt: skip
+        stages = Stages(settings, options, state, data)
+        training = stages.fixed(stages.epochs)
+        update = self.make(options, training.steps, max(1, training.steps // stages.epochs))
+        return Plan((training.phase(start, updates=[update]),))
+
+
+def sparse_evolution(options: SparseOptions, steps: int, epoch_steps: int) -> Update:
+    """SET's changes, after every epoch."""
+    return SparseEvolution(options.every or epoch_steps, options.fraction, _until(options, steps))
+
+
+def rigl(options: SparseOptions, steps: int, epoch_steps: int) -> Update:
+    """RigL's changes, every 100 steps."""
+    return RigL(_until(options, steps), options.every or 100, options.fraction)
+
+
+def _until(options: SparseOptions, steps: int) -> int:
+    return max(1, round(options.until_share * steps))

@@ -1,13 +1,15 @@
 """The deterministic methods of the table: they share loop, data and evaluation with the Bayesian ones."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.method import Method, Plan
 from bayesprune.pruners.channels import batchnorm_scale, geometric_median, taylor_units
-from bayesprune.pruners.options import SlimmingOptions, TrainOptions
-from bayesprune.pruners.saliency import grasp, logit_snip, obd, snip, synflow
+from bayesprune.pruners.options import DamageOptions, SlimmingOptions, TrainOptions
+from bayesprune.pruners.problem import UnitScore, WeightScore
+from bayesprune.pruners.saliency import grasp, logit_snip, obd, snip, synflow, taylor
 from bayesprune.pruners.scores import l1_norms, magnitude, random_scores, random_units
 from bayesprune.pruners.slimming import ScaleSparsity
 from bayesprune.pruners.sparse_training import SparseTrainer, rigl, sparse_evolution
@@ -36,28 +38,59 @@ class Dense:
         return Plan(Stages(settings, TrainOptions.of(self.name, settings.options), state, data).dense())
 
 
-class RandomPruner:
-    """Random weights (with a density) or channels (with a budget) at the start: the floor of comparisons."""
+@dataclass(frozen=True)
+class EitherPruner:
+    """Single weights where a density is given, channels where a budget is.
 
-    name, summary = "random", "random weights (density) or channels (budget), removed before training"
+    Attributes:
+        weights, units: the two methods, of one name.
+    """
+
+    weights: WeightPruner
+    units: UnitPruner
     takes = frozenset({"density", "budget"})
     needs = takes
 
+    @property
+    def name(self) -> str:
+        """In the table of methods."""
+        return self.units.name
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return self.units.summary
+
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
-        """Prune, then train."""
+        """That of the one or the other.
+
+        Raises:
+            SettingError: both sizes are given.
+        """
         if settings.density is not None and settings.budget is not None:
-            raise SettingError("random takes density=... or budget=..., not both")
-        pruner: Method = WeightPruner(self.name, self.summary, random_scores, at_start=True)
-        if settings.budget is not None:
-            pruner = UnitPruner(self.name, self.summary, random_units, at_start=True)
+            raise SettingError(f"{self.name} takes density=... or budget=..., not both")
+        pruner: Method = self.weights if settings.budget is None else self.units
         return pruner.plan(state, data, settings)
+
+
+def _either(name: str, summary: str, weights: WeightScore, units: UnitScore, *, at_start: bool = False) -> EitherPruner:
+    """A method with a score of weights and one of channels."""
+    return EitherPruner(
+        WeightPruner(name, summary, weights, at_start=at_start), UnitPruner(name, summary, units, at_start=at_start)
+    )
 
 
 def baselines() -> list[Method]:
     """The deterministic methods of the table."""
     return [
         Dense(),
-        RandomPruner(),
+        _either(
+            "random",
+            "random weights (density) or channels (budget), removed before training: the floor of comparisons",
+            random_scores,
+            random_units,
+            at_start=True,
+        ),
         WeightPruner("magnitude", "largest weights, one threshold over all layers", magnitude),
         WeightPruner("class-uniform", "largest weights, the same density in each layer", magnitude, UNIFORM),
         WeightPruner(
@@ -66,7 +99,7 @@ def baselines() -> list[Method]:
             magnitude,
             {"allocation": "class-distributed"},
         ),
-        WeightPruner("obd", "optimal brain damage: least loss by the Hessian's exact diagonal", obd),
+        WeightPruner("obd", "optimal brain damage: least loss by the Hessian's diagonal", obd, options=DamageOptions),
         WeightPruner(
             "layer-obs",
             "layer-wise optimal brain surgeon: least change of each layer's output, survivors make up for it",
@@ -84,7 +117,9 @@ def baselines() -> list[Method]:
             {"schedule": "exponential", "rounds": 100, "retrain": 0},
             at_start=True,
         ),
-        UnitPruner("taylor", "channels whose gates change the loss most, to first order", taylor_units),
+        _either(
+            "taylor", "weights or channels whose removal changes the loss most, to first order", taylor, taylor_units
+        ),
         UnitPruner(
             "slimming",
             "channels with the largest scales of batch normalisation, trained to be sparse",

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.pruners.allocation import allocation
 from bayesprune.pruners.controls import CONTROLS
+from bayesprune.pruners.problem import WeightScore
+from bayesprune.pruners.saliency import hutchinson_diagonal, obd
 from bayesprune.pruners.schedule import SCHEDULES
 from bayesprune.settings import check_integer, check_number, check_type
 
@@ -121,3 +124,28 @@ class WeightOptions(PruneOptions):
             raise UnknownNameError("control", str(self.control), CONTROLS)
         if self.control == "fresh" and self.rewind is not None:
             raise SettingError("control='fresh' draws the weights anew, which rewind would undo: give one of the two")
+
+    def scored(self, score: WeightScore) -> WeightScore:
+        """The method's score, as these settings want it."""
+        return score
+
+
+@dataclass(frozen=True)
+class DamageOptions(WeightOptions):
+    """Settings of optimal brain damage.
+
+    Attributes:
+        draws: random vectors of Hutchinson's estimate of the Hessian's diagonal; None for the exact one.
+    """
+
+    draws: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("draws", 1 if self.draws is None else self.draws, 1)
+
+    def scored(self, score: WeightScore) -> WeightScore:
+        """With the diagonal asked for."""
+        if self.draws is None:
+            return score
+        return partial(obd, diagonal=partial(hutchinson_diagonal, draws=self.draws))

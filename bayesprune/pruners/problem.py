@@ -54,8 +54,14 @@ class Problem:
 
     def examples(self, count: int) -> Batch:
         """So many training examples, drawn without replacement; all of them where there are no more."""
-        batches = self.data.train.batches(min(count, len(self.data.train)), seed=int(torch.randint(2**31, ())))
-        return next(iter(batches))
+        inputs, labels, found = [], [], 0
+        for some, theirs in self.data.train.batches(count, seed=int(torch.randint(2**31, ()))):
+            inputs.append(some)
+            labels.append(theirs)
+            found += len(theirs)
+            if found >= count:  # a loader has batches of its own size
+                break
+        return torch.cat(inputs)[:count], torch.cat(labels)[:count]
 
     def labelled(self, count: int) -> Batch:
         """`examples` for a score that uses their labels.
@@ -103,14 +109,12 @@ UnitScore = Callable[[Problem], Tensor]
 
 
 def weights_of(network: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights (not biases) of linear and convolution layers by parameter name; a shared one once."""
-    owners = {
-        f"{name}.weight" if name else "weight": module.get_parameter("weight")
-        for name, module in network.named_modules()
-        if isinstance(module, COUNTED)
-    }
-    known = dict(network.named_parameters())
-    return {name: weight for name, weight in owners.items() if name in known}
+    """The weights (not biases) of linear and convolution layers by parameter name; a shared one once.
+
+    Weights that are computed from other parameters (weight norm) are none of them.
+    """
+    layers = {f"{name}.weight" if name else "weight" for name, m in network.named_modules() if isinstance(m, COUNTED)}
+    return {name: weight for name, weight in network.named_parameters() if name in layers}
 
 
 def check_finite(what: str, values: Mapping[str, Tensor]) -> None:

@@ -34,6 +34,7 @@ class WeightPruner:
         score: of the weights.
         usual: the method's own defaults of `WeightOptions`.
         at_start: prune before any training.
+        options: the method's settings.
         correct: changes the weights that stay; None leaves them as they are.
     """
 
@@ -42,6 +43,7 @@ class WeightPruner:
     score: WeightScore
     usual: Mapping[str, Any] = field(default_factory=dict)
     at_start: bool = False
+    options: type[WeightOptions] = WeightOptions
     correct: Correct | None = None
     takes = frozenset({"density"})
     needs = takes
@@ -53,7 +55,7 @@ class WeightPruner:
             BudgetError: no network of this kind has the density.
             SettingError: an option is not allowed, or the rounds need more epochs.
         """
-        options = WeightOptions.of(self.name, {**self.usual, **settings.options})
+        options = self.options.of(self.name, {**self.usual, **settings.options})
         assert settings.density is not None
         total = sum(weight.numel() for weight in Problem.of(state, data).weights().values())
         goal = kept_count(settings.density, total)
@@ -79,7 +81,7 @@ class WeightPruner:
             return rounds.after(number, len(scores), total, goal, scores)
 
         chosen = allocation(options.allocation)
-        prune_weights(state, data, self.score, chosen, kept, least=options.least, correct=self.correct)
+        prune_weights(state, data, options.scored(self.score), chosen, kept, least=options.least, correct=self.correct)
 
     def _check_control(self, options: WeightOptions, rounds: Rounds) -> None:
         """Refuse a control where weights are trained before the last round."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError, UnknownNameError
@@ -128,3 +129,31 @@ def test_options_that_cannot_be_are_refused(option: str, value: object) -> None:
 def test_an_unknown_option_is_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="unknown option of dense 'prune_shar': did you mean 'prune_share'?"):
         TrainOptions.of("dense", {"prune_shar": 0.5})
+
+
+def test_brain_damage_with_an_estimated_diagonal(small_data: Data) -> None:
+    """Many draws agree with the exact diagonal's choice more than one does; all are exact in number."""
+    torch.manual_seed(0)
+    network = LeNet300((12, 8), (1, 6, 6), 3)
+    kept: dict[int | None, Tensor] = {}
+    for draws in (None, 1, 1000):
+        state, phases = plan_of("obd", small_data, network, density=0.5, options={"draws": draws, "prune_share": 0.0})
+        assert phases[0].start is not None
+        torch.manual_seed(1)
+        phases[0].start(state)
+        kept[draws] = torch.cat([mask.flatten() for mask in state.masks.values()])
+        assert int(kept[draws].sum()) == 276
+    agreement = {draws: float((kept[draws] == kept[None]).float().mean()) for draws in (1, 1000)}
+    assert agreement[1000] > 0.75 and agreement[1000] > agreement[1] + 0.1, agreement
+    with pytest.raises(SettingError, match="draws must be an integer >= 1"):
+        plan_of("obd", small_data, density=0.5, options={"draws": 0})
+
+
+def test_taylor_prunes_weights_or_channels(small_data: Data) -> None:
+    for size, shrinks in (({"density": 0.5}, False), ({"budget": "macs=50%"}, True)):
+        state, phases = plan_of("taylor", small_data, **size)
+        assert phases[1].start is not None
+        phases[1].start(state)
+        assert (state.network_macs() < 552) is shrinks and bool(state.masks) is not shrinks
+    with pytest.raises(SettingError, match="taylor takes density=... or budget=..., not both"):
+        plan_of("taylor", small_data, density=0.5, budget="macs=50%")

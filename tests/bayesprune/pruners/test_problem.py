@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from bayesprune.data import Data, from_tensors
+from bayesprune.data import Data, from_loaders, from_tensors
 from bayesprune.errors import DataError, NetworkError
 from bayesprune.models import LeNet300
 from bayesprune.pruners.problem import Problem, check_finite, weights_of
@@ -48,6 +49,22 @@ def test_weights_are_those_of_linear_and_convolution_layers() -> None:
     assert list(weights_of(network)) == ["0.weight", "4.weight"]
     assert list(weights_of(nn.Linear(2, 2))) == ["weight"]
     assert list(weights_of(nn.Sequential(nn.Flatten(), nn.ReLU()))) == []
+
+
+def test_a_loader_has_batches_of_its_own_size(small_data: Data) -> None:
+    def loader(size: int) -> DataLoader[tuple[torch.Tensor, ...]]:
+        inputs, labels = next(iter(small_data.train.batches(200)))
+        return DataLoader(TensorDataset(inputs, labels), batch_size=size, shuffle=True)
+
+    problem = problem_of(from_loaders(loader(16), loader(16), loader(16), classes=3))
+    for count in (5, 40):
+        inputs, labels = problem.examples(count)
+        assert len(inputs) == len(labels) == count and len(inputs.flatten(1).unique(dim=0)) == count
+
+
+def test_a_weight_that_is_computed_is_left_out() -> None:
+    network = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 2))
+    assert list(weights_of(network)) == ["1.weight"]
 
 
 def test_a_shared_weight_is_there_once() -> None:

@@ -70,7 +70,8 @@ def load(
     """Load a data set by name.
 
     Args:
-        name: one of `known()`, e.g. "mnist5k", "mnist", "folder:photos", "npz:digits.npz".
+        name: one of `known()`, e.g. "mnist5k", "mnist", "folder:photos", "npz:digits.npz"; "mnist@10000" (and the like
+            for others with their own files) is MNIST with so many images for validation.
         root: folder with data sets; None for BAYESPRUNE_DATA, then the user's cache folder.
         seed: decides which training examples become the validation split, whatever seed training has; mnist5k
             has one fixed split.
@@ -86,9 +87,10 @@ def load(
         DataError: it cannot be learned from, or its files are damaged.
     """
     check_seed(seed)
-    if name in _SOURCES:
-        raw = obtain(_SOURCES[name], find_places(root), download=download, progress=progress)
-        return assemble(raw, validation=_VALIDATION if validation is None else validation, seed=seed)
+    plain, held_out = _held_out(name)
+    if plain in _SOURCES:
+        raw = obtain(_SOURCES[plain], find_places(root), download=download, progress=progress)
+        return assemble(raw, validation=held_out if validation is None else validation, seed=seed)
     return assemble(_read_local(name), validation=validation, seed=seed)
 
 
@@ -109,6 +111,20 @@ def describe(root: str | Path | None = None) -> list[DataInfo]:
     )
     own = [DataInfo(name, what, None, None, None, None) for name, what in _OWN.items()]
     return [bundled, *(_inform(source, find_places(root)) for source in _SOURCES.values()), *own]
+
+
+def _held_out(name: str) -> tuple[str, int]:
+    """A name without its `@SIZE`, and how many examples are for validation.
+
+    Raises:
+        SettingError: the size is no whole number.
+    """
+    plain, at, size = name.partition("@")
+    if plain not in _SOURCES or not at:
+        return name, _VALIDATION
+    if not size.isdecimal() or not int(size):
+        raise SettingError(f"{name!r}: behind the @ stands how many training examples validate, as in {plain}@10000")
+    return plain, int(size)
 
 
 def _read_local(name: str) -> RawData:

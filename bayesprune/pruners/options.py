@@ -27,14 +27,19 @@ class TrainOptions:
         fixed_learning_rate, fixed_decay: learning rate and weight decay of the phase after pruning; None stands for
             the Bayesian method's default.
         slab: standard deviation of the Gaussian prior that the weight decay comes from.
+        training: "recipe" is that of the Bayesian method; "plain" is stochastic gradient descent without noise and
+            decay, until validation no longer improves (`bayesprune.pruners.plain`).
     """
 
     prune_share: float = DEFAULT_PRUNE_SHARE
     fixed_learning_rate: float | None = None
     fixed_decay: float | None = None
     slab: float = DEFAULT_SLAB
+    training: str = "recipe"
 
     def __post_init__(self) -> None:
+        if self.training not in ("recipe", "plain"):
+            raise SettingError(f"training must be 'recipe' or 'plain', not {self.training!r}")
         check_number("prune_share", self.prune_share, 0.0, 1.0, low_allowed=True)
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)

@@ -41,6 +41,8 @@ class SparseOptions(PruneOptions):
         check_number("until_share", self.until_share, 0.0, 1.0)
         if self.schedule != "one-shot" or self.rounds is not None or self.rate is not None:
             raise SettingError("dynamic sparse training has its density from the start: it takes no schedule")
+        if self.training != "recipe":
+            raise SettingError("dynamic sparse training is one phase of the recipe's: leave out training='plain'")
 
 
 MakeUpdate = Callable[[SparseOptions, int, int], Update]

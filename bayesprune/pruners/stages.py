@@ -54,6 +54,10 @@ class Stages:
             learning_rate=options.fixed_learning_rate, decay=options.fixed_decay,
         )  # fmt: skip
 
+    def describe(self) -> Callable[[TrainState], dict[str, Any]] | None:
+        """What each epoch's record says besides."""
+        return None
+
     def dense(self) -> list[Phase]:
         """Nothing is removed: steps of the kind that other methods make before they prune."""
         rate = self.options.fixed_learning_rate or self.rate
@@ -91,7 +95,11 @@ class Stages:
             self.training(f"round {number}", retrain, start=prune, ends=self._stalls())
             for number, prune in enumerate(rounds[:-1], 1)
         ]
-        return [*phases, self.fixed(left).phase(rounds[-1])]
+        return [*phases, self.last(left, rounds[-1])]
+
+    def last(self, epochs: int, start: Prune) -> Phase:
+        """The phase after the last pruning."""
+        return self.fixed(epochs).phase(start)
 
     def training(self, name: str, epochs: int, *, objective: Objective | None = None, **given: Any) -> Phase:
         """A phase before the structure is fixed, at the usual rate and the prior's decay; `given` as phases take."""

@@ -16,9 +16,9 @@ from bayesprune.method import Plan
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, raised
 from bayesprune.pruners.budgeted import open_within
 from bayesprune.pruners.options import PruneOptions
+from bayesprune.pruners.plain import stages_of
 from bayesprune.pruners.problem import Problem, UnitScore, check_finite
 from bayesprune.pruners.schedule import Rounds, rounds_of
-from bayesprune.pruners.stages import Stages
 from bayesprune.settings import RunSettings
 from bayesprune.structure import Structure
 from bayesprune.training import Objective, TrainState
@@ -73,9 +73,9 @@ class UnitPruner:
             partial(self._prune, data=data, options=options, within=partial(_within, budget.kind, rounds, goal, number))
             for number in range(1, rounds.count + 1)
         ]
-        stages = Stages(settings, options, state, data)
+        stages = stages_of(settings, options, state, data)
         objective = None if self.objective is None else self.objective(options, stages.fixed(stages.epochs).noise)
-        return Plan(stages.around(prunes, at_start=self.at_start, objective=objective))
+        return Plan(stages.around(prunes, at_start=self.at_start, objective=objective), stages.describe())
 
     def _prune(
         self, state: TrainState, *, data: Data, options: PruneOptions, within: Callable[[TrainState], Budget]

@@ -13,6 +13,7 @@ from bayesprune.method import Plan
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
 from bayesprune.pruners.controls import controlled
 from bayesprune.pruners.options import WeightOptions
+from bayesprune.pruners.plain import stages_of
 from bayesprune.pruners.problem import Problem, WeightScore, check_finite
 from bayesprune.pruners.rewinding import Remember, rewind
 from bayesprune.pruners.schedule import Rounds, rounds_of, scores_alive
@@ -64,13 +65,13 @@ class WeightPruner:
         prunes: list[Prune] = [
             partial(self._prune, data=data, options=options, rounds=rounds, goal=goal, number=n) for n in steps
         ]
-        stages = Stages(settings, options, state, data)
+        stages = stages_of(settings, options, state, data)
         if options.control is not None:
             self._check_control(options, rounds)
             prunes = controlled(prunes, options.control)
         if options.rewind is not None:
-            return Plan(rewound(stages, prunes, options.rewind))
-        return Plan(stages.around(prunes, at_start=self.at_start))
+            return Plan(rewound(stages, prunes, options.rewind), stages.describe())
+        return Plan(stages.around(prunes, at_start=self.at_start), stages.describe())
 
     def _prune(
         self, state: TrainState, *, data: Data, options: WeightOptions, rounds: Rounds, goal: int, number: int
@@ -155,7 +156,7 @@ def rewound(stages: Stages, prunes: Sequence[Prune], step: int) -> list[Phase]:
     first = stages.training("train", each, start=Remember(step).at_start, updates=[Remember(step)])
     starts = [partial(_prune_and_rewind, prune) for prune in prunes]
     rounds = [stages.training(f"round {n}", each, start=start) for n, start in enumerate(starts[:-1], 1)]
-    return [first, *rounds, stages.fixed(each + over).phase(starts[-1])]
+    return [first, *rounds, stages.last(each + over, starts[-1])]
 
 
 def _prune_and_rewind(prune: Prune, state: TrainState) -> None:

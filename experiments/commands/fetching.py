@@ -17,7 +17,7 @@ def fetch_missing(names: Iterable[str]) -> None:
     """
     absent = {info.name for info in describe() if info.present is False}
     for name in names:
-        if name in absent:
+        if name.partition("@")[0] in absent:  # of mnist@10000 the files are mnist's
             load_with_bar(name)
 
 

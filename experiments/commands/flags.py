@@ -59,7 +59,7 @@ class RunFlags:
     """Settings of every run.
 
     Attributes:
-        network: lenet300, lenet5, conv4, or package.module:callable for your own.
+        network: lenet300, lenet5, conv4, mlp, or package.module:callable for your own.
         data: mnist5k, mnist, fashion-mnist, cifar10, svhn, folder:PATH or npz:PATH.
         widths: Of the network's layers, where it takes them: 100 50.
         weights: A safetensors file with trained weights to start from.

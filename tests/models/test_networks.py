@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bayesprune.errors import InputShapeError, SettingError
-from bayesprune.models.networks import Conv4, LeNet5, LeNet300
+from bayesprune.models.networks import MLP, Conv4, LeNet5, LeNet300
 from bayesprune.networks import NetworkSpec, name_of
 
 
@@ -26,6 +26,8 @@ def parameters(network: nn.Module) -> int:
         (LeNet300, {"widths": (5, 4), "input_shape": (3, 2, 2), "classes": 7}, 12 * 5 + 5 + 5 * 4 + 4 + 4 * 7 + 7),
         (LeNet5, {"widths": (2, 3, 4), "input_shape": (3, 32, 32), "classes": 7},
          75 * 2 + 2 + 50 * 3 + 3 + 3 * 25 * 4 + 4 + 4 * 7 + 7),
+        (MLP, {}, 79_400 + 110),
+        (MLP, {"widths": (5, 4, 3), "input_shape": (12,), "classes": 2}, 12 * 5 + 5 + 5 * 4 + 4 + 4 * 3 + 3 + 3 * 2 + 2),
         (Conv4, {"widths": (1, 1, 1, 1, 1, 1), "input_shape": (1, 4, 4), "classes": 2}, 4 * 10 + 2 + 2 + 4),
     ],
 )  # fmt: skip
@@ -37,6 +39,7 @@ def test_number_of_parameters(factory: Any, arguments: dict[str, Any], count: in
     ("factory", "shapes"),
     [
         (LeNet300, [(1, 28, 28), (3, 5, 7), (20,)]),
+        (MLP, [(1, 28, 28), (20,)]),
         (LeNet5, [(1, 28, 28), (3, 32, 32), (1, 16, 16), (2, 17, 23), (1, 29, 16)]),
         (Conv4, [(3, 32, 32), (1, 28, 28), (1, 4, 4), (2, 5, 11)]),
     ],
@@ -86,7 +89,7 @@ def test_widths_it_cannot_have(factory: Any, arguments: dict[str, Any]) -> None:
         factory(**arguments)
 
 
-@pytest.mark.parametrize("name", ["lenet300", "lenet5", "conv4"])
+@pytest.mark.parametrize("name", ["lenet300", "lenet5", "conv4", "mlp"])
 def test_a_network_remembers_how_it_was_built(name: str) -> None:
     shape = [1, 20, 20]
     network = NetworkSpec(name, {"input_shape": shape, "classes": 4}).build()
@@ -98,9 +101,21 @@ def test_a_network_remembers_how_it_was_built(name: str) -> None:
     assert [p.shape for p in again.parameters()] == [p.shape for p in network.parameters()]
 
 
-@pytest.mark.parametrize("factory", [LeNet300, LeNet5, Conv4])
+@pytest.mark.parametrize("factory", [LeNet300, LeNet5, Conv4, MLP])
 def test_constructors_take_widths_input_shape_and_classes(factory: Any) -> None:
     assert list(inspect.signature(factory).parameters) == ["widths", "input_shape", "classes"]
+
+
+def test_a_perceptron_with_two_hidden_layers_is_lenet300() -> None:
+    torch.manual_seed(0)
+    deep, images = MLP((30, 20), (1, 5, 5), 4), torch.randn(3, 1, 5, 5)
+    torch.manual_seed(0)
+    lenet = LeNet300((30, 20), (1, 5, 5), 4)
+    assert list(deep.state_dict()) == list(lenet.state_dict())
+    assert torch.equal(deep(images), lenet(images))
+    for widths in ((), (3, 0)):
+        with pytest.raises(SettingError, match="mlp takes one or more widths >= 1"):
+            MLP(widths)
 
 
 def test_lenet5_by_hand() -> None:

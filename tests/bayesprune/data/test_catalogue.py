@@ -86,3 +86,15 @@ def test_a_data_folder_that_cannot_be_written_to_is_not_told_as_the_place_of_dow
     monkeypatch.setenv("BAYESPRUNE_DATA", str(blocked))
     assert find_places().folders == (blocked, cache)
     assert {info.place for info in describe() if info.present is False} == {str(cache)}
+
+
+def test_behind_an_at_stands_the_size_of_the_validation_split(mnist_root: Path) -> None:
+    for size in (10, 30):
+        data = load(f"mnist@{size}", root=mnist_root)
+        assert (len(data.train), len(data.validation), len(data.test)) == (100 - size, size, 20)
+        assert data.fingerprint == load("mnist", root=mnist_root, validation=size).fingerprint
+    for wrong in ("mnist@", "mnist@0", "mnist@-3", "mnist@half"):
+        with pytest.raises(SettingError, match="behind the @ stands how many training examples validate"):
+            load(wrong, root=mnist_root)
+    with pytest.raises(UnknownNameError):
+        load("mnist5k@100")

@@ -63,7 +63,8 @@ def run_jobs(
 ) -> list[Path]:
     """Make all runs, as many at a time as there are workers; finished ones are not made again.
 
-    A job that matches another method waits for that method's run with the same seed.
+    A job that matches another method waits for that method's run with the same seed, and one that begins with another
+    run's network for that run.
 
     Args:
         jobs: the runs.
@@ -95,14 +96,15 @@ class _Schedule:
         self.jobs, self._finished = list(jobs), finished
         self.folders: dict[int, Path] = {}
         self._sources = [self._source(job) for job in jobs]
+        self._starts = [self._start(job) for job in jobs]
 
     def ready(self, started: set[int]) -> list[int]:
-        """Jobs not started whose source is finished; those that others wait for come first."""
-        awaited = set(self._sources)
+        """Jobs not started whose sources are finished; those that others wait for come first."""
+        awaited = {*self._sources, *self._starts}
         ready = [
             number
-            for number, source in enumerate(self._sources)
-            if number not in started and (source is None or source in self.folders)
+            for number, sources in enumerate(zip(self._sources, self._starts, strict=True))
+            if number not in started and all(source is None or source in self.folders for source in sources)
         ]
         return sorted(ready, key=lambda number: (number not in awaited, number))
 
@@ -140,6 +142,15 @@ class _Schedule:
                 "differ in settings of their own: make a study of each"
             )
         return best[0]
+
+    def _start(self, job: Job) -> int | None:
+        """The job whose network this one begins with."""
+        if job.start is None:
+            return None
+        for number, other in enumerate(self.jobs):
+            if other.settings == job.start and other.match is None and other.start is None:
+                return number
+        raise SettingError(f"{job.label} begins with the network of a run that is not among the runs to be made")
 
 
 _SHARED = ("seed", "data", "network")

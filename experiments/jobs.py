@@ -17,6 +17,9 @@ from bayesprune.store.identity import run_id
 from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.training import Checkpointer, Progress
 
+_RUN = "run:"
+"""Before the name of a run folder, in place of a file of weights."""
+
 LARGEST_SIZE = 10**15
 """A budget that every network meets."""
 
@@ -28,10 +31,12 @@ class Job:
     Attributes:
         settings: of the run.
         match: the method whose result with the same seed gives this run its size; None when the settings do.
+        start: the run whose network this one begins with, instead of the initial weights.
     """
 
     settings: RunSettings
     match: str | None = None
+    start: RunSettings | None = None
 
     @property
     def label(self) -> str:
@@ -41,6 +46,8 @@ class Job:
     def sized_by(self, result: Mapping[str, Any]) -> RunSettings:
         """The settings with the size of another run's result: its weights, or its multiply-accumulates.
 
+        Where that leaves few weights, every layer keeps one at least: nobody chose so small a size.
+
         Raises:
             SettingError: the method takes neither.
         """
@@ -48,7 +55,8 @@ class Job:
         if "budget" in takes:
             return replace(self.settings, budget=budget_of(result), density=None)
         if "density" in takes:
-            return replace(self.settings, density=float(result["density"]), budget=None)
+            options = {"least": 1, **self.settings.options}
+            return replace(self.settings, density=float(result["density"]), budget=None, options=options)
         raise SettingError(f"method {self.settings.method!r} takes no size, so it cannot match {self.match!r}")
 
 
@@ -104,14 +112,14 @@ def execute(
     """
     settings = job.settings if sized_by is None else job.sized_by(sized_by)
     data = load_cached(settings.data)
-    settings = settings.with_defaults(data.train)
+    settings = _settled(settings, job.start, root)
     spec = network_spec(settings, data)
     folder = _folder(settings, spec, data, root)
     if folder.finished:
         return folder.path
     pruned = run(
         method(settings.method),
-        build(settings, data),
+        build(settings, data, root),
         data,
         settings,
         spec=spec,
@@ -124,9 +132,14 @@ def execute(
 
 def folder_of(job: Job, root: Path) -> RunFolder:
     """Where the run of a job whose size is settled lies, finished or not."""
-    data = load_cached(job.settings.data)
-    settings = job.settings.with_defaults(data.train)
+    settings, data = _settled(job.settings, job.start, root), load_cached(job.settings.data)
     return _folder(settings, network_spec(settings, data), data, root)
+
+
+def _settled(settings: RunSettings, start: RunSettings | None, root: Path) -> RunSettings:
+    """With the default number of epochs, and with the name of the run whose network it begins with."""
+    weights = settings.weights if start is None else f"{_RUN}{folder_of(Job(start), root).path.name}"
+    return replace(settings, weights=weights).with_defaults(load_cached(settings.data).train)
 
 
 def _folder(settings: RunSettings, spec: NetworkSpec, data: Data, root: Path) -> RunFolder:
@@ -144,9 +157,11 @@ def network_spec(settings: RunSettings, data: Data) -> NetworkSpec:
     return NetworkSpec(settings.network, arguments)
 
 
-def build(settings: RunSettings, data: Data) -> Any:
-    """The run's network before training."""
+def build(settings: RunSettings, data: Data, root: Path = Path()) -> Any:
+    """The run's network before training; `root` is where the run lies that it may begin with."""
     weights = None if settings.weights is None else Path(settings.weights)
+    if settings.weights is not None and settings.weights.startswith(_RUN):
+        weights = RunFolder(root / settings.weights.removeprefix(_RUN)).network_file
     return initial_network(network_spec(settings, data), settings.seed, weights)
 
 

@@ -22,6 +22,7 @@ class Row:
         settings: of its runs; the seed is that of the first.
         seeds: of its runs.
         quick: how many of the seeds the quick study takes; 0 leaves the row out of it.
+        start: the run whose network all of its runs begin with; None for initial weights.
     """
 
     factor: str
@@ -29,6 +30,7 @@ class Row:
     settings: RunSettings
     seeds: tuple[int, ...]
     quick: int = 0
+    start: RunSettings | None = None
 
     @property
     def network(self) -> str:
@@ -37,11 +39,12 @@ class Row:
 
     def on(self, data: str) -> "Row":
         """The same on another data set."""
-        return replace(self, settings=replace(self.settings, data=data))
+        start = None if self.start is None else replace(self.start, data=data)
+        return replace(self, settings=replace(self.settings, data=data), start=start)
 
     def jobs(self) -> list[Job]:
         """Its runs."""
-        return [Job(replace(self.settings, seed=seed)) for seed in self.seeds]
+        return [Job(replace(self.settings, seed=seed), start=self.start) for seed in self.seeds]
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def varied(base: RunSettings, **changes: Any) -> RunSettings:
 
 def jobs_of(rows: Iterable[Row]) -> list[Job]:
     """All runs of the rows, each once though several rows may use it."""
-    found = {_key(job.settings): job for row in rows for job in row.jobs()}
+    found = {_key(job): job for row in rows for job in row.jobs()}
     return list(found.values())
 
 
@@ -70,7 +73,7 @@ def names_of(rows: Iterable[Row]) -> list[str]:
     for row in rows:
         for job in row.jobs():
             name = " ".join(dict.fromkeys((row.network, row.factor, row.value)))
-            found.setdefault(_key(job.settings), f"{name}, seed {job.settings.seed}")
+            found.setdefault(_key(job), f"{name}, seed {job.settings.seed}")
     return list(found.values())
 
 
@@ -95,10 +98,10 @@ def gather(rows: Sequence[Row], jobs: Sequence[Job], records: Sequence[RunRecord
         jobs: runs that were made.
         records: theirs, in the same order.
     """
-    made = {_key(job.settings): record for job, record in zip(jobs, records, strict=True)}
-    return [RowRuns(row, tuple(made[key] for job in row.jobs() if (key := _key(job.settings)) in made)) for row in rows]
+    made = {_key(job): record for job, record in zip(jobs, records, strict=True)}
+    return [RowRuns(row, tuple(made[key] for job in row.jobs() if (key := _key(job)) in made)) for row in rows]
 
 
-def _key(settings: RunSettings) -> str:
-    """One text for equal settings."""
-    return canonical_json(settings.to_json())
+def _key(job: Job) -> str:
+    """One text for equal runs."""
+    return canonical_json([None if one is None else one.to_json() for one in (job.settings, job.start)])

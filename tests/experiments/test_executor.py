@@ -25,7 +25,7 @@ from bayesprune.errors import (
 )
 from bayesprune.experiments import executor
 from bayesprune.experiments.executor import Failure, run_jobs
-from bayesprune.experiments.jobs import Job, read_result
+from bayesprune.experiments.jobs import Job, folder_of, read_result
 from bayesprune.settings import RunSettings
 from bayesprune.store.runs import RunFolder
 from bayesprune.store.tree import load_tree
@@ -345,3 +345,43 @@ def test_ctrl_c_before_anything_is_trained_stops_as_well(start: Callable[[], "su
     assert (process.returncode, out) == (130, "stopped\n")
     assert err == ""
     wait_until(lambda: is_gone(process.pid))
+
+
+def begun(make_job: MakeJob, **settings: Any) -> list[Job]:
+    """A run that begins with another's network stands before it."""
+    base = make_job(seed=3)
+    plain: dict[str, Any] = {"density": 0.5, "seed": 1, "options": {"prune_share": 0.0}}
+    job = make_job("magnitude", **plain | settings)
+    return [Job(job.settings, start=base.settings), base]
+
+
+def test_a_run_begins_with_the_network_of_another(make_job: MakeJob, tmp_path: Path) -> None:
+    job, base = begun(make_job, learning_rate=1e-12, options={"prune_share": 0.0, "fixed_learning_rate": 1e-12})
+    folder, source = run_jobs([job, base], tmp_path / "one", workers=1)
+    trained, pruned = bp.load(source).network.state_dict(), bp.load(folder).network.state_dict()
+    for name, value in pruned.items():
+        kept = value != 0
+        assert torch.allclose(value[kept], trained[name][kept], atol=1e-6)
+    assert sum(int((pruned[f"fc{n}.weight"] != 0).sum()) for n in (1, 2, 3)) == 276
+    # It is named by what it began with, wherever that lies; and is found again.
+    assert bp.load(folder).settings.weights == f"run:{source.name}"
+    again, _ = run_jobs([job, base], tmp_path / "other", workers=1)
+    assert again.name == folder.name
+    made = read_result(folder)
+    assert run_jobs([job, base], tmp_path / "one", workers=1)[0] == folder and read_result(folder) == made
+    assert folder_of(job, tmp_path / "one").finished
+    assert folder_of(make_job("magnitude", **_given(job)), tmp_path / "one").path != folder
+
+
+def _given(job: Job) -> dict[str, Any]:
+    return {name: getattr(job.settings, name) for name in ("density", "seed", "options", "learning_rate")}
+
+
+def test_what_others_begin_with_comes_first(make_job: MakeJob, order: list[str], tmp_path: Path) -> None:
+    run_jobs([make_job(seed=9), *begun(make_job)], tmp_path, workers=1)
+    assert order == ["dense seed 3", "dense seed 9", "magnitude seed 1"]
+
+
+def test_a_start_that_is_not_among_the_runs_is_refused(make_job: MakeJob, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="magnitude seed 1 begins with the network of a run that is not among"):
+        run_jobs(begun(make_job)[:1], tmp_path, workers=1)

@@ -27,7 +27,7 @@ def parameters(network: nn.Module) -> int:
         (LeNet5, {"widths": (2, 3, 4), "input_shape": (3, 32, 32), "classes": 7},
          75 * 2 + 2 + 50 * 3 + 3 + 3 * 25 * 4 + 4 + 4 * 7 + 7),
         (MLP, {}, 79_400 + 110),
-        (MLP, {"widths": (5, 4, 3), "input_shape": (12,), "classes": 2}, 12 * 5 + 5 + 5 * 4 + 4 + 4 * 3 + 3 + 3 * 2 + 2),
+        (MLP, {"widths": (5, 4, 3), "input_shape": (12,), "classes": 2}, 60 + 5 + 20 + 4 + 12 + 3 + 6 + 2),
         (Conv4, {"widths": (1, 1, 1, 1, 1, 1), "input_shape": (1, 4, 4), "classes": 2}, 4 * 10 + 2 + 2 + 4),
     ],
 )  # fmt: skip

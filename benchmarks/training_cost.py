@@ -156,7 +156,9 @@ class Dense:
             yield from self._data.train.batches(BATCH, seed=epoch)
 
 
-def run_table(case: Case, data: Data, epochs: int, estimators: Sequence[str]) -> tuple[int, ...]:
+def run_table(
+    case: Case, data: Data, epochs: int, estimators: Sequence[str], consistency: float | None = None
+) -> tuple[int, ...]:
     """Whole pruning runs against dense training of equal epochs; returns the first one's architecture."""
     print(f"\n### {case.title}: a whole run of {epochs} epochs\n")
     print(f"Dense training: {BURST} steps after every {EVERY} steps of the run, scaled up to equal epochs.\n")
@@ -164,7 +166,9 @@ def run_table(case: Case, data: Data, epochs: int, estimators: Sequence[str]) ->
     print("|---|---|---|---|---|---|---|---|---|---|")
     widths: list[tuple[int, ...]] = []
     for name in estimators:
-        settings = RunSettings(method="parsimonious", data="mnist", epochs=epochs, estimator=name)
+        settings = RunSettings(
+            method="parsimonious", data="mnist", epochs=epochs, estimator=name, consistency=consistency
+        )
         torch.manual_seed(0)
         dense = Dense(case, data)
         result = running.run(Parsimonious(), case.make(), data, settings, progress=dense)
@@ -212,6 +216,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer steps and epochs, curvature only")
     parser.add_argument("--compact", default="", help="widths of the compact LeNet-5, e.g. 4,10,110; else the run's")
     parser.add_argument("--estimators", default="curvature,salient-flips", help="of the whole runs")
+    parser.add_argument("--consistency", type=float, help="of the whole runs, instead of the default")
     parser.add_argument("--only", choices=["steps", "run", "forward"], help="one of the tables")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -224,7 +229,7 @@ def main() -> None:
             steps_table(case, data, case.steps // 4 if arguments.quick else case.steps)
         if arguments.only in (None, "run"):
             estimators = ["curvature"] if arguments.quick else arguments.estimators.split(",")
-            left = run_table(case, data, 4 if arguments.quick else EPOCHS, estimators)
+            left = run_table(case, data, 4 if arguments.quick else EPOCHS, estimators, arguments.consistency)
             widths = widths if arguments.compact or arguments.quick else left
         if arguments.only in (None, "forward") and case.forward is not None:
             forward_table(case, data, widths, 50 if arguments.quick else 200)

@@ -127,8 +127,10 @@ class WeightOptions(PruneOptions):
         check_integer("rewind", 0 if self.rewind is None else self.rewind, 0)
         if self.control is not None and self.control not in CONTROLS:
             raise UnknownNameError("control", str(self.control), CONTROLS)
-        if self.control == "fresh" and self.rewind is not None:
-            raise SettingError("control='fresh' draws the weights anew, which rewind would undo: give one of the two")
+        if self.control is not None and self.rewind is not None:
+            raise SettingError(
+                f"control={self.control!r} is for a choice before training, rewind for one after: give one of them"
+            )
 
     def scored(self, score: WeightScore) -> WeightScore:
         """The method's score, as these settings want it."""

@@ -84,7 +84,12 @@ class PlainStages(Stages):
 
     def describe(self) -> Callable[[TrainState], dict[str, Any]]:
         """Takes down the test accuracy after every epoch, to show how it falls with size; nothing is chosen by it."""
-        return lambda state: {"test_accuracy": predict(state.network, self.data.test).accuracy}
+
+        def entries(state: TrainState) -> dict[str, Any]:
+            left = sum(int(mask.count_nonzero()) for mask in state.masks.values()) if state.masks else state.weights()
+            return {"test_accuracy": predict(state.network, self.data.test).accuracy, "weights_left": left}
+
+        return entries
 
 
 def stages_of(settings: RunSettings, options: TrainOptions, state: TrainState, data: Data) -> Stages:

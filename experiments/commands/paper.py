@@ -16,6 +16,7 @@ def paper(
     quick: Switch = False,
     out: Out | None = None,
     data: Annotated[str | None, Parameter(group=RUNS, show_default=False)] = None,
+    repeats: Annotated[int | None, Parameter(group=RUNS, show_default=False)] = None,
     workers: Count = 2,
     resume: Switch = False,
     finished: Switch = False,
@@ -24,11 +25,12 @@ def paper(
     """Make the runs of a paper's study, and its page, tables and pictures; finished runs are not made again.
 
     Args:
-        name: Of the paper: parsimonious.
-        part: A network of the study, lenet300 or lenet5, or all.
+        name: Of the paper: parsimonious or hidden-structures.
+        part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight.
         quick: Few and short runs on mnist5k: every factor and picture, no figure to rely on.
         out: Folder of the run folders and results; by default paper-NAME, with --quick paper-NAME-quick.
         data: Another data set than the study's.
+        repeats: How often hidden-structures repeats its runs; by default 2, in the paper 10 to 25.
         workers: Processes, one thread each.
         resume: Go on with interrupted runs from their checkpoints.
         finished: Make no runs: only the page of those that are finished.
@@ -42,7 +44,7 @@ def paper(
     from bayesprune.store.runs import RunRecord
 
     study = paper_of(name)
-    rows = study.rows(part, quick=quick, data=data)
+    rows = study.rows(part, quick=quick, data=data, repeats=repeats)
     place = out or Path(f"paper-{study.name}{'-quick' if quick else ''}")
     jobs = jobs_of(rows)
     if finished:

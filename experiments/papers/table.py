@@ -1,10 +1,11 @@
 """The one table of papers that can be studied."""
 
 from bayesprune.errors import UnknownNameError
+from bayesprune.experiments.papers.hidden_structures.study import PAPER as HIDDEN_STRUCTURES
 from bayesprune.experiments.papers.paper import Paper
 from bayesprune.experiments.papers.parsimonious.study import PAPER as PARSIMONIOUS
 
-PAPERS: dict[str, Paper] = {one.name: one for one in (PARSIMONIOUS,)}
+PAPERS: dict[str, Paper] = {one.name: one for one in (PARSIMONIOUS, HIDDEN_STRUCTURES)}
 
 
 def paper(name: str) -> Paper:

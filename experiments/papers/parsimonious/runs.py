@@ -39,8 +39,8 @@ QUICK_PRICE = round((3_500 / 55_000) ** 0.4, 3)
 _FIVE, _TWO, _ONE = tuple(range(5)), (0, 1), (0,)
 
 
-def plan() -> list[Row]:
-    """The rows of the study; runs that several of them share are made once."""
+def plan(repeats: int = 1) -> list[Row]:
+    """The rows of the study; runs that several of them share are made once, and each row has its seeds."""
     return [*_mlp(), *_lenet5()]
 
 

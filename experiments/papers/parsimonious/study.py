@@ -9,8 +9,9 @@ from bayesprune.experiments.papers.measured import only
 from bayesprune.experiments.papers.paper import Findings, Paper
 from bayesprune.experiments.papers.parsimonious import published, runs
 from bayesprune.experiments.papers.parsimonious.tables import TITLES, factor_tables, published_table, time_table
-from bayesprune.experiments.papers.parsimonious.targets import Target, summary, targets, targets_table
+from bayesprune.experiments.papers.parsimonious.targets import targets
 from bayesprune.experiments.papers.rows import RowRuns
+from bayesprune.experiments.papers.verdicts import Target, summary, targets_table
 from bayesprune.experiments.report.sections import Document, Section
 from bayesprune.experiments.report.words import counted, listed
 from bayesprune.settings import RunSettings
@@ -34,12 +35,14 @@ def evaluate(found: Sequence[RowRuns]) -> Findings:
         "targets": [asdict(target) for target in reached],
         "published": {name: [asdict(row) for row in published.PUBLISHED[name]] for name in networks},
     }
-    return Findings(document, values, [*map(_line, reached), summary(reached)])
+    return Findings(document, values, [*(one.line() for one in reached), summary(reached)])
 
 
 def _targets_section(reached: Sequence[Target]) -> Section:
     """What was to be reached."""
-    return Section("Figures to reach", tables=[targets_table(reached)])
+    return Section(
+        "Figures to reach", tables=[targets_table(reached, "Figures to reach, full MNIST, last epoch, five seeds")]
+    )
 
 
 def _network_section(network: str, found: Sequence[RowRuns]) -> Section:
@@ -132,11 +135,6 @@ def _subtitle(found: Sequence[RowRuns]) -> str:
     data = dict.fromkeys(str(run.data["name"]) for run in made)
     seconds = sum(float(run.result["train_seconds"]) for run in made)
     return f"{counted(len(made), 'run')} of {listed([*networks])} on {listed([*data])}; {seconds:,.0f} s of training."
-
-
-def _line(target: Target) -> str:
-    """A figure for the terminal."""
-    return f"{target.verdict:12} {target.subject}: {target.wanted}; {target.measured}"
 
 
 PAPER = Paper(

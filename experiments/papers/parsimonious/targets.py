@@ -1,7 +1,6 @@
 """The figures the study is to reach, and whether it did."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bayesprune.experiments.papers.measured import (
     Number,
@@ -16,33 +15,15 @@ from bayesprune.experiments.papers.measured import (
 )
 from bayesprune.experiments.papers.parsimonious.runs import EPOCHS, scale_of, start_of
 from bayesprune.experiments.papers.rows import RowRuns
-from bayesprune.experiments.report.tables import Table
+from bayesprune.experiments.papers.verdicts import UNKNOWN, Target, verdict
 from bayesprune.experiments.statistics import mean_and_spread
 from bayesprune.store.runs import RunRecord
 
-REACHED, MISSED, UNKNOWN = "reached", "MISSED", "not measured"
 SEEDS, DATA = 5, "mnist"
 _SCALES, _STARTS = (1.0, 2.0, 4.0), (0.5, 0.75, 0.9)
 _MOST_SPREAD, _MOST_GAP, _MOST_DECIDED = 10.0, 0.15, 4.0
 _ROUNDING = 1e-9
 """Of percentages that were computed from shares: 100 (1 - 0.992) is a little above 0.8."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A figure to reach.
-
-    Attributes:
-        subject: of what.
-        wanted: in words.
-        measured: in words, or why it was not.
-        verdict: "reached", "MISSED" or "not measured".
-    """
-
-    subject: str
-    wanted: str
-    measured: str
-    verdict: str
 
 
 def targets(found: Sequence[RowRuns]) -> list[Target]:
@@ -68,20 +49,6 @@ def targets(found: Sequence[RowRuns]) -> list[Target]:
     return found_targets
 
 
-def targets_table(found: Sequence[Target]) -> Table:
-    """The targets as a table."""
-    rows = tuple((one.subject, one.wanted, one.measured, one.verdict) for one in found)
-    headings = ("figure", "to reach", "measured", "verdict")
-    return Table("Figures to reach, full MNIST, last epoch, five seeds", headings, rows, words=3)
-
-
-def summary(found: Sequence[Target]) -> str:
-    """How many were reached, in a sentence."""
-    counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in (REACHED, MISSED, UNKNOWN)}
-    named = [f"{count} {verdict}" for verdict, count in counts.items() if count]
-    return f"Of {len(found)} figures to reach: {', '.join(named)}." if found else "There is no figure to reach."
-
-
 def _error_at_cost(subject: str, runs: Sequence[RunRecord], most_error: float, cost: tuple[str, Number, int]) -> Target:
     """A mean error, with every seed within a cost."""
     name, number, most = cost
@@ -93,7 +60,7 @@ def _error_at_cost(subject: str, runs: Sequence[RunRecord], most_error: float, c
     cost_words = f"{with_range(runs, number)} {name}"
     seeds = f", {above} of {len(runs)} seeds above" if above else ""
     reached = _mean(runs) <= most_error + _ROUNDING and not above
-    return Target(subject, wanted, f"{shown_error(runs)} % at {cost_words}{seeds}", _verdict(reached))
+    return Target(subject, wanted, f"{shown_error(runs)} % at {cost_words}{seeds}", verdict(reached))
 
 
 def _robust(what: str, rows: Sequence[RowRuns], count: int) -> list[Target]:
@@ -118,9 +85,9 @@ def _robust(what: str, rows: Sequence[RowRuns], count: int) -> list[Target]:
             subject,
             sizes,
             f"{low:+.1f} % to {high:+.1f} % of {mean:,.0f}",
-            _verdict(max(-low, high) <= _MOST_SPREAD + _ROUNDING),
+            verdict(max(-low, high) <= _MOST_SPREAD + _ROUNDING),
         ),
-        Target(subject, errors, f"{gap:.2f} points ({listed} %)", _verdict(gap <= _MOST_GAP + _ROUNDING)),
+        Target(subject, errors, f"{gap:.2f} points ({listed} %)", verdict(gap <= _MOST_GAP + _ROUNDING)),
     ]
 
 
@@ -132,7 +99,7 @@ def _decided(runs: Sequence[RunRecord]) -> Target:
         return Target(subject, wanted, lacking, UNKNOWN)
     shares = [decided_share(run) for run in runs]
     measured = f"{min(shares):.1f} % to {max(shares):.1f} %"
-    return Target(subject, wanted, measured, _verdict(max(shares) <= _MOST_DECIDED + _ROUNDING))
+    return Target(subject, wanted, measured, verdict(max(shares) <= _MOST_DECIDED + _ROUNDING))
 
 
 def _lacking(runs: Sequence[RunRecord]) -> str:
@@ -150,7 +117,3 @@ def _lacking(runs: Sequence[RunRecord]) -> str:
 def _mean(runs: Sequence[RunRecord]) -> float:
     """The mean test error in percent."""
     return mean_and_spread([error(run) for run in runs]).mean
-
-
-def _verdict(reached: bool) -> str:
-    return REACHED if reached else MISSED

@@ -69,6 +69,8 @@ def test_a_whole_run(small_data: Data) -> None:
     assert 3 < phases.count("train") < 200 and phases[-6:] == ["round 1"] * 3 + ["round 2"] * 3
     assert pruned.evaluation.nonzero_weights == 138
     assert pruned.history[-1]["test_accuracy"] == pruned.evaluation.accuracy
+    assert [record["weights_left"] for record in pruned.history[-6:]] == [276] * 3 + [138] * 3
+    assert pruned.history[0]["weights_left"] == 552
     assert pruned.evaluation.accuracy > 0.5
 
 

@@ -25,7 +25,9 @@ ROWS = (
 @pytest.fixture(autouse=True)
 def tiny_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study of five runs that take no time."""
-    study = replace(PAPERS["parsimonious"], plan=lambda: ROWS, quick_settings=lambda row: replace(row, seeds=(0,)))
+    study = replace(
+        PAPERS["parsimonious"], plan=lambda repeats: ROWS, quick_settings=lambda row: replace(row, seeds=(0,))
+    )
     monkeypatch.setitem(PAPERS, "parsimonious", study)
 
 
@@ -89,7 +91,7 @@ def test_the_page_of_what_is_finished_makes_no_runs(command: Any, small_data: st
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["parsimonius"], "unknown paper 'parsimonius': did you mean 'parsimonious'? there are parsimonious"),
+        (["parsimonius"], "unknown paper 'parsimonius': did you mean 'parsimonious'? there are hidden-structures, "),
         (["parsimonious", "--part", "lenet3"], "unknown part of parsimonious 'lenet3'"),
         (["parsimonious", "--part", "lenet3"], "there are all, lenet300, lenet5"),
         (["parsimonious", "--workers", "0"], "workers must be an integer >= 1"),

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from bayesprune.experiments.papers import paper
-from bayesprune.experiments.papers.parsimonious.targets import MISSED, REACHED, UNKNOWN, Target, summary, targets
+from bayesprune.experiments.papers.parsimonious.targets import targets
 from bayesprune.experiments.papers.rows import Row, RowRuns
+from bayesprune.experiments.papers.verdicts import MISSED, REACHED, UNKNOWN, Target, summary
 
 MakeStudy = Callable[..., list[RowRuns]]
 STUDY = paper("parsimonious")

@@ -1,0 +1,120 @@
+"""Curves, tables, verdicts and pictures from made-up runs, with numbers by hand."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bayesprune.experiments.papers import paper
+from bayesprune.experiments.papers.hidden_structures.curves import Step, best_of_half, smallest_within, steps
+from bayesprune.experiments.papers.hidden_structures.plots import mean_curve
+from bayesprune.experiments.papers.hidden_structures.tables import controls_table, experiment_table
+from bayesprune.experiments.papers.hidden_structures.targets import blinded_and_uniform, targets
+from bayesprune.experiments.papers.rows import Row, RowRuns
+from bayesprune.experiments.papers.verdicts import MISSED, REACHED, UNKNOWN
+from bayesprune.store.runs import RunRecord
+
+MakeRun = Callable[..., RunRecord]
+ROWS = {(row.factor, row.value): row for row in paper("hidden-structures").rows(repeats=3)}
+
+
+def made(
+    make_run: MakeRun, row: Row, accuracies: list[float], rounds: list[tuple[int, float]] | None = None
+) -> RowRuns:
+    """A row with one run an accuracy (in percent); rounds are (weights left, accuracy) of two epochs each."""
+    records = []
+    for seed, accuracy in enumerate(accuracies):
+        run = make_run(row.settings.method, seed, settings={"network": row.network})
+        run.result["accuracy"] = accuracy / 100
+        if rounds is not None:
+            entry = {**run.history[0]}
+            run.history[:] = [
+                entry | {"phase": f"round {n}", "weights_left": weights, "test_accuracy": value / 100}
+                for n, (weights, last) in enumerate(rounds, 1)
+                for value in (last - 5, last)
+            ]
+        records.append(run)
+    return RowRuns(row, tuple(records))
+
+
+def test_steps_are_the_last_epochs_of_rounds(make_run: MakeRun) -> None:
+    one = made(make_run, ROWS["3: magnitude", "10,000 weights"], [90.0], [(60_000, 97.0), (30_000, 98.0), (500, 90.0)])
+    (run,) = one.records
+    run.history.insert(0, run.history[0] | {"phase": "train"})
+    assert steps(run) == [Step(60_000, 97.0, 2), Step(30_000, 98.0, 2), Step(500, 90.0, 2)]
+    assert smallest_within(run, 97.5) == 30_000 and smallest_within(run, 91.0) == 500
+    assert smallest_within(run, 99.5) is None
+    assert best_of_half(run, 79_400) == 98.0 and best_of_half(run, 900) is None
+    assert mean_curve(one) == [(60_000, 97.0), (30_000, 98.0), (500, 90.0)]
+
+
+def test_a_line_of_an_experiment(make_run: MakeRun) -> None:
+    row = ROWS["1: magnitude", "70%, net 0"]
+    one = made(make_run, row, [90.0, 92.0], [(23_820, 97.0), (500, 91.0)])
+    table = experiment_table("1", [one], 97.5)
+    assert table is not None
+    (cells,) = table.rows
+    assert cells[:5] == ("class-blinded", "70%, net 0", "2", "500 ± 0", "91.00 ± 1.41")
+    assert cells[5:] == ("2.0 ± 0.0", "23,820 ± 0", "97.00 ± 0.00")
+    assert experiment_table("1", [one], None) is not None and experiment_table("2", [one], 97.5) is None
+
+
+def found_with(make_run: MakeRun, blinded: float, uniform: float, dense: float) -> list[RowRuns]:
+    """Dense networks, and experiment 4 of two methods at 80 %."""
+    rows = [made(make_run, ROWS["dense", f"784-100-10, net {net}"], [dense]) for net in range(3)]
+    for method, level in (("magnitude", blinded), ("class-uniform", uniform)):
+        rows.append(made(make_run, ROWS[f"4: {method}", "80 %"], [level - 0.1, level, level + 0.1], [(15_880, level)]))
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("blinded", "uniform", "dense", "verdicts"),
+    [
+        (97.5, 97.0, 97.0, [REACHED, REACHED, REACHED, REACHED]),
+        (97.3, 97.3, 96.6, [MISSED, MISSED, REACHED, MISSED]),
+        (97.4, 97.0, 97.31, [MISSED, REACHED, MISSED, REACHED]),
+    ],
+)
+def test_verdicts(make_run: MakeRun, blinded: float, uniform: float, dense: float, verdicts: list[str]) -> None:
+    found = found_with(make_run, blinded, uniform, dense)
+    reached = targets(found)
+    assert [one.verdict for one in reached] == verdicts
+    assert f"{blinded:.2f} ± 0.10 %" in reached[1].measured
+    difference = blinded_and_uniform(found)
+    assert difference is not None and difference.mean == pytest.approx(blinded - uniform) and difference.n == 3
+
+
+def test_what_was_not_run_has_no_verdict(make_run: MakeRun) -> None:
+    dense = made(make_run, ROWS["dense", "784-100-10, net 0"], [97.0])
+    assert {one.verdict for one in targets([dense])} == {UNKNOWN} and targets([]) == []
+    snip = ROWS["foresight: lenet300", "snip, 5%"]
+    for accuracies, verdict in (([98.2] * 3, REACHED), ([98.1] * 3, MISSED), ([98.2] * 2, UNKNOWN)):
+        first, second = targets([made(make_run, snip, accuracies)])
+        assert (first.verdict, second.verdict) == (verdict, UNKNOWN)
+
+
+def test_the_page_has_every_section(make_run: MakeRun) -> None:
+    found = found_with(make_run, 97.5, 97.0, 97.0)
+    curve = [(59_550, 97.5), (500, 90.0)]
+    found.append(made(make_run, ROWS["1: magnitude", "25%, net 0"], [90.0], curve))
+    found.append(made(make_run, ROWS["1: random", "25%, net 0"], [50.0], curve))
+    found.append(made(make_run, ROWS["dropout", "0.2"], [97.6]))
+    found.append(made(make_run, ROWS["foresight: lenet300", "snip, 2%, shuffle"], [97.4] * 3))
+    findings = paper("hidden-structures").evaluate(found)
+    text = findings.document.markdown()
+    for wanted in (
+        "Experiment 1",
+        "Experiment 4",
+        "Other regularisers",
+        "snip, 2%, shuffle",
+        "class-blinded",
+        "Gaussian",
+    ):
+        assert wanted in text
+    assert [sketch.name for sketch in findings.document.sketches()] == ["accuracy-weights-1"]
+    assert all(sketch.png()[:4] == b"\x89PNG" for sketch in findings.document.sketches())
+    assert findings.lines[-1].startswith("Of 6 figures to reach: 4 reached")
+    table = controls_table(found)
+    assert table is not None and ("dropout", "0.2", "1", "97.60") in table.rows
+    values: Any = findings.values["targets"]
+    assert len(values) == 6

@@ -73,6 +73,7 @@ _COMMANDS = {
             "paper parsimonious --quick",
             "paper parsimonious --part lenet5 --workers 2",
             "paper parsimonious --out results --resume",
+            "paper hidden-structures --part pruning --repeats 5",
         ),
         "Into the folder go the runs, NAME.html, tables.md, the pictures as PNG files and results.json. Every figure "
         "is that of the last epoch; a figure that is missed says so.",

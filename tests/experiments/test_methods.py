@@ -1,5 +1,6 @@
 """One contract for every method of the table, and resuming for every kind of state that they have."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from bayesprune.errors import BudgetError, NetworkError, SettingError, UnknownNa
 from bayesprune.experiments.methods import METHODS, method
 from bayesprune.models import Conv4, LeNet300
 from bayesprune.pruned import Pruned
+from bayesprune.pruners.allocation import ALLOCATIONS
+from bayesprune.pruners.controls import CONTROLS
+from bayesprune.pruners.schedule import SCHEDULES
 from bayesprune.running import run
 from bayesprune.settings import RunSettings
 from bayesprune.training import Checkpointer
@@ -94,6 +98,13 @@ def test_the_table_has_the_methods_and_their_names() -> None:
     assert all(method(name).name == name and method(name).summary for name in NAMES)
     with pytest.raises(UnknownNameError, match="unknown method 'magnitud': did you mean 'magnitude'?"):
         method("magnitud")
+
+
+def test_the_page_on_pruning_tells_of_every_deterministic_method() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "pruning.md").read_text()
+    rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    assert set(NAMES) - {"dense", "parsimonious"} <= rows
+    assert {*ALLOCATIONS, *SCHEDULES, *CONTROLS} <= set(re.findall(r"[`=]([a-z-]+)`", page))
 
 
 @pytest.mark.parametrize("make", [perceptron, convolutional])

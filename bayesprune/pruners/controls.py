@@ -37,7 +37,6 @@ def controlled(prunes: Sequence[Prune], control: str) -> list[Prune]:
     return [partial(_prune_and_control, prunes, CONTROLS[control])]
 
 
-@torch.no_grad()
 def _prune_and_control(prunes: Sequence[Prune], control: Callable[[TrainState], None], state: TrainState) -> None:
     before = {name: value.clone() for name, value in state.network.state_dict().items()}
     for prune in prunes:

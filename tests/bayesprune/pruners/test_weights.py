@@ -176,6 +176,22 @@ def test_fresh_weights_under_the_same_masks(small_data: Data) -> None:
         assert not bool(state.network.get_parameter(name)[mask == 0].any())
 
 
+@pytest.mark.parametrize("method", ["snip", "logit-snip", "grasp", "synflow"])
+@pytest.mark.parametrize("control", ["shuffle", "fresh"])
+def test_controls_of_methods_that_prune_before_training(small_data: Data, method: str, control: str) -> None:
+    network = LeNet300((12, 8), (1, 6, 6), 3)
+    masks = []
+    for own in ({}, {"control": control}):
+        state, phases = plan_of(small_data, network, method=method, options={"least": 1, **own})
+        torch.manual_seed(1)
+        assert started(state, phases) == [138]
+        masks.append(dict(state.masks))
+        assert sum(int(state.network.get_parameter(name).count_nonzero()) for name in SIZES) == 138
+    plain, controlled = masks
+    assert all(int(plain[name].sum()) == int(controlled[name].sum()) for name in SIZES)
+    assert all(torch.equal(plain[name], controlled[name]) for name in SIZES) is (control == "fresh")
+
+
 def test_controls_are_for_what_is_chosen_before_training(small_data: Data) -> None:
     for own in ({}, {"prune_share": 0.0, "schedule": "cubic", "rounds": 2}):
         with pytest.raises(SettingError, match="magnitude trains before it has chosen: set prune_share=0"):

@@ -10,7 +10,7 @@ from bayesprune.experiments.papers.verdicts import UNKNOWN, Target, verdict
 from bayesprune.experiments.statistics import PairedDifference, paired_difference
 from bayesprune.store.runs import RunRecord
 
-SEEDS = 3
+SEEDS, DATA = 3, "mnist"
 _SNIP = (("lenet300", "5%", 1.8), ("lenet300", "2%", 2.6), ("lenet5", "2%", 1.0))
 
 
@@ -48,8 +48,8 @@ def _dense(found: Sequence[RowRuns]) -> Target:
     """The dense networks."""
     subject, wanted, runs = "784-100-10, dense", "97.0 ± 0.3 % accuracy", _small_nets(found)
     mean = mean_accuracy(runs)
-    if mean is None or len(runs) < SEEDS:
-        return Target(subject, wanted, f"{len(runs)} of {SEEDS} runs", UNKNOWN)
+    if mean is None or _lacking(runs):
+        return Target(subject, wanted, _lacking(runs), UNKNOWN)
     return Target(subject, wanted, f"{shown(runs, accuracy, PERCENT)} %", verdict(abs(mean - 97.0) <= 0.3))
 
 
@@ -58,8 +58,8 @@ def _one_shot(found: Sequence[RowRuns]) -> Target:
     subject = "784-100-10, class-blinded, 80 % at once, re-trained (published: about 97.5 %)"
     wanted, runs = ">= 97.4 % accuracy", runs_of(found, "4: magnitude", "80 %")
     mean = mean_accuracy(runs)
-    if mean is None or len(runs) < SEEDS:
-        return Target(subject, wanted, f"{len(runs)} of {SEEDS} runs", UNKNOWN)
+    if mean is None or _lacking(runs):
+        return Target(subject, wanted, _lacking(runs), UNKNOWN)
     return Target(subject, wanted, f"{shown(runs, accuracy, PERCENT)} %", verdict(mean >= 97.4))
 
 
@@ -69,9 +69,10 @@ def _gain(found: Sequence[RowRuns]) -> Target:
         "784-100-10, class-blinded, 80 % at once, against its dense network",
         "0.5 points more (published)",
     )
-    mean, dense = mean_accuracy(runs_of(found, "4: magnitude", "80 %")), mean_accuracy(_small_nets(found)[:1])
-    if mean is None or dense is None:
-        return Target(subject, wanted, "not run", UNKNOWN)
+    runs, base = runs_of(found, "4: magnitude", "80 %"), _small_nets(found)[:1]
+    mean, dense = mean_accuracy(runs), mean_accuracy(base)
+    if mean is None or dense is None or _lacking(runs):
+        return Target(subject, wanted, _lacking(runs) or "the dense network is missing", UNKNOWN)
     return Target(subject, wanted, f"{mean - dense:+.2f} points", verdict(mean - dense >= 0.45))
 
 
@@ -79,8 +80,9 @@ def _uniform(found: Sequence[RowRuns]) -> Target:
     """Class-uniform against class-blinded."""
     subject, wanted = "class-uniform against class-blinded, experiment 4", "significantly worse (published)"
     difference = blinded_and_uniform(found)
-    if difference is None or difference.low is None or difference.high is None:
-        return Target(subject, wanted, "not run on the same seeds", UNKNOWN)
+    lacking = _lacking(runs_of(found, "4: magnitude"))
+    if difference is None or difference.low is None or difference.high is None or lacking:
+        return Target(subject, wanted, lacking or "not run on the same seeds", UNKNOWN)
     words = (
         f"{difference.mean:.2f} points worse (95 % interval {difference.low:.2f} to {difference.high:.2f}, "
         f"{difference.n} pairs)"
@@ -93,6 +95,16 @@ def _snip(found: Sequence[RowRuns], network: str, density: str, most: float) -> 
     subject, wanted = f"SNIP, {network} at {density} density", f"<= {most:g} % error"
     runs = runs_of(found, f"{BEFORE}: {network}", f"snip, {density}")
     numbers = spread(runs, error)
-    if numbers is None or len(runs) < SEEDS:
-        return Target(subject, wanted, f"{len(runs)} of {SEEDS} runs", UNKNOWN)
+    if numbers is None or _lacking(runs):
+        return Target(subject, wanted, _lacking(runs), UNKNOWN)
     return Target(subject, wanted, f"{shown_error(runs)} %", verdict(numbers.mean <= most + 1e-9))
+
+
+def _lacking(runs: Sequence[RunRecord]) -> str:
+    """Why these runs cannot be held against a figure; nothing where they can."""
+    data = sorted({str(run.data["name"]) for run in runs} - {DATA})
+    reasons = [
+        f"{len(runs)} of {SEEDS} runs" if len(runs) < SEEDS else "",
+        f"on {', '.join(data)}, not {DATA}" if data else "",
+    ]
+    return "; ".join(filter(None, reasons))

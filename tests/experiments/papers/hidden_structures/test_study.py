@@ -19,12 +19,16 @@ ROWS = {(row.factor, row.value): row for row in paper("hidden-structures").rows(
 
 
 def made(
-    make_run: MakeRun, row: Row, accuracies: list[float], rounds: list[tuple[int, float]] | None = None
+    make_run: MakeRun,
+    row: Row,
+    accuracies: list[float],
+    rounds: list[tuple[int, float]] | None = None,
+    data: str = "mnist",
 ) -> RowRuns:
     """A row with one run an accuracy (in percent); rounds are (weights left, accuracy) of two epochs each."""
     records = []
     for seed, accuracy in enumerate(accuracies):
-        run = make_run(row.settings.method, seed, settings={"network": row.network})
+        run = make_run(row.settings.method, seed, data=data, settings={"network": row.network})
         run.result["accuracy"] = accuracy / 100
         if rounds is not None:
             entry = {**run.history[0]}
@@ -91,6 +95,15 @@ def test_what_was_not_run_has_no_verdict(make_run: MakeRun) -> None:
     for accuracies, verdict in (([98.2] * 3, REACHED), ([98.1] * 3, MISSED), ([98.2] * 2, UNKNOWN)):
         first, second = targets([made(make_run, snip, accuracies)])
         assert (first.verdict, second.verdict) == (verdict, UNKNOWN)
+
+
+def test_other_data_give_no_verdict(make_run: MakeRun) -> None:
+    rows = [made(make_run, ROWS["dense", f"784-100-10, net {net}"], [97.0], data="mnist5k") for net in range(3)]
+    for method in ("magnitude", "class-uniform"):
+        rows.append(made(make_run, ROWS[f"4: {method}", "80 %"], [97.4, 97.5, 97.6], [(15_880, 97.5)], "mnist5k"))
+    reached = targets(rows)
+    assert [one.verdict for one in reached] == [UNKNOWN] * 4
+    assert all(one.measured == "on mnist5k, not mnist" for one in reached)
 
 
 def test_the_page_has_every_section(make_run: MakeRun) -> None:

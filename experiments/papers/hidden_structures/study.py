@@ -17,6 +17,7 @@ from bayesprune.experiments.papers.hidden_structures.targets import runs_of, tar
 from bayesprune.experiments.papers.paper import Findings, Paper
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.papers.verdicts import summary, targets_table
+from bayesprune.experiments.report.pictures import Sketch
 from bayesprune.experiments.report.sections import Document, Section
 from bayesprune.experiments.report.words import counted, listed
 
@@ -60,11 +61,18 @@ def _experiments(found: Sequence[RowRuns]) -> list[Section]:
         dense = [run for run in runs_of(found, "dense") if run.settings["network"] == network]
         table = experiment_table(number, found, mean_accuracy(dense))
         if table is not None:
-            sketch = accuracy_sketch(number, _PICTURES.get(number, ""), found)
-            wide = [] if sketch is None else [sketch]
+            wide = [sketch] if (sketch := _picture(number, found)) is not None else []
             sections.append(Section(f"Experiment {number}", tables=[table], wide=wide))
     controls = controls_table(found)
     return sections if controls is None else [*sections, Section("Other regularisers", tables=[controls])]
+
+
+def _picture(number: str, found: Sequence[RowRuns]) -> Sketch | None:
+    """Accuracy against weights for one setting of an experiment of many steps: the gentlest where it was run."""
+    if number not in _PICTURES:
+        return None
+    run = [one.row.value for one in found if one.row.factor.startswith(f"{number}: ") and one.records]
+    return accuracy_sketch(number, _PICTURES[number] if _PICTURES[number] in run else run[0], found)
 
 
 def _before_training(found: Sequence[RowRuns]) -> list[Section]:

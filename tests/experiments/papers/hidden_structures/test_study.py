@@ -111,6 +111,9 @@ def test_the_page_has_every_section(make_run: MakeRun) -> None:
     curve = [(59_550, 97.5), (500, 90.0)]
     found.append(made(make_run, ROWS["1: magnitude", "25%, net 0"], [90.0], curve))
     found.append(made(make_run, ROWS["1: random", "25%, net 0"], [50.0], curve))
+    found.append(
+        made(make_run, ROWS["3: magnitude", "10,000 weights"], [90.0], curve)
+    )  # of three settings the only one
     found.append(made(make_run, ROWS["dropout", "0.2"], [97.6]))
     found.append(made(make_run, ROWS["foresight: lenet300", "snip, 2%, shuffle"], [97.4] * 3))
     findings = paper("hidden-structures").evaluate(found)
@@ -124,7 +127,7 @@ def test_the_page_has_every_section(make_run: MakeRun) -> None:
         "Gaussian",
     ):
         assert wanted in text
-    assert [sketch.name for sketch in findings.document.sketches()] == ["accuracy-weights-1"]
+    assert [sketch.name for sketch in findings.document.sketches()] == ["accuracy-weights-1", "accuracy-weights-3"]
     assert all(sketch.png()[:4] == b"\x89PNG" for sketch in findings.document.sketches())
     assert findings.lines[-1].startswith("Of 6 figures to reach: 4 reached")
     table = controls_table(found)

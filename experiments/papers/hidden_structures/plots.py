@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from bayesprune.experiments.papers.hidden_structures.curves import steps
+from bayesprune.experiments.papers.hidden_structures.runs import method_of
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.report.drawing import count_axis, legend_below, looks, new_figure
 from bayesprune.experiments.report.pictures import Sketch
@@ -16,7 +17,7 @@ Curve = list[tuple[int, float]]
 def accuracy_sketch(number: str, value: str, found: Sequence[RowRuns]) -> Sketch | None:
     """Accuracy against weights left, a line a method, for one setting of an experiment; None without runs."""
     curves = {
-        one.row.factor.partition(": ")[2]: mean_curve(one)
+        method_of(one.row): mean_curve(one)
         for one in found
         if one.row.factor.startswith(f"{number}: ") and one.row.value == value and one.records
     }
@@ -27,7 +28,7 @@ def accuracy_sketch(number: str, value: str, found: Sequence[RowRuns]) -> Sketch
         f"accuracy-weights-{number}",
         f"Experiment {number}, {value}: accuracy against weights left",
         f"At the end: {facts}.",
-        "Mean over repeats, after the training that follows each step. Up and to the left is better.",
+        "Mean over repeats, after the training that follows each step. Up and to the right is better.",
         lambda: _figure(curves),
     )
 

@@ -35,6 +35,12 @@ def part_of(row: Row) -> str:
     return BEFORE if row.factor.startswith(BEFORE) else PRUNING
 
 
+def method_of(row: Row) -> str:
+    """The paper's name of an experiment's method."""
+    method = row.factor.partition(": ")[2]
+    return "class-blinded" if method == "magnitude" else method
+
+
 def plan(repeats: int) -> list[Row]:
     """The rows; `repeats` runs of each begin with the same dense network."""
     seeds = tuple(range(repeats))

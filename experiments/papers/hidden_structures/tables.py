@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from bayesprune.experiments.number_format import MISSING, NumberFormat
 from bayesprune.experiments.papers.hidden_structures.curves import best_of_half, smallest_within, steps
-from bayesprune.experiments.papers.hidden_structures.runs import BEFORE, WEIGHTS
+from bayesprune.experiments.papers.hidden_structures.runs import BEFORE, WEIGHTS, method_of
 from bayesprune.experiments.papers.measured import COUNT, shown, shown_error, spread
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.report.tables import Table
@@ -48,10 +48,9 @@ def experiment_table(number: str, found: Sequence[RowRuns], base: float | None) 
 
 def _line(one: RowRuns, whole: int, base: float | None) -> tuple[str, ...]:
     """One setting of an experiment."""
-    method = one.row.factor.partition(": ")[2]
     runs = one.records
     return (
-        "class-blinded" if method == "magnitude" else method,
+        method_of(one.row),
         one.row.value,
         str(len(runs)),
         _shown(runs, lambda run: steps(run)[-1].weights, COUNT),

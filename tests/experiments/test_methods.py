@@ -298,6 +298,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "perceptron",
         {"method": "magnitude", "density": 0.3, "options": {"schedule": "cubic", "rounds": 2, "retrain": 2}},
     ),
+    # Phases that end early: the rate falls at a plateau, and rounds end when validation stalls.
+    "plain": (
+        "perceptron",
+        {"method": "magnitude", "density": 0.3, "options": {
+            "training": "plain", "schedule": "percentage", "rate": 0.5, "retrain": 8, "until_validation": True,
+        }},
+    ),
     "layer-obs": ("convolutional", {"method": "layer-obs", "density": 0.4, "options": HALF}),
     "grasp": ("convolutional", {"method": "grasp", "density": 0.4}),
     "slimming": ("convolutional", {"method": "slimming", "budget": "macs=40%", "options": HALF}),

@@ -1,1 +1,1 @@
-"""Deterministic pruning: scores, densities over layers, budgets, and the baselines made of them."""
+"""Deterministic pruning: scores, allocations over layers, schedules, and the methods made of them."""

@@ -10,7 +10,7 @@ from bayesprune.pruners.allocation import allocation
 from bayesprune.pruners.controls import CONTROLS
 from bayesprune.pruners.problem import WeightScore
 from bayesprune.pruners.saliency import hutchinson_diagonal, obd
-from bayesprune.pruners.schedule import SCHEDULES
+from bayesprune.pruners.schedule import SCHEDULES, Rounds, rounds_of
 from bayesprune.settings import check_integer, check_number, check_type
 
 DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 0.5
@@ -92,6 +92,10 @@ class PruneOptions(TrainOptions):
         check_integer("retrain", self.retrain, 0)
         check_type("until_validation", self.until_validation, bool, "true or false")
         check_integer("least", self.least, 0)
+
+    def rounds_between(self, total: int, goal: int) -> Rounds:
+        """The rounds from all there is at the start to the goal."""
+        return rounds_of(self.schedule, total, goal, rounds=self.rounds, rate=self.rate)
 
 
 @dataclass(frozen=True)

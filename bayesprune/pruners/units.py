@@ -18,7 +18,7 @@ from bayesprune.pruners.budgeted import open_within
 from bayesprune.pruners.options import PruneOptions
 from bayesprune.pruners.plain import stages_of
 from bayesprune.pruners.problem import Problem, UnitScore, check_finite
-from bayesprune.pruners.schedule import Rounds, rounds_of
+from bayesprune.pruners.schedule import Rounds
 from bayesprune.settings import RunSettings
 from bayesprune.structure import Structure
 from bayesprune.training import Objective, TrainState
@@ -68,7 +68,7 @@ class UnitPruner:
         open_within(state, torch.ones(state.structure.gate_count), budget)
         total = round(budget.spent(state.initial_macs, state.initial_params))
         goal = min(total, floor(budget.limit(state.initial_macs, state.initial_params)))
-        rounds = rounds_of(options.schedule, total, goal, rounds=options.rounds, rate=options.rate)
+        rounds = options.rounds_between(total, goal)
         prunes = [
             partial(self._prune, data=data, options=options, within=partial(_within, budget.kind, rounds, goal, number))
             for number in range(1, rounds.count + 1)

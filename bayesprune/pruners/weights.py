@@ -16,7 +16,7 @@ from bayesprune.pruners.options import WeightOptions
 from bayesprune.pruners.plain import stages_of
 from bayesprune.pruners.problem import Problem, WeightScore, check_finite
 from bayesprune.pruners.rewinding import Remember, rewind
-from bayesprune.pruners.schedule import Rounds, rounds_of, scores_alive
+from bayesprune.pruners.schedule import Rounds, scores_alive
 from bayesprune.pruners.stages import Prune, Stages
 from bayesprune.settings import RunSettings
 from bayesprune.training import Phase, TrainState
@@ -60,7 +60,7 @@ class WeightPruner:
         assert settings.density is not None
         total = sum(weight.numel() for weight in Problem.of(state, data).weights().values())
         goal = kept_count(settings.density, total)
-        rounds = rounds_of(options.schedule, total, goal, rounds=options.rounds, rate=options.rate)
+        rounds = options.rounds_between(total, goal)
         steps = range(1, rounds.count + 1)
         prunes: list[Prune] = [
             partial(self._prune, data=data, options=options, rounds=rounds, goal=goal, number=n) for n in steps

@@ -148,12 +148,18 @@ def test_rewinding_that_cannot_be(small_data: Data) -> None:
             plan_of(small_data, options={"control": control, "rewind": 0})
 
 
+def without_and_with(data: Data, control: str) -> tuple[TrainState, TrainState]:
+    """States of one network, pruned before training: without a control, and with it."""
+    network, found = LeNet300((12, 8), (1, 6, 6), 3), []
+    for own in ({}, {"control": control}):
+        state, phases = plan_of(data, network, options={"prune_share": 0.0, **own})
+        started(state, phases)
+        found.append(state)
+    return found[0], found[1]
+
+
 def test_a_shuffled_mask_keeps_as_many_in_every_layer(small_data: Data) -> None:
-    network = LeNet300((12, 8), (1, 6, 6), 3)
-    plain, phases = plan_of(small_data, network, options={"prune_share": 0.0})
-    started(plain, phases)
-    state, phases = plan_of(small_data, network, options={"prune_share": 0.0, "control": "shuffle"})
-    started(state, phases)
+    plain, state = without_and_with(small_data, "shuffle")
     for name, mask in plain.masks.items():
         assert int(state.masks[name].sum()) == int(mask.sum())
         # Weights that only the shuffled mask keeps must be there with their values.
@@ -164,11 +170,7 @@ def test_a_shuffled_mask_keeps_as_many_in_every_layer(small_data: Data) -> None:
 
 
 def test_fresh_weights_under_the_same_masks(small_data: Data) -> None:
-    network = LeNet300((12, 8), (1, 6, 6), 3)
-    plain, phases = plan_of(small_data, network, options={"prune_share": 0.0})
-    started(plain, phases)
-    state, phases = plan_of(small_data, network, options={"prune_share": 0.0, "control": "fresh"})
-    started(state, phases)
+    plain, state = without_and_with(small_data, "fresh")
     for name, mask in plain.masks.items():
         assert torch.equal(state.masks[name], mask)
         alive_weights = state.network.get_parameter(name)[mask == 1]

@@ -132,17 +132,17 @@ def test_initial_weights_come_from_the_seed_alone() -> None:
     before = torch.get_rng_state()
     one, same, other = (initial_network(SPEC, seed) for seed in (4, 4, 5))
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(one.fc1.weight, same.fc1.weight)  # type: ignore[union-attr, arg-type]
-    assert not torch.equal(one.fc1.weight, other.fc1.weight)  # type: ignore[union-attr, arg-type]
+    first, again, another = (network.get_parameter("fc1.weight") for network in (one, same, other))
+    assert torch.equal(first, again) and not torch.equal(first, another)
     torch.manual_seed(4)
-    assert torch.equal(one.fc1.weight, LeNet300((12, 8), (1, 6, 6), 3).fc1.weight)  # type: ignore[union-attr, arg-type]
+    assert torch.equal(first, LeNet300((12, 8), (1, 6, 6), 3).fc1.weight)
 
 
 def test_initial_weights_from_a_file(tmp_path: Path) -> None:
     trained = initial_network(SPEC, 9)
     save_file(trained.state_dict(), tmp_path / "w.safetensors")
     network = initial_network(SPEC, 4, tmp_path / "w.safetensors")
-    assert torch.equal(network.fc1.weight, trained.fc1.weight)  # type: ignore[union-attr, arg-type]
+    assert torch.equal(network.get_parameter("fc1.weight"), trained.get_parameter("fc1.weight"))
     save_file({"fc1.weight": torch.zeros(3, 3)}, tmp_path / "other.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"not weights")
     for name in ("other", "broken", "missing"):
@@ -165,8 +165,8 @@ class Normalised(nn.Module):
 def test_batch_normalisation_is_estimated_anew_without_noise(small_data: Data) -> None:
     pruned = run_dense(Normalised(), small_data, noise=0.5)
     network, batches = pruned.network, [inputs for inputs, _ in small_data.train.batches(50)]
-    means = torch.stack([network.fc1(inputs.flatten(1)).mean(0) for inputs in batches])  # type: ignore[operator]
-    torch.testing.assert_close(network.norm.running_mean, means.mean(0), rtol=1e-4, atol=1e-5)  # type: ignore[union-attr]
+    means = torch.stack([network.get_submodule("fc1")(inputs.flatten(1)).mean(0) for inputs in batches])
+    torch.testing.assert_close(network.get_buffer("norm.running_mean"), means.mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_a_last_batch_of_one_is_refused_where_batch_normalisation_needs_more(small_data: Data) -> None:

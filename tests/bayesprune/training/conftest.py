@@ -1,6 +1,7 @@
 """Small training states, and a loop written by hand to compare with."""
 
 from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -18,13 +19,15 @@ MakeState = Callable[..., TrainState]
 def make_state(small_data: Data) -> MakeState:
     """Makes a fresh state of a perceptron 36-12-8-3 (or of another network)."""
 
-    def make(network: nn.Module | None = None, *, seed: int = 3, inputs: str = "none") -> TrainState:
+    def make(
+        network: nn.Module | None = None, *, seed: int = 3, inputs: Literal["auto", "all", "none"] = "none"
+    ) -> TrainState:
         if network is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 network = LeNet300((12, 8), (1, 6, 6), 3)
         example = next(iter(small_data.test.batches(2)))[0]
-        return TrainState(network, find(network, example, inputs=inputs), example)  # type: ignore[arg-type]
+        return TrainState(network, find(network, example, inputs=inputs), example)
 
     return make
 
@@ -33,9 +36,9 @@ def make_state(small_data: Data) -> MakeState:
 def phase() -> Callable[..., Phase]:
     """Makes a plain phase."""
 
-    def make(steps: int, name: str = "train", *, rate: float = 1e-2, noise: float = 0.0, **settings: object) -> Phase:
-        settings = {"objective": CrossEntropy(noise), "optimizer": adam(rate, 1e-3), "schedule": cosine} | settings
-        return Phase(name, steps, **settings)  # type: ignore[arg-type]  # any setting of a phase
+    def make(steps: int, name: str = "train", *, rate: float = 1e-2, noise: float = 0.0, **settings: Any) -> Phase:
+        plain: dict[str, Any] = {"objective": CrossEntropy(noise), "optimizer": adam(rate, 1e-3), "schedule": cosine}
+        return Phase(name, steps, **plain | settings)
 
     return make
 

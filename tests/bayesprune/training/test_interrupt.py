@@ -58,11 +58,11 @@ def test_a_signal_stops_at_the_end_of_the_step_with_the_state_saved(
 
 
 def test_a_second_ctrl_c_takes_effect_at_once(
-    make_state: MakeState, phase: MakePhase, small_data: Data, tmp_path: Path
+    make_state: MakeState, phase: MakePhase, small_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpointer = Checkpointer(tmp_path / "state")
     saved: list[int] = []
-    checkpointer.save = lambda state: saved.append(state.step)  # type: ignore[method-assign]
+    monkeypatch.setattr(checkpointer, "save", lambda state: saved.append(state.step))
     with pytest.raises(KeyboardInterrupt):
         train_on(make_state(), [phase(10)], small_data, checkpointer=checkpointer, progress=send_at(3, times=2))
     assert saved == [0]

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty
 from time import monotonic
 from typing import Any
 
-from bayesprune.errors import BayespruneError, SettingError
-from bayesprune.experiments.jobs import Job, execute, read_result
-from bayesprune.settings import RunSettings, check_integer
+from bayesprune.errors import BayespruneError
+from bayesprune.experiments.job_order import JobOrder
+from bayesprune.experiments.jobs import Job, execute
+from bayesprune.settings import check_integer
 from bayesprune.training import Progress
 from bayesprune.training.interrupt import Interrupt
 
@@ -82,99 +83,25 @@ def run_jobs(
         KeyboardInterrupt: after Ctrl-C, once every worker has saved its state.
     """
     check_integer("workers", workers, 1)
-    schedule = _Schedule(jobs, finished or (lambda job, folder: None))
+    order = JobOrder(jobs, finished or (lambda job, folder: None))
     report = report or (lambda job, progress: None)
     if workers == 1 or len(jobs) == 1:
-        return _run_here(schedule, root, resume, report)
-    return _run_in_pool(schedule, root, workers, resume, report)
+        return _run_here(order, root, resume, report)
+    return _run_in_pool(order, root, workers, resume, report)
 
 
-class _Schedule:
-    """Which jobs may start, given what is finished."""
-
-    def __init__(self, jobs: Sequence[Job], finished: Finished) -> None:
-        self.jobs, self._finished = list(jobs), finished
-        self.folders: dict[int, Path] = {}
-        self._sources = [self._source(job) for job in jobs]
-        self._starts = [self._start(job) for job in jobs]
-
-    def ready(self, started: set[int]) -> list[int]:
-        """Jobs not started whose sources are finished; those that others wait for come first."""
-        awaited = {*self._sources, *self._starts}
-        ready = [
-            number
-            for number, sources in enumerate(zip(self._sources, self._starts, strict=True))
-            if number not in started and all(source is None or source in self.folders for source in sources)
-        ]
-        return sorted(ready, key=lambda number: (number not in awaited, number))
-
-    def finish(self, number: int, folder: Path) -> None:
-        """A job's run is in its folder."""
-        self.folders[number] = folder
-        self._finished(number, folder)
-
-    def size(self, number: int) -> Mapping[str, Any] | None:
-        """The result that gives the job its size."""
-        source = self._sources[number]
-        return None if source is None else read_result(self.folders[source])
-
-    def in_order(self) -> list[Path]:
-        """The folders in the order of the jobs."""
-        return [self.folders[number] for number in range(len(self.jobs))]
-
-    def _source(self, job: Job) -> int | None:
-        """The job that gives this one its size."""
-        if job.match is None:
-            return None
-        agreement = {
-            number: _agreement(job.settings, other.settings)
-            for number, other in enumerate(self.jobs)
-            if other.match is None
-            and other.settings.method == job.match
-            and all(getattr(other.settings, name) == getattr(job.settings, name) for name in _SHARED)
-        }
-        if not agreement:
-            raise SettingError(f"{job.label} matches {job.match!r}, which is not among the runs with this seed")
-        best = [number for number, count in agreement.items() if count == max(agreement.values())]
-        if len(best) > 1:
-            raise SettingError(
-                f"{job.label} matches {job.match!r}, of which there are {len(best)} runs with this seed that "
-                "differ in settings of their own: make a study of each"
-            )
-        return best[0]
-
-    def _start(self, job: Job) -> int | None:
-        """The job whose network this one begins with."""
-        if job.start is None:
-            return None
-        for number, other in enumerate(self.jobs):
-            if other.settings == job.start and other.match is None and other.start is None:
-                return number
-        raise SettingError(f"{job.label} begins with the network of a run that is not among the runs to be made")
-
-
-_SHARED = ("seed", "data", "network")
-_OWN = ("method", "price", "budget", "density", "options")
-
-
-def _agreement(one: RunSettings, other: RunSettings) -> int:
-    """In how many settings that are not a method's own two runs agree."""
-    names = {field.name for field in fields(RunSettings)} - set(_OWN)
-    return sum(getattr(one, name) == getattr(other, name) for name in names)
-
-
-def _run_here(schedule: _Schedule, root: Path, resume: bool, report: Report) -> list[Path]:
+def _run_here(order: JobOrder, root: Path, resume: bool, report: Report) -> list[Path]:
     """One after the other in this process."""
     started: set[int] = set()
-    while ready := schedule.ready(started):
+    while ready := order.ready(started):
         number = ready[0]
         started.add(number)
-        job, size, tell = schedule.jobs[number], schedule.size(number), partial(report, number)
-        schedule.finish(number, execute(job, root, resume=resume, sized_by=size, progress=tell))
-    return schedule.in_order()
+        job, size, tell = order.jobs[number], order.size(number), partial(report, number)
+        order.finish(number, execute(job, root, resume=resume, sized_by=size, progress=tell))
+    return order.in_order()
 
 
-def _run_in_pool(schedule: _Schedule, root: Path, workers: int, resume: bool, report: Report) -> list[Path]:
+def _run_in_pool(order: JobOrder, root: Path, workers: int, resume: bool, report: Report) -> list[Path]:
     """Several at a time in processes of their own."""
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
@@ -183,10 +110,10 @@ def _run_in_pool(schedule: _Schedule, root: Path, workers: int, resume: bool, re
     started: set[int] = set()
     try:
         while True:
-            for number in schedule.ready(started)[: workers - len(running)]:
+            for number in order.ready(started)[: workers - len(running)]:
                 started.add(number)
                 with _interrupts_held():
-                    task = pool.submit(_work, number, schedule.jobs[number], root, resume, schedule.size(number))
+                    task = pool.submit(_work, number, order.jobs[number], root, resume, order.size(number))
                 running[task] = number
             if not running:
                 break
@@ -198,7 +125,7 @@ def _run_in_pool(schedule: _Schedule, root: Path, workers: int, resume: bool, re
                 if isinstance(outcome, Failure):
                     failures.append(outcome)
                 else:
-                    schedule.finish(number, outcome)
+                    order.finish(number, outcome)
             for failure in failures:
                 failure.raise_again()
     except BrokenProcessPool as error:
@@ -211,7 +138,7 @@ def _run_in_pool(schedule: _Schedule, root: Path, workers: int, resume: bool, re
         raise
     pool.shutdown()
     _drain(queue, report)
-    return schedule.in_order()
+    return order.in_order()
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:

@@ -26,7 +26,8 @@ def paper(
 
     Args:
         name: Of the paper: parsimonious or hidden-structures.
-        part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight.
+        part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight,
+            structured.
         quick: Few and short runs on mnist5k: every factor and picture, no figure to rely on.
         out: Folder of the run folders and results; by default paper-NAME, with --quick paper-NAME-quick.
         data: Another data set than the study's.

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bayesprune.errors import SettingError
-from bayesprune.experiments.jobs import Job, folder_of
+from bayesprune.experiments.job_order import finished_runs
+from bayesprune.experiments.jobs import Job
 from bayesprune.settings import RunSettings
 from bayesprune.store.identity import canonical_json
 from bayesprune.store.runs import RunRecord
@@ -23,6 +24,7 @@ class Row:
         seeds: of its runs.
         quick: how many of the seeds the quick study takes; 0 leaves the row out of it.
         start: the run whose network all of its runs begin with; None for initial weights.
+        match: the method whose run with the same seed gives each of its runs its size; None where the settings do.
     """
 
     factor: str
@@ -31,6 +33,7 @@ class Row:
     seeds: tuple[int, ...]
     quick: int = 0
     start: RunSettings | None = None
+    match: str | None = None
 
     @property
     def network(self) -> str:
@@ -44,7 +47,7 @@ class Row:
 
     def jobs(self) -> list[Job]:
         """Its runs."""
-        return [Job(replace(self.settings, seed=seed), start=self.start) for seed in self.seeds]
+        return [Job(replace(self.settings, seed=seed), self.match, self.start) for seed in self.seeds]
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,10 @@ def finished_of(jobs: Sequence[Job], place: Path) -> tuple[list[Job], list[Path]
     Raises:
         SettingError: there are none.
     """
-    folders = [(job, folder_of(job, place)) for job in jobs]
-    made = [(job, folder.path) for job, folder in folders if folder.finished]
+    made = finished_runs(jobs, place)
     if not made:
         raise SettingError(f"none of the {len(jobs)} runs is finished in {place}: make them first, without --finished")
-    return [job for job, _ in made], [path for _, path in made]
+    return [jobs[number] for number in made], list(made.values())
 
 
 def gather(rows: Sequence[Row], jobs: Sequence[Job], records: Sequence[RunRecord]) -> list[RowRuns]:
@@ -104,4 +106,5 @@ def gather(rows: Sequence[Row], jobs: Sequence[Job], records: Sequence[RunRecord
 
 def _key(job: Job) -> str:
     """One text for equal runs."""
-    return canonical_json([None if one is None else one.to_json() for one in (job.settings, job.start)])
+    settings = [None if one is None else one.to_json() for one in (job.settings, job.start)]
+    return canonical_json([*settings, job.match])

@@ -23,7 +23,7 @@ from bayesprune.errors import (
     StoreError,
     UnknownNameError,
 )
-from bayesprune.experiments import executor
+from bayesprune.experiments import executor, job_order
 from bayesprune.experiments.executor import Failure, run_jobs
 from bayesprune.experiments.jobs import Job, folder_of, read_result
 from bayesprune.settings import RunSettings
@@ -62,7 +62,7 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return root / str(len(made))
 
     monkeypatch.setattr(executor, "execute", execute)
-    monkeypatch.setattr(executor, "read_result", lambda folder: {"macs": 1, "density": 0.5})
+    monkeypatch.setattr(job_order, "read_result", lambda folder: {"macs": 1, "density": 0.5})
     return made
 
 
@@ -87,7 +87,7 @@ def test_a_run_waits_for_the_one_with_its_own_seed_and_settings(
         return root / "{}-{}".format(*place)
 
     monkeypatch.setattr(executor, "execute", execute)
-    monkeypatch.setattr(executor, "read_result", lambda folder: folder.name)
+    monkeypatch.setattr(job_order, "read_result", lambda folder: folder.name)
     places = [(seed, epochs) for seed in (0, 1) for epochs in (2, 3)]
     jobs = [make_job("l1-units", "parsimonious", seed=s, epochs=e) for s, e in places]
     jobs += [make_job("parsimonious", seed=s, epochs=e, price=5.0) for s, e in places]

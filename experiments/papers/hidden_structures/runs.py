@@ -7,6 +7,8 @@ it 25.
 
 from dataclasses import replace
 
+from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED, structured_rows
+from bayesprune.experiments.papers.parsimonious import runs as parsimonious
 from bayesprune.experiments.papers.rows import Row, varied
 from bayesprune.settings import RunSettings
 
@@ -19,6 +21,8 @@ METHODS = ("random", "class-distributed", "class-uniform", "magnitude", "obd")
 FORESIGHT = ("snip", "logit-snip", "grasp", "synflow")
 CONTROLS = ("shuffle", "fresh")
 PRUNING, BEFORE = "pruning", "foresight"
+LONGER = "longer"
+"""The factor of runs that train on for 50 epochs after one step."""
 
 BASE = RunSettings(
     "dense", "mlp", DATA, epochs=200, batch_size=64, inputs="none", options={"training": "plain"}
@@ -26,13 +30,13 @@ BASE = RunSettings(
 _FEW, _FEWER = 30, 20
 """Epochs of the quick study's dense networks, on fewer images, and of methods that prune before training."""
 
-_NETS = 4
+_NETS, _LONGER = 4, 50
 _THREE = (0, 1, 2)
 
 
 def part_of(row: Row) -> str:
     """The part of the study a row belongs to."""
-    return BEFORE if row.factor.startswith(BEFORE) else PRUNING
+    return next((part for part in (BEFORE, STRUCTURED) if row.factor.startswith(part)), PRUNING)
 
 
 def method_of(row: Row) -> str:
@@ -42,13 +46,16 @@ def method_of(row: Row) -> str:
 
 
 def plan(repeats: int) -> list[Row]:
-    """The rows; `repeats` runs of each begin with the same dense network."""
-    seeds = tuple(range(repeats))
-    return [*_bases(), *_iterative(seeds), *_one_shot(seeds), *_deep(seeds), *_others(seeds), *_foresight()]
+    """The rows; `repeats` runs of each begin with the same dense network, of short ones five at least."""
+    seeds, more = tuple(range(repeats)), tuple(range(max(repeats, 5)))
+    experiments = [*_iterative(seeds), *_one_shot(more), *_deep(seeds), *_longer(more), *_others(seeds)]
+    return [*_bases(), *experiments, *_foresight(), *structured_rows()]
 
 
 def quick(row: Row) -> Row:
     """The short runs of a row."""
+    if part_of(row) == STRUCTURED:
+        return parsimonious.quick(row)
     start = None if row.start is None else replace(row.start, epochs=_FEW)
     settings = replace(row.settings, epochs=_FEWER if part_of(row) == BEFORE else _FEW)
     return replace(row, settings=settings, seeds=row.seeds[: row.quick], start=start)
@@ -119,8 +126,24 @@ def _deep(seeds: tuple[int, ...]) -> list[Row]:
     ]  # fmt: skip
 
 
+def _longer(seeds: tuple[int, ...]) -> list[Row]:
+    """One step as in experiment 4, then 50 epochs whatever validation says: pruned, with fresh weights, and whole."""
+    kinds = {
+        "class-blinded, 80 %": pruned("magnitude", "one-shot", 0.2, retrain=_LONGER),
+        "class-uniform, 80 %": pruned("class-uniform", "one-shot", 0.2, retrain=_LONGER),
+        "class-blinded, 80 %, weights drawn anew": pruned(
+            "magnitude", "one-shot", 0.2, retrain=_LONGER, control="fresh"
+        ),
+        "nothing removed": pruned("magnitude", "one-shot", 1.0, retrain=_LONGER),
+    }
+    return [
+        Row(LONGER, name, settings, seeds, int(name != "class-uniform, 80 %"), base())
+        for name, settings in kinds.items()
+    ]
+
+
 def _others(seeds: tuple[int, ...]) -> list[Row]:
-    """What pruning is compared with: dropout, weight decay, and the pruned network with fresh weights."""
+    """What pruning is compared with: dropout and weight decay."""
     dropout = [
         Row("dropout", f"{share:g}", varied(BASE, noise=(share / (1 - share)) ** 0.5), seeds, int(share == 0.2))
         for share in (0.1, 0.2, 0.3, 0.4, 0.5)
@@ -129,8 +152,7 @@ def _others(seeds: tuple[int, ...]) -> list[Row]:
         Row("weight decay", f"{decay:g}", varied(BASE, options={"fixed_decay": decay}), seeds, int(decay == 0.005))
         for decay in (0.05, 0.005, 5e-4, 8e-5)
     ]
-    fresh = pruned("magnitude", "one-shot", 0.2, retrain=50, control="fresh")
-    return [*dropout, *decay, Row("fresh", "80 %, weights drawn anew, 50 epochs", fresh, seeds, 1, base())]
+    return [*dropout, *decay]
 
 
 def _foresight() -> list[Row]:

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from bayesprune.experiments.configurations import unique_runs
 from bayesprune.experiments.papers.hidden_structures import runs
 from bayesprune.experiments.papers.hidden_structures.plots import accuracy_sketch
+from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED
+from bayesprune.experiments.papers.hidden_structures.structured_tables import structured_section
 from bayesprune.experiments.papers.hidden_structures.tables import (
     EXPERIMENTS,
     controls_table,
@@ -43,6 +45,7 @@ def evaluate(found: Sequence[RowRuns]) -> Findings:
         Section("Figures to reach", tables=[targets_table(reached, "Figures to reach, MNIST, last epoch")]),
         *_experiments(found),
         *_before_training(found),
+        *(section for section in [structured_section(found)] if section is not None),
         Section("What was done", notes=_NOTES),
     ]
     made = unique_runs([run for one in found for run in one.records])
@@ -90,7 +93,7 @@ PAPER = Paper(
     title=_TITLE,
     data=None,
     quick_data="mnist5k",
-    parts=(runs.PRUNING, runs.BEFORE),
+    parts=(runs.PRUNING, runs.BEFORE, STRUCTURED),
     plan=runs.plan,
     quick_settings=runs.quick,
     evaluate=evaluate,

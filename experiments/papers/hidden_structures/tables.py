@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from bayesprune.experiments.number_format import MISSING, NumberFormat
 from bayesprune.experiments.papers.hidden_structures.curves import best_of_half, smallest_within, steps
-from bayesprune.experiments.papers.hidden_structures.runs import BEFORE, WEIGHTS, method_of
+from bayesprune.experiments.papers.hidden_structures.runs import BEFORE, LONGER, WEIGHTS, method_of
 from bayesprune.experiments.papers.measured import COUNT, shown, shown_error, spread
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.report.tables import Table
@@ -18,7 +18,7 @@ EXPERIMENTS = {
     "5": "784-300-100-10, a share of what is alive a step, 2 epochs after each",
 }
 PERCENT = NumberFormat(2)
-_OTHERS = {"dense": "dense", "dropout": "dropout", "weight decay": "weight decay", "fresh": "class-blinded"}
+_OTHERS = {name: name for name in ("dense", "dropout", "weight decay")} | {LONGER: "50 epochs more"}
 
 
 def accuracy(run: RunRecord) -> float:
@@ -70,14 +70,18 @@ def _shown(runs: Sequence[RunRecord], number: Callable[[RunRecord], float | None
 
 
 def controls_table(found: Sequence[RowRuns]) -> Table | None:
-    """Dense networks, dropout, weight decay and fresh weights."""
+    """Dense networks, dropout and weight decay, and one step with long training."""
     rows = [one for one in found if one.row.factor in _OTHERS and one.records]
     lines = tuple(
         (_OTHERS[one.row.factor], one.row.value, str(len(one.records)), shown(one.records, accuracy, PERCENT))
         for one in rows
     )
     headings = ("training", "setting", "runs", "test accuracy %")
-    return Table("Dense networks, other regularisers, fresh weights", headings, lines, words=2) if lines else None
+    return (
+        Table("Dense networks, other regularisers, long training after one step", headings, lines, words=2)
+        if lines
+        else None
+    )
 
 
 def foresight_table(network: str, found: Sequence[RowRuns]) -> Table | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bayesprune.experiments.papers.hidden_structures.runs import BEFORE
+from bayesprune.experiments.papers.hidden_structures.runs import BEFORE, LONGER
 from bayesprune.experiments.papers.hidden_structures.tables import PERCENT, accuracy, mean_accuracy
 from bayesprune.experiments.papers.measured import error, shown, shown_error, spread
 from bayesprune.experiments.papers.rows import RowRuns
@@ -11,6 +11,12 @@ from bayesprune.experiments.statistics import PairedDifference, paired_differenc
 from bayesprune.store.runs import RunRecord
 
 SEEDS, DATA = 3, "mnist"
+_STEPS = (
+    ("80 % at once, 50 epochs", LONGER, "class-blinded, 80 %"),
+    ("80 % at once, until validation stalls", "4: magnitude", "80 %"),
+)
+"""Trainings after one step: in words, and the row."""
+
 _SNIP = (("lenet300", "5%", 1.8), ("lenet300", "2%", 2.6), ("lenet5", "2%", 1.0))
 
 
@@ -18,7 +24,10 @@ def targets(found: Sequence[RowRuns]) -> list[Target]:
     """Every figure to reach of what was run."""
     reached = []
     if any(one.row.factor == "dense" for one in found):
-        reached += [_dense(found), _one_shot(found), _gain(found), _uniform(found)]
+        reached.append(_dense(found))
+        for words, factor, value in _STEPS:
+            reached += [_one_shot(found, words, factor, value), _gain(found, words, factor, value)]
+        reached.append(_uniform(found))
     for network, density, most in _SNIP:
         if any(one.row.factor == f"{BEFORE}: {network}" for one in found):
             reached.append(_snip(found, network, density, most))
@@ -53,27 +62,24 @@ def _dense(found: Sequence[RowRuns]) -> Target:
     return Target(subject, wanted, f"{shown(runs, accuracy, PERCENT)} %", verdict(abs(mean - 97.0) <= 0.3))
 
 
-def _one_shot(found: Sequence[RowRuns]) -> Target:
+def _one_shot(found: Sequence[RowRuns], words: str, factor: str, value: str) -> Target:
     """80 % removed in one step."""
-    subject = "784-100-10, class-blinded, 80 % at once, re-trained (published: about 97.5 %)"
-    wanted, runs = ">= 97.4 % accuracy", runs_of(found, "4: magnitude", "80 %")
+    subject = f"784-100-10, class-blinded, {words} (published: about 97.5 %)"
+    wanted, runs = ">= 97.4 % accuracy", runs_of(found, factor, value)
     mean = mean_accuracy(runs)
     if mean is None or _lacking(runs):
         return Target(subject, wanted, _lacking(runs), UNKNOWN)
-    return Target(subject, wanted, f"{shown(runs, accuracy, PERCENT)} %", verdict(mean >= 97.4))
+    return Target(subject, wanted, f"{shown(runs, accuracy, PERCENT)} %", verdict(mean >= 97.4 - 1e-9))
 
 
-def _gain(found: Sequence[RowRuns]) -> Target:
+def _gain(found: Sequence[RowRuns], words: str, factor: str, value: str) -> Target:
     """What pruning adds to its own dense network."""
-    subject, wanted = (
-        "784-100-10, class-blinded, 80 % at once, against its dense network",
-        "0.5 points more (published)",
-    )
-    runs, base = runs_of(found, "4: magnitude", "80 %"), _small_nets(found)[:1]
+    subject = f"784-100-10, class-blinded, {words}, against its dense network"
+    wanted, runs, base = "0.5 points more (published)", runs_of(found, factor, value), _small_nets(found)[:1]
     mean, dense = mean_accuracy(runs), mean_accuracy(base)
     if mean is None or dense is None or _lacking(runs):
         return Target(subject, wanted, _lacking(runs) or "the dense network is missing", UNKNOWN)
-    return Target(subject, wanted, f"{mean - dense:+.2f} points", verdict(mean - dense >= 0.45))
+    return Target(subject, wanted, f"{mean - dense:+.2f} points", verdict(mean - dense >= 0.45 - 1e-9))
 
 
 def _uniform(found: Sequence[RowRuns]) -> Target:

@@ -8,7 +8,7 @@ from bayesprune.data import load
 from bayesprune.errors import SettingError
 from bayesprune.experiments.jobs import phase_steps
 from bayesprune.experiments.papers import paper
-from bayesprune.experiments.papers.hidden_structures.runs import BEFORE, LEAST, WEIGHTS, part_of
+from bayesprune.experiments.papers.hidden_structures.runs import BEFORE, LEAST, LONGER, WEIGHTS, part_of
 from bayesprune.experiments.papers.rows import jobs_of
 from bayesprune.models import MLP, LeNet300
 from bayesprune.pruners.problem import weights_of
@@ -30,8 +30,11 @@ def test_weights_are_those_of_the_networks() -> None:
 
 def test_as_many_runs_as_methods_rates_and_repeats() -> None:
     # 4 networks x 5 methods x 5 rates; 5 x 3 rates x fixed and variable; 5 x 3 counts; 6 x 3 shares; 5 x 3 rates.
-    expected = {"1: ": 100, "2: ": 30, "3: ": 15, "4: ": 18, "5: ": 15, "dropout": 5, "weight decay": 4, "fresh": 1}
+    expected = {"1: ": 100, "2: ": 30, "3: ": 15, "5: ": 15, "dropout": 5, "weight decay": 4}
     assert {prefix: count(prefix) for prefix in expected} == {prefix: 2 * n for prefix, n in expected.items()}
+    # One step is quickly made: five repeats at least.
+    assert (count("4: "), count(LONGER)) == (5 * 18, 5 * 4)
+    assert (count("4: ", repeats=25), count(LONGER, repeats=25)) == (25 * 18, 25 * 4)
     assert count("1: ", repeats=25) == 2_500 and count("dense") == count("dense", repeats=25) == 5
     with pytest.raises(SettingError, match="repeats must be an integer >= 1"):
         STUDY.rows(repeats=-1)
@@ -44,7 +47,7 @@ def test_every_pruned_run_begins_with_a_network_of_the_study() -> None:
     jobs = jobs_of(rows)
     dense = [job.settings for job in jobs if job.settings.method == "dense" and job.start is None]
     begun = [job for job in jobs if job.start is not None]
-    assert len(begun) == 2 * (100 + 30 + 15 + 18 + 15 + 1)
+    assert len(begun) == 2 * (100 + 30 + 15 + 15) + 5 * (18 + 4)
     assert all(job.start in dense and job.settings.options["prune_share"] == 0.0 for job in begun)
     assert all(job.start.network == job.settings.network for job in begun if job.start is not None)
     starts = Counter(job.start.seed for job in begun if job.start is not None and job.settings.network == "mlp")

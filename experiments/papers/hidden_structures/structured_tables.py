@@ -1,0 +1,85 @@
+"""What the structured methods came to: allocations and their validation errors, and the chosen ones' test errors."""
+
+from collections.abc import Sequence
+
+from bayesprune.experiments.number_format import MISSING, NumberFormat
+from bayesprune.experiments.papers.hidden_structures.structured_runs import BASES, METHODS, REFERENCE, factor_of
+from bayesprune.experiments.papers.measured import (
+    architecture,
+    error,
+    find,
+    macs,
+    shown_error,
+    validation_error,
+    with_range,
+)
+from bayesprune.experiments.papers.rows import RowRuns
+from bayesprune.experiments.report.sections import Section
+from bayesprune.experiments.report.tables import Table
+from bayesprune.experiments.statistics import paired_difference
+
+_NOTES = (
+    "Both sides train for the same number of epochs, and every deterministic run has at most the multiply-accumulates "
+    "of the Bayesian run of the same seed, by less than one channel.",
+    "“1:2:2” are the claims of the groups (inputs:fc1:fc2, conv1:conv2:fc1); the first ones given are about the "
+    "shares that the Bayesian method arrives at. Of each method's allocations the one with the least validation error "
+    "of seed 0 is chosen; the others' test errors are not shown.",
+)
+
+
+def structured_section(found: Sequence[RowRuns]) -> Section | None:
+    """The tables of both networks; None without runs."""
+    tables = [
+        table
+        for network in BASES
+        for table in (_result_table(network, found), _choice_table(network, found))
+        if table is not None
+    ]
+    return Section("Channels, beside the Bayesian method", tables=tables, notes=_NOTES) if tables else None
+
+
+def chosen(network: str, method: str, found: Sequence[RowRuns]) -> RowRuns | None:
+    """The allocation of a method with the least validation error of its first run; None without runs."""
+    return min(_tried(network, method, found), key=lambda one: validation_error(one.records[0]), default=None)
+
+
+def _tried(network: str, method: str, found: Sequence[RowRuns]) -> list[RowRuns]:
+    """The rows of a method."""
+    return [one for one in find(found, network, factor_of(network)) if one.row.settings.method == method]
+
+
+def _result_table(network: str, found: Sequence[RowRuns]) -> Table | None:
+    """The Bayesian method and the chosen allocation of each other."""
+    ours = next(iter(_tried(network, REFERENCE, found)), None)
+    others = [one for method in METHODS if (one := chosen(network, method, found)) is not None]
+    rows = [
+        (one.row.value, str(len(one.records)), with_range(one.records, macs), shown_error(one.records), _gap(one, ours))
+        for one in ([] if ours is None else [ours]) + others
+    ]
+    headings = ("method, allocation", "seeds", "MACs", "test error %", "more error than the Bayesian method's, points")
+    return Table(f"{network}: at the same multiply-accumulates", headings, tuple(rows)) if rows else None
+
+
+def _gap(one: RowRuns, ours: RowRuns | None) -> str:
+    """Test error above that of the Bayesian runs of the same seeds, with its 95 % interval."""
+    if ours is None or one is ours:
+        return MISSING
+    reference = {run.result["seed"]: run for run in ours.records}
+    pairs = [(run, reference[run.result["seed"]]) for run in one.records if run.result["seed"] in reference]
+    if not pairs:
+        return MISSING
+    difference = paired_difference([error(a) for a, _ in pairs], [error(b) for _, b in pairs])
+    ends = "" if difference.low is None else f" ({difference.low:.2f} to {difference.high:.2f})"
+    return f"{difference.mean:+.2f}{ends}"
+
+
+def _choice_table(network: str, found: Sequence[RowRuns]) -> Table | None:
+    """Validation errors of all allocations."""
+    rows = tuple(
+        (one.row.value, NumberFormat(2).show(validation_error(first)), architecture(first))
+        for method in METHODS
+        for one in _tried(network, method, found)
+        for first in one.records[:1]
+    )
+    headings = ("method, allocation", "validation error % of seed 0", "widths")
+    return Table(f"{network}: allocations to choose from", headings, rows) if rows else None

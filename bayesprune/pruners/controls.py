@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from bayesprune.initial import INITIAL
 from bayesprune.training import TrainState
 
 Prune = Callable[[TrainState], None]
@@ -21,20 +22,29 @@ def shuffle(state: TrainState) -> None:
         state.masks[name] = mask.flatten()[torch.randperm(mask.numel())].view_as(mask)
 
 
-def fresh(state: TrainState) -> None:
-    """Draw all weights anew, as the layers' own `reset_parameters` do; the masks stay."""
+def fresh(state: TrainState, initial: str | None = None) -> None:
+    """Draw all weights anew, as the layers' own `reset_parameters` do or by name; the masks stay."""
     for module in state.network.modules():
         reset = getattr(module, "reset_parameters", None)
         if isinstance(module, nn.Module) and callable(reset):
             reset()
+    if initial is not None:
+        INITIAL[initial](state.network)
 
 
 CONTROLS: dict[str, Callable[[TrainState], None]] = {"shuffle": shuffle, "fresh": fresh}
 
 
-def controlled(prunes: Sequence[Prune], control: str) -> list[Prune]:
-    """All rounds as one, and after it a control, on the weights that were there before."""
-    return [partial(_prune_and_control, prunes, CONTROLS[control])]
+def controlled(prunes: Sequence[Prune], control: str, initial: str | None = None) -> list[Prune]:
+    """All rounds as one, and after it a control, on the weights that were there before.
+
+    Args:
+        prunes: the rounds.
+        control: by name.
+        initial: the name of what fresh weights are drawn by, where it is not the layers' own way.
+    """
+    chosen = partial(fresh, initial=initial) if control == "fresh" else CONTROLS[control]
+    return [partial(_prune_and_control, prunes, chosen)]
 
 
 def _prune_and_control(prunes: Sequence[Prune], control: Callable[[TrainState], None], state: TrainState) -> None:

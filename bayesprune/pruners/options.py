@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Self
 
 from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.initial import INITIAL
 from bayesprune.pruners.allocation import allocation
 from bayesprune.pruners.controls import CONTROLS
 from bayesprune.pruners.problem import WeightScore
@@ -121,16 +122,20 @@ class WeightOptions(PruneOptions):
         rewind: step of training whose weights every round goes back to, 0 for the initial ones; None for none.
         control: what is done to the masks or weights after pruning, to learn what the method's choice was good for:
             "shuffle" moves every layer's mask entries about, "fresh" draws all weights anew.
+        initial: weights drawn at the start instead of the network's own, by name: "glorot"; None for its own.
     """
 
     rewind: int | None = None
     control: str | None = None
+    initial: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer("rewind", 0 if self.rewind is None else self.rewind, 0)
         if self.control is not None and self.control not in CONTROLS:
             raise UnknownNameError("control", str(self.control), CONTROLS)
+        if self.initial is not None and self.initial not in INITIAL:
+            raise UnknownNameError("initial weights", str(self.initial), INITIAL)
         if self.control is not None and self.rewind is not None:
             raise SettingError(
                 f"control={self.control!r} is for a choice before training, rewind for one after: give one of them"

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
+from bayesprune.initial import INITIAL
 from bayesprune.method import Plan
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
 from bayesprune.pruners.controls import controlled
@@ -66,9 +67,13 @@ class WeightPruner:
             partial(self._prune, data=data, options=options, rounds=rounds, goal=goal, number=n) for n in steps
         ]
         stages = stages_of(settings, options, state, data)
+        for name in ("control", "initial"):
+            if getattr(options, name) is not None:
+                self._check_untrained(name, options, rounds)
         if options.control is not None:
-            self._check_control(options, rounds)
-            prunes = controlled(prunes, options.control)
+            prunes = controlled(prunes, options.control, options.initial)
+        if options.initial is not None:
+            prunes = [partial(_draw_and_prune, INITIAL[options.initial], prunes[0]), *prunes[1:]]
         if options.rewind is not None:
             return Plan(rewound(stages, prunes, options.rewind), stages.describe())
         return Plan(stages.around(prunes, at_start=self.at_start), stages.describe())
@@ -84,13 +89,19 @@ class WeightPruner:
         chosen = allocation(options.allocation)
         prune_weights(state, data, options.scored(self.score), chosen, kept, least=options.least, correct=self.correct)
 
-    def _check_control(self, options: WeightOptions, rounds: Rounds) -> None:
-        """Refuse a control where weights are trained before the last round."""
+    def _check_untrained(self, name: str, options: WeightOptions, rounds: Rounds) -> None:
+        """Refuse an option that is about untrained weights where weights are trained before the last round."""
         if not (self.at_start or options.prune_share == 0) or (rounds.count > 1 and options.retrain > 0):
             raise SettingError(
-                f"control={options.control!r} asks what a choice before training is good for, and {self.name} trains "
-                "before it has chosen: set prune_share=0 (and retrain=0 with several rounds)"
+                f"{name}={getattr(options, name)!r} is for a choice before training, and {self.name} trains before it "
+                "has chosen: set prune_share=0 (and retrain=0 with several rounds)"
             )
+
+
+def _draw_and_prune(draw: Callable[[nn.Module], None], prune: Prune, state: TrainState) -> None:
+    """Give the network its initial weights, then choose among them."""
+    draw(state.network)
+    prune(state)
 
 
 def prune_weights(

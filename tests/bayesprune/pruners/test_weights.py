@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import bayesprune as bp
 from bayesprune.data import Data, from_tensors
 from bayesprune.errors import BudgetError, NetworkError, SettingError, UnknownNameError
+from bayesprune.initial import glorot
 from bayesprune.models import Conv4, LeNet300
 from bayesprune.pruners.allocation import ALLOCATIONS, class_blind
 from bayesprune.pruners.methods import baselines
@@ -194,10 +195,31 @@ def test_controls_of_methods_that_prune_before_training(small_data: Data, method
     assert all(torch.equal(plain[name], controlled[name]) for name in SIZES) is (control == "fresh")
 
 
+@pytest.mark.parametrize("control", [None, "shuffle", "fresh"])
+def test_initial_weights_are_drawn_before_the_choice(small_data: Data, control: str | None) -> None:
+    network = LeNet300((12, 8), (1, 6, 6), 3)
+    own = {} if control is None else {"control": control}
+    state, phases = plan_of(small_data, network, method="snip", options={"least": 1, "initial": "glorot", **own})
+    torch.manual_seed(5)
+    started(state, phases)
+    torch.manual_seed(5)
+    glorot(network)
+    for name, mask in state.masks.items():
+        weight, given = state.network.get_parameter(name), network.get_parameter(name)
+        assert torch.equal(weight, given * mask) is (control != "fresh")
+        # Glorot's weights reach beyond the layers' own uniform ones, fresh ones as well.
+        fans = sum(weight.shape)
+        assert float(weight.detach().abs().max()) <= 2 * (2 / fans) ** 0.5 / 0.8796 * (1 + 1e-6)
+    weight = state.network.get_parameter("fc1.weight").detach()
+    assert float(weight.abs().max()) > 1 / 36**0.5
+
+
 def test_controls_are_for_what_is_chosen_before_training(small_data: Data) -> None:
     for own in ({}, {"prune_share": 0.0, "schedule": "cubic", "rounds": 2}):
         with pytest.raises(SettingError, match="magnitude trains before it has chosen: set prune_share=0"):
             plan_of(small_data, options={"control": "shuffle", **own})
+    with pytest.raises(SettingError, match="initial='glorot' is for a choice before training"):
+        plan_of(small_data, options={"initial": "glorot"})
     state, phases = plan_of(small_data, options={
         "control": "shuffle", "prune_share": 0.0, "schedule": "exponential", "rounds": 5, "retrain": 0,
     })  # fmt: skip
@@ -291,7 +313,8 @@ def test_a_layer_that_would_be_emptied(small_data: Data) -> None:
         ("schedule", "cubi", "unknown schedule"), ("schedule", 3, "schedule must be"), ("rounds", 0, "rounds must be"),
         ("rate", 0.0, "rate must be"), ("retrain", -1, "retrain must be"), ("least", -1, "least must be"),
         ("until_validation", 1, "until_validation must be"), ("rewind", -1, "rewind must be"),
-        ("control", "shufle", "unknown control"), ("allocation", "class-blnd", "unknown allocation"),
+        ("control", "shufle", "unknown control"), ("initial", "glorott", "unknown initial weights"),
+        ("allocation", "class-blnd", "unknown allocation"),
         ("allocation", 3, "allocation must be"),
     ],
 )  # fmt: skip

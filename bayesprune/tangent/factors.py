@@ -1,0 +1,136 @@
+"""A layer's part of a tangent kernel, from what it read and from the gradients of the logits at what it gave."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad, unfold
+
+from bayesprune.tangent.capture import Call
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """One use of a layer: the gradients of all logits in its weight and bias, as sums of outer products.
+
+    d f_k(x_b) / d w[g, o, c] = sum_l outgoing[k, b, g, o, l] incoming[b, g, c, l], and for the bias
+    d f_k(x_b) / d b[g, o] = sum_l outgoing[k, b, g, o, l], for G groups of channels and L positions.
+
+    Attributes:
+        outgoing: gradients at the layer's outputs [K, B, G, O, L].
+        incoming: what each output was made from [B, G, C, L].
+    """
+
+    outgoing: Tensor
+    incoming: Tensor
+
+    @property
+    def is_product(self) -> bool:
+        """Whether there is one outer product a sample, so that the Jacobian need not be formed."""
+        return self.outgoing.shape[-1] == 1
+
+    def jacobian(self, tensor: str) -> Tensor:
+        """Of the "weight" or the "bias": [K, B, P], entries in its order."""
+        if tensor == "bias":
+            return self.outgoing.sum(-1).flatten(2)
+        return (self.outgoing @ self.incoming.transpose(-1, -2)).flatten(2)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The part of the kernel that belongs to some parameters of layers.
+
+    Attributes:
+        names: of the parameters, "weight" or "bias" by the name of each.
+        uses: of the layers that have them.
+    """
+
+    names: Mapping[str, str]
+    uses: Sequence[Use]
+
+    def kernel(self, count: int, keep: Mapping[str, Tensor]) -> Tensor:
+        """Between the first `count` samples and the others: [N, M, K, K]; entries with 0 in `keep` are left out."""
+        if "weight" in self.names.values() and self.are_products and not self.names.keys() & keep.keys():
+            constant = float("bias" in self.names.values())
+            return _sum([_products(one, two, constant, count) for one in self.uses for two in self.uses])
+        return _sum([self._contracted(name, tensor, count, keep) for name, tensor in self.names.items()])
+
+    @property
+    def are_products(self) -> bool:
+        """Whether no use needs its Jacobian."""
+        return all(use.is_product for use in self.uses)
+
+    def _contracted(self, name: str, tensor: str, count: int, keep: Mapping[str, Tensor]) -> Tensor:
+        """From the Jacobian of one parameter."""
+        jacobian = _sum([use.jacobian(tensor) for use in self.uses])
+        if name in keep:
+            jacobian = jacobian[:, :, keep[name].flatten().nonzero().flatten()]
+        return _pairs(jacobian, jacobian, count)
+
+
+def layer_parts(network: nn.Module, calls: Sequence[Call], gradients: Sequence[Tensor]) -> list[Part]:
+    """The parts of all layers that were called, from the gradients [K, B, ...] at what each call gave.
+
+    A parameter that several layers share, or a layer that is called several times, makes one part.
+    """
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    uses = [use_of(call, slopes) for call, slopes in zip(calls, gradients, strict=True)]
+    found: dict[str, tuple[str, list[int]]] = {}
+    for number, call in enumerate(calls):
+        for tensor, parameter in call.layer._parameters.items():
+            if parameter is not None:
+                found.setdefault(names[id(parameter)], (tensor, []))[1].append(number)
+    together: dict[tuple[int, ...], dict[str, str]] = {}
+    for name, (tensor, numbers) in found.items():
+        together.setdefault(tuple(numbers), {})[name] = tensor
+    return [Part(tensors, [uses[number] for number in numbers]) for numbers, tensors in together.items()]
+
+
+def use_of(call: Call, gradients: Tensor) -> Use:
+    """A call's factors, from the gradients [K, B, ...] at what it gave."""
+    layer, inputs, (logits, samples) = call.layer, call.inputs, gradients.shape[:2]
+    if isinstance(layer, nn.Linear):
+        outgoing = gradients.reshape(logits, samples, 1, -1, gradients.shape[-1]).transpose(-1, -2)
+        return Use(outgoing, inputs.reshape(samples, 1, -1, inputs.shape[-1]).transpose(-1, -2))
+    assert isinstance(layer, nn.Conv1d | nn.Conv2d)
+    outgoing = gradients.reshape(logits, samples, layer.groups, layer.out_channels // layer.groups, -1)
+    patches = _patches(layer, inputs)
+    return Use(outgoing, patches.view(samples, layer.groups, -1, patches.shape[-1]))
+
+
+def _patches(layer: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
+    """What each output position reads [B, inputs x kernel, L]."""
+    around = layer._reversed_padding_repeated_twice
+    inputs = pad(inputs, around) if layer.padding_mode == "zeros" else pad(inputs, around, mode=layer.padding_mode)
+    settings = [list(each) for each in (layer.kernel_size, layer.dilation, layer.stride)]
+    if isinstance(layer, nn.Conv1d):
+        inputs, settings = inputs.unsqueeze(2), [[1, *each] for each in settings]
+    kernel, dilation, stride = settings
+    return unfold(inputs, kernel, dilation=dilation, stride=stride)
+
+
+def _products(one: Use, two: Use, constant: float, count: int) -> Tensor:
+    """Of outer products: (incoming . incoming + constant) (outgoing . outgoing), group by group; the bias reads 1."""
+    alike = torch.einsum("ngc,mgc->gnm", one.incoming[:count, :, :, 0], two.incoming[count:, :, :, 0]) + constant
+    return _sum(
+        [
+            _pairs(one.outgoing[:, :, group, :, 0], two.outgoing[:, :, group, :, 0], count) * each[:, :, None, None]
+            for group, each in enumerate(alike)
+        ]
+    )
+
+
+def _pairs(one: Tensor, two: Tensor, count: int) -> Tensor:
+    """Inner products of vectors [K, B, F] of the first samples with those of the others: [N, M, K, K]."""
+    logits, samples, _ = one.shape
+    flat = one[:, :count].flatten(0, 1) @ two[:, count:].flatten(0, 1).T
+    return flat.view(logits, count, logits, samples - count).permute(1, 3, 0, 2)
+
+
+def _sum(parts: Iterable[Tensor]) -> Tensor:
+    """Of one or more tensors of one shape."""
+    first, *others = parts
+    for other in others:
+        first = first + other
+    return first

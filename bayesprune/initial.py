@@ -32,4 +32,8 @@ def glorot(network: nn.Module) -> None:
             nn.init.normal_(module.bias, 0.0, _BIAS_DEVIATION)
 
 
-INITIAL: dict[str, Callable[[nn.Module], None]] = {"glorot": glorot}
+def own(network: nn.Module) -> None:
+    """Leave the network's weights as they are."""
+
+
+INITIAL: dict[str, Callable[[nn.Module], None]] = {"own": own, "glorot": glorot}

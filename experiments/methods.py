@@ -4,8 +4,9 @@ from bayesprune.errors import UnknownNameError
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.method import Method
 from bayesprune.pruners.methods import baselines
+from bayesprune.tangent.method import NeuralTangentTransfer
 
-METHODS: dict[str, Method] = {method.name: method for method in [*baselines(), Parsimonious()]}
+METHODS: dict[str, Method] = {method.name: method for method in [*baselines(), NeuralTangentTransfer(), Parsimonious()]}
 
 
 def method(name: str) -> Method:

@@ -22,26 +22,41 @@ def shuffle(state: TrainState) -> None:
         state.masks[name] = mask.flatten()[torch.randperm(mask.numel())].view_as(mask)
 
 
-def fresh(state: TrainState, initial: str | None = None) -> None:
-    """Draw all weights anew, as the layers' own `reset_parameters` do or by name; the masks stay."""
+def shuffle_inputs(state: TrainState) -> None:
+    """Move a mask's entries about within every unit, which keeps as many inputs; in a convolution kernel's columns.
+
+    It is the random control of Liu and Zenke's code (arXiv 2006.08228), which shuffles along the first axis of weights
+    [inputs, outputs] and [height, width, inputs, outputs]. In a kernel only the rows change places.
+    """
+    for name, mask in state.masks.items():
+        axis = 1 if mask.dim() == 2 else 2
+        order = torch.rand(mask.shape).argsort(axis)
+        state.masks[name] = mask.gather(axis, order)
+
+
+def fresh(state: TrainState, initial: str = "own") -> None:
+    """Draw all weights anew, as the layers' own `reset_parameters` do, or by name; the masks stay."""
     for module in state.network.modules():
         reset = getattr(module, "reset_parameters", None)
         if isinstance(module, nn.Module) and callable(reset):
             reset()
-    if initial is not None:
-        INITIAL[initial](state.network)
+    INITIAL[initial](state.network)
 
 
-CONTROLS: dict[str, Callable[[TrainState], None]] = {"shuffle": shuffle, "fresh": fresh}
+CONTROLS: dict[str, Callable[[TrainState], None]] = {
+    "shuffle": shuffle,
+    "shuffle-inputs": shuffle_inputs,
+    "fresh": fresh,
+}
 
 
-def controlled(prunes: Sequence[Prune], control: str, initial: str | None = None) -> list[Prune]:
+def controlled(prunes: Sequence[Prune], control: str, initial: str = "own") -> list[Prune]:
     """All rounds as one, and after it a control, on the weights that were there before.
 
     Args:
         prunes: the rounds.
         control: by name.
-        initial: the name of what fresh weights are drawn by, where it is not the layers' own way.
+        initial: what fresh weights are drawn by; "own" is the layers' own way.
     """
     chosen = partial(fresh, initial=initial) if control == "fresh" else CONTROLS[control]
     return [partial(_prune_and_control, prunes, chosen)]

@@ -29,7 +29,8 @@ class TrainOptions:
             the Bayesian method's default.
         slab: standard deviation of the Gaussian prior that the weight decay comes from.
         training: "recipe" is that of the Bayesian method; "plain" is stochastic gradient descent without noise and
-            decay, until validation no longer improves (`bayesprune.pruners.plain`).
+            decay, until validation no longer improves (`bayesprune.pruners.plain`); "adam" is Adam at a constant rate
+            (`bayesprune.pruners.constant`).
     """
 
     prune_share: float = DEFAULT_PRUNE_SHARE
@@ -39,8 +40,8 @@ class TrainOptions:
     training: str = "recipe"
 
     def __post_init__(self) -> None:
-        if self.training not in ("recipe", "plain"):
-            raise SettingError(f"training must be 'recipe' or 'plain', not {self.training!r}")
+        if self.training not in ("recipe", "plain", "adam"):
+            raise SettingError(f"training must be 'recipe', 'plain' or 'adam', not {self.training!r}")
         check_number("prune_share", self.prune_share, 0.0, 1.0, low_allowed=True)
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
@@ -121,20 +122,21 @@ class WeightOptions(PruneOptions):
     Attributes:
         rewind: step of training whose weights every round goes back to, 0 for the initial ones; None for none.
         control: what is done to the masks or weights after pruning, to learn what the method's choice was good for:
-            "shuffle" moves every layer's mask entries about, "fresh" draws all weights anew.
-        initial: weights drawn at the start instead of the network's own, by name: "glorot"; None for its own.
+            "shuffle" moves every layer's mask entries about, "shuffle-inputs" within every unit, "fresh" draws all
+            weights anew.
+        initial: weights at the start: the network's "own", or "glorot" for ones drawn anew.
     """
 
     rewind: int | None = None
     control: str | None = None
-    initial: str | None = None
+    initial: str = "own"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer("rewind", 0 if self.rewind is None else self.rewind, 0)
         if self.control is not None and self.control not in CONTROLS:
             raise UnknownNameError("control", str(self.control), CONTROLS)
-        if self.initial is not None and self.initial not in INITIAL:
+        if self.initial not in INITIAL:
             raise UnknownNameError("initial weights", str(self.initial), INITIAL)
         if self.control is not None and self.rewind is not None:
             raise SettingError(

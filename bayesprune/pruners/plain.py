@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.evaluation.evaluate import predict
+from bayesprune.pruners.constant import ConstantStages
 from bayesprune.pruners.options import PruneOptions, TrainOptions
 from bayesprune.pruners.stages import Prune, Stages, stalled
 from bayesprune.settings import RunSettings, check_number
@@ -94,8 +95,8 @@ class PlainStages(Stages):
 
 def stages_of(settings: RunSettings, options: TrainOptions, state: TrainState, data: Data) -> Stages:
     """The phases of the training that the options ask for."""
-    kind = PlainStages if options.training == "plain" else Stages
-    return kind(settings, options, state, data)
+    kinds = {"recipe": Stages, "plain": PlainStages, "adam": ConstantStages}
+    return kinds[options.training](settings, options, state, data)
 
 
 def plateau(state: TrainState) -> bool:

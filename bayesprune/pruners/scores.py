@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.pruners.problem import Problem
+from bayesprune.structure import Structure
 from bayesprune.structure.cost import COUNTED
 
 
@@ -23,7 +24,11 @@ def l1_norms(problem: Problem) -> Tensor:
     A channel written by several layers adds their norms. Input (and flattened) features have no incoming
     weights; theirs is the norm of the weights that read them.
     """
-    network, structure = problem.network, problem.structure
+    return l1_norms_of(problem.network, problem.structure)
+
+
+def l1_norms_of(network: nn.Module, structure: Structure) -> Tensor:
+    """`l1_norms` of a network with this structure."""
     norms = torch.zeros(structure.gate_count + 1)
     for axis in structure.axes:
         if axis.tensor == "weight" and isinstance(network.get_submodule(axis.layer), COUNTED):

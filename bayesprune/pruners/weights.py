@@ -67,12 +67,11 @@ class WeightPruner:
             partial(self._prune, data=data, options=options, rounds=rounds, goal=goal, number=n) for n in steps
         ]
         stages = stages_of(settings, options, state, data)
-        for name in ("control", "initial"):
-            if getattr(options, name) is not None:
-                self._check_untrained(name, options, rounds)
         if options.control is not None:
+            self._check_untrained("control", options, rounds)
             prunes = controlled(prunes, options.control, options.initial)
-        if options.initial is not None:
+        if options.initial != "own":
+            self._check_untrained("initial", options, rounds)
             prunes = [partial(_draw_and_prune, INITIAL[options.initial], prunes[0]), *prunes[1:]]
         if options.rewind is not None:
             return Plan(rewound(stages, prunes, options.rewind), stages.describe())

@@ -103,11 +103,15 @@ def _patches(layer: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
     """What each output position reads [B, inputs x kernel, L]."""
     around = layer._reversed_padding_repeated_twice
     inputs = pad(inputs, around) if layer.padding_mode == "zeros" else pad(inputs, around, mode=layer.padding_mode)
-    settings = [list(each) for each in (layer.kernel_size, layer.dilation, layer.stride)]
     if isinstance(layer, nn.Conv1d):
-        inputs, settings = inputs.unsqueeze(2), [[1, *each] for each in settings]
-    kernel, dilation, stride = settings
+        inputs = inputs.unsqueeze(2)
+    kernel, dilation, stride = (_two(each) for each in (layer.kernel_size, layer.dilation, layer.stride))
     return unfold(inputs, kernel, dilation=dilation, stride=stride)
+
+
+def _two(setting: tuple[int, ...]) -> tuple[int, int]:
+    """A setting of a convolution for height and width; one-dimensional ones have height 1."""
+    return (1, setting[0]) if len(setting) == 1 else (setting[0], setting[1])
 
 
 def _products(one: Use, two: Use, constant: float, count: int) -> Tensor:

@@ -13,6 +13,7 @@ from bayesprune.evaluation.evaluate import predict
 from bayesprune.evaluation.metrics import Metrics
 from bayesprune.training.checkpoint import Checkpointer, are_finite
 from bayesprune.training.interrupt import Interrupt
+from bayesprune.training.objectives import HasParts
 from bayesprune.training.phase import Phase, make_optimizers
 from bayesprune.training.progress import Progress
 from bayesprune.training.state import TrainState
@@ -154,7 +155,8 @@ class _Loop:
         order = _stream(self.seed, state.epoch)
         mark = perf_counter()
         batch_size = phase.batch_size or self.batch_size
-        for inputs, labels in self.data.train.batches(batch_size, seed=order, start=state.epoch_step):
+        examples = self.data.train if phase.train is None else phase.train
+        for inputs, labels in examples.batches(batch_size, seed=order, start=state.epoch_step):
             loss = self._step(phase, inputs, labels)
             state.epoch_seconds += perf_counter() - mark
             self._after_step(phase, loss)
@@ -200,14 +202,15 @@ class _Loop:
         """Report, save now and then, and stop where Ctrl-C asked for it."""
         if self.progress is not None:
             total = self.state.step + phase.steps - self.state.phase_step + self.later
-            self.progress(Progress(phase.name, self.state.step, total, loss))
+            parts = phase.objective.parts if isinstance(phase.objective, HasParts) else {}
+            self.progress(Progress(phase.name, self.state.step, total, loss, parts))
         self.stop_if_asked()
         if self.checkpointer is not None and self.checkpointer.is_due(self.state):
             self.checkpointer.save(self.state)
 
     def _record(self, phase: Phase) -> None:
         """Append the epoch's record to the history."""
-        state, metrics = self.state, self._metrics()
+        state, metrics = self.state, self._metrics(phase)
         record: dict[str, object] = {
             "epoch": state.epoch + 1,
             "phase": phase.name,
@@ -227,11 +230,11 @@ class _Loop:
         record |= self.describe(state) if self.describe is not None else {}
         state.history.append(record)
 
-    def _metrics(self) -> Metrics | None:
-        """Quality on the validation split; refuses weights that are no numbers any more."""
+    def _metrics(self, phase: Phase) -> Metrics | None:
+        """Quality on the validation split, where labels may be used; refuses weights that are no numbers any more."""
         if not are_finite(self.state.network):
             raise self._divergence(self.state.step)
-        if not self.validate or not len(self.data.validation):
+        if not (self.validate and phase.objective.needs_labels and len(self.data.validation)):
             return None
         try:
             return predict(self.state.network, self.data.validation)

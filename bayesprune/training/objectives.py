@@ -1,6 +1,7 @@
 """Objectives: the loss of a mini-batch."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -35,6 +36,17 @@ class Objective(Protocol):
     def passes(self, batch_size: int) -> float:
         """Cost of a step in forward passes of the network; 3 for one forward and one backward."""
         ...
+
+
+@runtime_checkable
+class HasParts(Protocol):
+    """An objective that says what its last loss was made of.
+
+    Attributes:
+        parts: by name, for the progress bar.
+    """
+
+    parts: Mapping[str, float]
 
 
 class CrossEntropy:

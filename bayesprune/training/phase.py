@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from bayesprune.data import Split
 from bayesprune.errors import SettingError
 from bayesprune.training.objectives import Objective
 from bayesprune.training.state import TrainState
@@ -41,6 +42,7 @@ class Phase:
         start: run once before the first step (not again on resuming): deciding gates, pruning to a budget.
         batch_size: examples a step; None for the run's.
         ends: asked after every epoch's record; True ends the phase before its steps are done.
+        train: examples of its own instead of the run's training split.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Phase:
     start: Callable[[TrainState], None] | None = None
     batch_size: int | None = None
     ends: Callable[[TrainState], bool] | None = None
+    train: Split | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 0:

@@ -42,11 +42,12 @@ def test_sum_of_squares_of_the_largest_weights_as_the_authors_log_it(
 
 
 def test_other_layers_and_the_seed() -> None:
-    network = nn.Sequential(nn.Linear(4, 4, bias=False), nn.BatchNorm1d(4))
-    scale = network[1].weight.clone()
+    linear, normalisation = nn.Linear(4, 4, bias=False), nn.BatchNorm1d(4)
+    network = nn.Sequential(linear, normalisation)
+    scale = normalisation.weight.detach().clone()
     found = []
     for seed in (0, 0, 1):
         drawn(network, seed)
-        found.append(network[0].weight.detach().clone())
-    assert torch.equal(network[1].weight, scale)
+        found.append(linear.weight.detach().clone())
+    assert torch.equal(normalisation.weight, scale)
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])

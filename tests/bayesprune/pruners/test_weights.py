@@ -210,8 +210,7 @@ def test_initial_weights_are_drawn_before_the_choice(small_data: Data, control: 
         # Glorot's weights reach beyond the layers' own uniform ones, fresh ones as well.
         fans = sum(weight.shape)
         assert float(weight.detach().abs().max()) <= 2 * (2 / fans) ** 0.5 / 0.8796 * (1 + 1e-6)
-    weight = state.network.get_parameter("fc1.weight").detach()
-    assert float(weight.abs().max()) > 1 / 36**0.5
+    assert float(state.network.get_parameter("fc1.weight").detach().abs().max()) > 1 / 36**0.5
 
 
 def test_controls_are_for_what_is_chosen_before_training(small_data: Data) -> None:

@@ -1,0 +1,81 @@
+"""Training as the code of neural tangent transfer has it (Liu and Zenke, arXiv 2006.08228): Adam at a constant rate.
+
+No noise, no schedule, next to no decay; the test accuracy is taken down every 100 steps, to show how fast a network
+learns. Nothing is chosen by it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bayesprune.data import Data
+from bayesprune.evaluation.evaluate import predict
+from bayesprune.pruners.stages import Prune, Stages
+from bayesprune.training import CrossEntropy, Objective, Phase, TrainState, adam, constant
+
+LEARNING_RATE, DECAY, EVERY = 1e-3, 2e-8, 100
+"""Adam's rate; the decay that the gradient of 1e-8 |w|^2 is; steps between two looks at the test accuracy."""
+
+CURVE = "test curve"
+"""Where a state's values hold rows of (step of the phase, test accuracy)."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Takes down the test accuracy at steps 1, 101, 201, ... of the phase.
+
+    Attributes:
+        data: of the run.
+        every: steps from one to the next.
+    """
+
+    data: Data
+    every: int = EVERY
+
+    def __call__(self, state: TrainState) -> None:
+        """After a step."""
+        if state.phase_step % self.every != 1 % self.every:
+            return
+        row = torch.tensor([[float(state.phase_step), predict(state.network, self.data.test).accuracy]])
+        before = state.values.get(CURVE)
+        state.values[CURVE] = row if before is None else torch.cat([before, row])
+        state.network.train()
+
+
+@dataclass(frozen=True)
+class ConstantStages(Stages):
+    """Phases of such training."""
+
+    @property
+    def rate(self) -> float:
+        """Learning rate."""
+        given = self.settings.learning_rate
+        return LEARNING_RATE if given is None else given
+
+    def dense(self) -> list[Phase]:
+        """Nothing is removed."""
+        return [self.training("train", self.epochs, updates=[Curve(self.data)])]
+
+    def last(self, epochs: int, start: Prune) -> Phase:
+        """The phase after the last pruning."""
+        return self.training("fixed", epochs, start=start, updates=[Curve(self.data)])
+
+    def training(self, name: str, epochs: int, *, objective: Objective | None = None, **given: Any) -> Phase:
+        """So many epochs at the rate."""
+        plain = CrossEntropy(self.settings.noise or 0.0) if objective is None else objective
+        decay = DECAY if self.options.fixed_decay is None else self.options.fixed_decay
+        return Phase(name, self.steps(epochs), plain, adam(self.rate, decay), constant, **given)
+
+    def describe(self) -> Callable[[TrainState], dict[str, Any]]:
+        """The part of the curve that an epoch made."""
+
+        def entries(state: TrainState) -> dict[str, Any]:
+            curve = state.values.get(CURVE)
+            if curve is None:
+                return {}
+            begun = state.phase_step - state.epoch_step
+            return {"test_curve": [[int(step), accuracy] for step, accuracy in curve.tolist() if step > begun]}
+
+        return entries

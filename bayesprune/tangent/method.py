@@ -1,0 +1,85 @@
+"""Neural tangent transfer in the table of methods (Liu and Zenke, arXiv 2006.08228)."""
+
+from bayesprune.budget import Budget
+from bayesprune.data import Data, load
+from bayesprune.errors import DataError, SettingError
+from bayesprune.fixed import is_convolutional
+from bayesprune.method import Plan
+from bayesprune.pruners.plain import stages_of
+from bayesprune.settings import RunSettings
+from bayesprune.tangent.objective import TangentTransfer
+from bayesprune.tangent.options import TransferOptions
+from bayesprune.tangent.transfer import Transfer
+from bayesprune.training import Phase, TrainState, adam, constant
+
+
+class NeuralTangentTransfer:
+    """A sparse student learns its dense teacher's outputs and tangent kernel without labels, then is trained with them.
+
+    With a density its weights are masked, with a budget it loses whole channels.
+    """
+
+    name = "ntt"
+    summary = "neural tangent transfer: a sparse network that is to train like the dense one, found without labels"
+    takes = frozenset({"density", "budget"})
+    needs = takes
+
+    def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
+        """The transfer, then training of the student for all of the run's epochs.
+
+        Raises:
+            BudgetError: no network of this kind meets the budget.
+            DataError: the other data that it is to transfer on have inputs of another shape.
+            SettingError: an option is not allowed, or density and budget are both given.
+        """
+        options = TransferOptions.of(self.name, settings.options)
+        if settings.density is not None and settings.budget is not None:
+            raise SettingError(f"{self.name} takes density=... or budget=..., not both")
+        if settings.budget is not None and options.control not in (None, "fresh"):
+            raise SettingError(
+                f"control={options.control!r} moves masks of weights about: give density=..., or leave it out"
+            )
+        convolutional = is_convolutional(state.network)
+        steps = options.steps or (300 if convolutional else 2_000)
+        decay = options.transfer_decay if options.transfer_decay is not None else (1e-5 if convolutional else 1e-4)
+        budget = None if settings.budget is None else Budget.parse(settings.budget)
+        objective = TangentTransfer(
+            _density(settings, budget, state), options.kernel_weight, decay, options.kernel == "projected"
+        )
+        own = data if options.transfer_data is None else _other(options.transfer_data, data)
+        transfer = Transfer(options, own, objective, steps, settings.density, budget)
+        first = Phase(
+            "transfer", steps, objective, adam(options.transfer_rate), constant,
+            updates=[transfer.update], start=transfer.begin, batch_size=options.transfer_batch, train=own.train,
+        )  # fmt: skip
+        stages = stages_of(settings, options, state, data)
+        describe = stages.describe()
+
+        def entries(at: TrainState) -> dict[str, object]:
+            return transfer.describe(at) | ({} if describe is None or at.phase == 0 else describe(at))
+
+        return Plan([first, stages.last(stages.epochs, transfer.hand_over)], entries)
+
+
+def _density(settings: RunSettings, budget: Budget | None, state: TrainState) -> float:
+    """By which the decay is divided: of the weights, or the share of the cost that the budget leaves."""
+    if budget is None:
+        assert settings.density is not None
+        return settings.density
+    whole = budget.spent(state.initial_macs, state.initial_params)
+    return min(1.0, budget.limit(state.initial_macs, state.initial_params) / whole)
+
+
+def _other(name: str, data: Data) -> Data:
+    """Other data for the transfer.
+
+    Raises:
+        DataError: their inputs have another shape.
+    """
+    other = load(name)
+    if other.input_shape != data.input_shape:
+        raise DataError(
+            f"transfer_data={name!r} has inputs of shape {other.input_shape}, {data.name} of {data.input_shape}: "
+            "transfer on data of the same shape"
+        )
+    return other

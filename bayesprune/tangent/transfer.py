@@ -1,0 +1,128 @@
+"""Transfer as the training loop sees it: what is done before, between and after its steps."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bayesprune.budget import Budget
+from bayesprune.data import Data
+from bayesprune.errors import NetworkError
+from bayesprune.initial import INITIAL
+from bayesprune.pruners.controls import CONTROLS, fresh
+from bayesprune.pruners.problem import Problem, weights_of
+from bayesprune.pruners.saliency import logit_snip
+from bayesprune.pruners.scores import magnitude
+from bayesprune.structure import evaluating
+from bayesprune.tangent.capture import check_separate
+from bayesprune.tangent.masks import CHOICES, Masks, channel_masks, channels_within
+from bayesprune.tangent.objective import MASKS, TEACHER, TangentTransfer
+from bayesprune.tangent.options import TransferOptions
+from bayesprune.training import TrainState
+
+DISTANCES, OPEN = "tangent distances at the start", "tangent open gates"
+"""Where a state's values hold the distances of kernels and outputs before the first step, and the gates of the
+channels that the student keeps."""
+
+_SNIP_EXAMPLES, _WATCHED = 128, 64
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What a run of tangent transfer does to its state.
+
+    Attributes:
+        options: of the run.
+        data: that the transfer sees; its labels are not read.
+        objective: of the transfer.
+        steps: of the transfer.
+        density: of the student's weights; None where channels are removed.
+        budget: what the student may cost; None where weights are.
+    """
+
+    options: TransferOptions
+    data: Data
+    objective: TangentTransfer
+    steps: int
+    density: float | None
+    budget: Budget | None
+
+    def begin(self, state: TrainState) -> None:
+        """Draw the teacher's weights, remember them, and choose the student's first masks.
+
+        Raises:
+            BudgetError: a layer would be left with no weight, or no network meets the budget.
+            NetworkError: the network mixes samples, or has batch normalisation.
+        """
+        INITIAL[self.options.initial](state.network)
+        state.network.train()
+        refuse_batchnorm(state.network)
+        check_separate(state.network, state.example)
+        state.values[TEACHER] = {name: value.detach().clone() for name, value in state.network.named_parameters()}
+        state.values[MASKS] = self.choose(state, first=True)
+        state.values[DISTANCES] = self.distances(state)
+
+    def update(self, state: TrainState) -> None:
+        """Every so many steps choose the masks anew, from all weights: a masked one may come back."""
+        if state.phase_step % self.options.every == 0 and state.phase_step < self.steps - self.options.every:
+            state.values[MASKS] = self.choose(state)
+
+    def choose(self, state: TrainState, *, first: bool = False) -> Masks:
+        """The masks of the weights, or channels, that the student keeps now."""
+        if self.budget is not None:
+            state.values[OPEN] = channels_within(state, state.network, self.budget)
+            return channel_masks(state.network, state.structure, state.values[OPEN])
+        assert self.density is not None
+        problem = Problem(state.network, state.structure, self.data, {})
+        by_slopes = first and self.options.first == "logit-snip"
+        scores = logit_snip(problem, _SNIP_EXAMPLES) if by_slopes else magnitude(problem)
+        return CHOICES[self.options.masks](scores, self.density)
+
+    def hand_over(self, state: TrainState) -> None:
+        """Leave the student: its weights under its masks, or without the channels that it does not keep."""
+        masks, control = state.values.pop(MASKS), self.options.control
+        for name in (TEACHER, DISTANCES):
+            state.values.pop(name)
+        if control == "fresh":
+            fresh(state, self.options.initial)
+        if self.budget is not None:
+            state.shrink(state.values.pop(OPEN))
+            return
+        state.masks = {name: masks[name] for name in weights_of(state.network)}
+        if control not in (None, "fresh"):
+            CONTROLS[control](state)
+        state.apply_masks()
+
+    def describe(self, state: TrainState) -> dict[str, Any]:
+        """Distances at the end of an epoch of the transfer, and those it began with."""
+        if MASKS not in state.values:
+            return {}
+        kernel, target = self.distances(state)
+        start = state.values[DISTANCES]
+        return {
+            "kernel_distance": kernel, "kernel_distance_at_start": start[0],
+            "target_distance": target, "target_distance_at_start": start[1],
+        }  # fmt: skip
+
+    def distances(self, state: TrainState) -> list[float]:
+        """Of kernels and of outputs, on the first validation inputs (training inputs where there are none)."""
+        split = self.data.validation if len(self.data.validation) > 1 else self.data.train
+        inputs = next(iter(split.batches(_WATCHED)))[0]
+        with torch.no_grad(), evaluating(state.network):
+            found = self.objective.distances(state.network, state.values[TEACHER], state.values[MASKS], inputs)
+        return [float(found.kernel), float(found.target)]
+
+
+def refuse_batchnorm(network: nn.Module) -> None:
+    """Refuse batch normalisation, which mixes samples while a network learns.
+
+    Raises:
+        NetworkError: names the first such layer.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            raise NetworkError(
+                f"layer {name!r} ({type(module).__name__}) normalises over the batch, so a pair of samples has no "
+                "tangent kernel: choose a network without batch normalisation, or another method"
+            )

@@ -14,11 +14,11 @@ from bayesprune.tangent.capture import Call
 class Use:
     """One use of a layer: the gradients of all logits in its weight and bias, as sums of outer products.
 
-    d f_k(x_b) / d w[g, o, c] = sum_l outgoing[k, b, g, o, l] incoming[b, g, c, l], and for the bias
-    d f_k(x_b) / d b[g, o] = sum_l outgoing[k, b, g, o, l], for G groups of channels and L positions.
+    d f_k(x_b) / d w[g, o, c] = sum_l outgoing[b, k, g, o, l] incoming[b, g, c, l], and for the bias
+    d f_k(x_b) / d b[g, o] = sum_l outgoing[b, k, g, o, l], for G groups of channels and L positions.
 
     Attributes:
-        outgoing: gradients at the layer's outputs [K, B, G, O, L].
+        outgoing: gradients at the layer's outputs [B, K, G, O, L].
         incoming: what each output was made from [B, G, C, L].
     """
 
@@ -31,10 +31,12 @@ class Use:
         return self.outgoing.shape[-1] == 1
 
     def jacobian(self, tensor: str) -> Tensor:
-        """Of the "weight" or the "bias": [K, B, P], entries in its order."""
+        """Of the "weight" or the "bias": [B, K, P], entries in its order."""
         if tensor == "bias":
             return self.outgoing.sum(-1).flatten(2)
-        return (self.outgoing @ self.incoming.transpose(-1, -2)).flatten(2)
+        samples, logits, groups, channels, _ = self.outgoing.shape
+        together = self.outgoing.transpose(1, 2).flatten(2, 3) @ self.incoming.transpose(-1, -2)
+        return together.view(samples, groups, logits, channels, -1).transpose(1, 2).flatten(2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ class Part:
 
 
 def layer_parts(network: nn.Module, calls: Sequence[Call], gradients: Sequence[Tensor]) -> list[Part]:
-    """The parts of all layers that were called, from the gradients [K, B, ...] at what each call gave.
+    """The parts of all layers that were called, from the gradients [B, K, ...] at what each call gave.
 
     A parameter that several layers share, or a layer that is called several times, makes one part.
     """
@@ -88,13 +90,13 @@ def layer_parts(network: nn.Module, calls: Sequence[Call], gradients: Sequence[T
 
 
 def use_of(call: Call, gradients: Tensor) -> Use:
-    """A call's factors, from the gradients [K, B, ...] at what it gave."""
-    layer, inputs, (logits, samples) = call.layer, call.inputs, gradients.shape[:2]
+    """A call's factors, from the gradients [B, K, ...] at what it gave."""
+    layer, inputs, (samples, logits) = call.layer, call.inputs, gradients.shape[:2]
     if isinstance(layer, nn.Linear):
-        outgoing = gradients.reshape(logits, samples, 1, -1, gradients.shape[-1]).transpose(-1, -2)
+        outgoing = gradients.reshape(samples, logits, 1, -1, gradients.shape[-1]).transpose(-1, -2)
         return Use(outgoing, inputs.reshape(samples, 1, -1, inputs.shape[-1]).transpose(-1, -2))
     assert isinstance(layer, nn.Conv1d | nn.Conv2d)
-    outgoing = gradients.reshape(logits, samples, layer.groups, layer.out_channels // layer.groups, -1)
+    outgoing = gradients.reshape(samples, logits, layer.groups, layer.out_channels // layer.groups, -1)
     patches = _patches(layer, inputs)
     return Use(outgoing, patches.view(samples, layer.groups, -1, patches.shape[-1]))
 
@@ -116,20 +118,24 @@ def _two(setting: tuple[int, ...]) -> tuple[int, int]:
 
 def _products(one: Use, two: Use, constant: float, count: int) -> Tensor:
     """Of outer products: (incoming . incoming + constant) (outgoing . outgoing), group by group; the bias reads 1."""
-    alike = torch.einsum("ngc,mgc->gnm", one.incoming[:count, :, :, 0], two.incoming[count:, :, :, 0]) + constant
+    first, second = _halves(one.incoming, count)[0], _halves(two.incoming, count)[1]
+    alike = torch.einsum("ngc,mgc->gnm", first.squeeze(-1), second.squeeze(-1)) + constant
+    outgoing = zip(one.outgoing.squeeze(-1).unbind(2), two.outgoing.squeeze(-1).unbind(2), strict=True)
     return _sum(
-        [
-            _pairs(one.outgoing[:, :, group, :, 0], two.outgoing[:, :, group, :, 0], count) * each[:, :, None, None]
-            for group, each in enumerate(alike)
-        ]
+        [_pairs(*both, count) * each[:, :, None, None] for both, each in zip(outgoing, alike.unbind(), strict=True)]
     )
 
 
 def _pairs(one: Tensor, two: Tensor, count: int) -> Tensor:
-    """Inner products of vectors [K, B, F] of the first samples with those of the others: [N, M, K, K]."""
-    logits, samples, _ = one.shape
-    flat = one[:, :count].flatten(0, 1) @ two[:, count:].flatten(0, 1).T
-    return flat.view(logits, count, logits, samples - count).permute(1, 3, 0, 2)
+    """Inner products of vectors [B, K, F] of the first samples with those of the others: [N, M, K, K]."""
+    first, second = _halves(one, count)[0], _halves(two, count)[1]
+    flat = first.flatten(0, 1) @ second.flatten(0, 1).T
+    return flat.view(*first.shape[:2], *second.shape[:2]).transpose(1, 2)
+
+
+def _halves(tensor: Tensor, count: int) -> Sequence[Tensor]:
+    """The first `count` samples and the others; to put two together again is cheaper than to fill up two slices."""
+    return tensor.split([count, len(tensor) - count])
 
 
 def _sum(parts: Iterable[Tensor]) -> Tensor:

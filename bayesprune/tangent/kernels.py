@@ -108,17 +108,15 @@ def contracted_kernel(
 
 
 def output_slopes(outputs: Tensor, at: list[Tensor], *, create_graph: bool) -> list[Tensor]:
-    """Gradients [K, B, ...] of every logit of outputs [B, K] at tensors [B, ...] of the same samples.
+    """Gradients [B, K, ...] of every logit of outputs [B, K] at tensors [B, ...] of the same samples.
 
     One backward pass a logit: to batch them costs as much time and more memory, and some layers cannot.
     """
     found = [
-        torch.autograd.grad(
-            outputs[:, logit].sum(), at, create_graph=create_graph, retain_graph=True, materialize_grads=True
-        )
-        for logit in range(outputs.shape[1])
-    ]  # fmt: skip
-    return [torch.stack(gradients) for gradients in zip(*found, strict=True)]
+        torch.autograd.grad(logit, at, create_graph=create_graph, retain_graph=True, materialize_grads=True)
+        for logit in outputs.sum(0).unbind()
+    ]
+    return [torch.stack(gradients, 1) for gradients in zip(*found, strict=True)]
 
 
 def _contracted(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COST = {
     ("parsimonious", "prune"): 1.1, ("parsimonious", "fixed"): 0.35,
     **{(method, "fixed"): 0.2 for method in ("l1-units", "geometric-median", "taylor", "slimming")},
-    ("random", "fixed"): 0.25,
+    ("random", "fixed"): 0.25, ("ntt", "transfer"): 15.0,
 }  # fmt: skip
 """Time of a step in a phase of a method against a dense step (1 where nothing stands), as `compare` was measured to
 take; for the estimate of the time left only."""
@@ -69,7 +69,8 @@ class Watcher:
         work = self._work_at(number, step.step)
         self._done[number] = work - self._before.setdefault(number, work)
         if monotonic() - self._shown >= _REFRESH_SECONDS:
-            self._show(f"{self._labels[number]}: {step.phase}")
+            parts = ", ".join(f"{name} {value:.3g}" for name, value in step.parts.items())
+            self._show(f"{self._labels[number]}: {step.phase}{f' ({parts})' if parts else ''}")
 
     def finished(self, number: int, folder: Path) -> None:
         """A run is finished, or was found finished."""

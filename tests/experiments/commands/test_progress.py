@@ -54,6 +54,10 @@ def test_the_time_left_is_that_of_the_work_left(
     clock(70.0)
     watcher.report(1, Progress("fixed", 500, 1400, 1.0))
     assert task.completed == pytest.approx(500 + 400 * 1.1 + 100 * 0.35)
+    watcher.report(1, Progress("fixed", 501, 1400, 1.0))
+    clock(80.0)
+    watcher.report(0, Progress("transfer", 700, 1000, 7.7, {"kernel distance": 6439.2, "target distance": 1.0221}))
+    assert task.description == "dense seed 0: transfer (kernel distance 6.44e+03, target distance 1.02)"
     assert capsys.readouterr().err == "opening\n"
 
 

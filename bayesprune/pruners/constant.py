@@ -51,7 +51,7 @@ class ConstantStages(Stages):
     @property
     def rate(self) -> float:
         """Learning rate."""
-        given = self.settings.learning_rate
+        given = self.options.fixed_learning_rate or self.settings.learning_rate
         return LEARNING_RATE if given is None else given
 
     def dense(self) -> list[Phase]:

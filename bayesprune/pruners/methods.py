@@ -8,13 +8,13 @@ from bayesprune.errors import SettingError
 from bayesprune.method import Method, Plan
 from bayesprune.pruners.channels import batchnorm_scale, geometric_median, taylor_units
 from bayesprune.pruners.options import DamageOptions, SlimmingOptions, TrainOptions
-from bayesprune.pruners.plain import stages_of
 from bayesprune.pruners.problem import UnitScore, WeightScore
 from bayesprune.pruners.saliency import grasp, logit_snip, obd, snip, synflow, taylor
 from bayesprune.pruners.scores import l1_norms, magnitude, random_scores, random_units
 from bayesprune.pruners.slimming import ScaleSparsity
 from bayesprune.pruners.sparse_training import SparseTrainer, rigl, sparse_evolution
 from bayesprune.pruners.surgeon import correct, layer_obs
+from bayesprune.pruners.trainings import stages_of
 from bayesprune.pruners.units import UnitPruner
 from bayesprune.pruners.weights import WeightPruner
 from bayesprune.settings import RunSettings

@@ -13,13 +13,11 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.evaluation.evaluate import predict
-from bayesprune.pruners.constant import ConstantStages
-from bayesprune.pruners.options import PruneOptions, TrainOptions
+from bayesprune.pruners.options import PruneOptions
 from bayesprune.pruners.stages import Prune, Stages, stalled
-from bayesprune.settings import RunSettings, check_number
+from bayesprune.settings import check_number
 from bayesprune.training import CrossEntropy, Objective, Phase, TrainState, constant
 from bayesprune.training.phase import MakeOptimizer
 
@@ -91,12 +89,6 @@ class PlainStages(Stages):
             return {"test_accuracy": predict(state.network, self.data.test).accuracy, "weights_left": left}
 
         return entries
-
-
-def stages_of(settings: RunSettings, options: TrainOptions, state: TrainState, data: Data) -> Stages:
-    """The phases of the training that the options ask for."""
-    kinds = {"recipe": Stages, "plain": PlainStages, "adam": ConstantStages}
-    return kinds[options.training](settings, options, state, data)
 
 
 def plateau(state: TrainState) -> bool:

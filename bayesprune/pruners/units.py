@@ -16,9 +16,9 @@ from bayesprune.method import Plan
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, raised
 from bayesprune.pruners.budgeted import open_within
 from bayesprune.pruners.options import PruneOptions
-from bayesprune.pruners.plain import stages_of
 from bayesprune.pruners.problem import Problem, UnitScore, check_finite
 from bayesprune.pruners.schedule import Rounds
+from bayesprune.pruners.trainings import stages_of
 from bayesprune.settings import RunSettings
 from bayesprune.structure import Structure
 from bayesprune.training import Objective, TrainState

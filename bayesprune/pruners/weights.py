@@ -14,11 +14,11 @@ from bayesprune.method import Plan
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
 from bayesprune.pruners.controls import controlled
 from bayesprune.pruners.options import WeightOptions
-from bayesprune.pruners.plain import stages_of
 from bayesprune.pruners.problem import Problem, WeightScore, check_finite
 from bayesprune.pruners.rewinding import Remember, rewind
 from bayesprune.pruners.schedule import Rounds, scores_alive
 from bayesprune.pruners.stages import Prune, Stages
+from bayesprune.pruners.trainings import stages_of
 from bayesprune.settings import RunSettings
 from bayesprune.training import Phase, TrainState
 

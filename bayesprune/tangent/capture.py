@@ -33,10 +33,19 @@ class Call:
     outputs: Tensor
 
 
+def plain_layers(network: nn.Module) -> dict[str, nn.Module]:
+    """By name the layers that do just what their kind does, with weights that are parameters."""
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if type(module) in FACTORISED and "weight" in module._parameters and not module._forward_hooks
+    }
+
+
 def forward(
     network: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor, layers: Mapping[str, nn.Module]
 ) -> tuple[Tensor, list[Call]]:
-    """The outputs [B, K] with these parameters, and the calls of these layers in their order.
+    """The outputs [B, K] with these parameters, and the calls of these layers in their order, as far as they matter.
 
     Raises:
         NetworkError: the outputs are not [B, K].
@@ -54,7 +63,7 @@ def forward(
             f"a tangent kernel needs outputs [samples, logits], the network gives {list(outputs.shape)} for "
             f"{len(inputs)} samples"
         )
-    return outputs, calls
+    return outputs, [call for call in calls if call.outputs.requires_grad]
 
 
 @contextmanager
@@ -95,9 +104,13 @@ def check_separate(network: nn.Module, inputs: Tensor) -> None:
         return
     few = inputs[:2].detach().clone().requires_grad_(True)
     with torch.enable_grad():
-        output = network(few)[0].square().sum()
-        slope = torch.autograd.grad(output, few, allow_unused=True)[0] if output.requires_grad else None
-    if slope is not None and bool((slope[1] != 0).any()):
+        outputs = network(few.clone())  # a network may write over its inputs
+        slopes = [
+            torch.autograd.grad(output.square().sum(), few, retain_graph=True, materialize_grads=True)[0]
+            for output in outputs
+            if output.requires_grad
+        ]
+    if any(bool((slope[1 - number] != 0).any()) for number, slope in enumerate(slopes)):
         raise NetworkError(
             "the outputs of one sample depend on the other samples of its batch, so a pair of samples has no tangent "
             "kernel: take out the layer that mixes samples"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, unfold
 
-from bayesprune.tangent.capture import Call
+from bayesprune.tangent.capture import Call, plain_layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,22 @@ class Use:
         """Whether there is one outer product a sample, so that the Jacobian need not be formed."""
         return self.outgoing.shape[-1] == 1
 
-    def jacobian(self, tensor: str) -> Tensor:
-        """Of the "weight" or the "bias": [B, K, P], entries in its order."""
-        if tensor == "bias":
-            return self.outgoing.sum(-1).flatten(2)
+    def jacobian(self, tensor: str, kept: Tensor | None = None) -> Tensor:
+        """Of the "weight" or the "bias": [B, K, P], entries in its order, or those at `kept` places only."""
+        if tensor == "weight" and kept is not None and self.is_product:
+            return self._of_some(kept)
+        whole = self.outgoing.sum(-1).flatten(2) if tensor == "bias" else self._of_weight()
+        return whole if kept is None else whole.index_select(2, kept)
+
+    def _of_some(self, kept: Tensor) -> Tensor:
+        """Products of pairs of entries, without all the others."""
+        columns, rows = self.incoming.shape[2], self.outgoing.shape[3]
+        row, column = kept // columns, kept % columns
+        reads = self.incoming.flatten(1).index_select(1, row // rows * columns + column)
+        return self.outgoing.flatten(2).index_select(2, row) * reads[:, None]
+
+    def _of_weight(self) -> Tensor:
+        """Of all entries."""
         samples, logits, groups, channels, _ = self.outgoing.shape
         together = self.outgoing.transpose(1, 2).flatten(2, 3) @ self.incoming.transpose(-1, -2)
         return together.view(samples, groups, logits, channels, -1).transpose(1, 2).flatten(2)
@@ -65,28 +77,36 @@ class Part:
 
     def _contracted(self, name: str, tensor: str, count: int, keep: Mapping[str, Tensor]) -> Tensor:
         """From the Jacobian of one parameter."""
-        jacobian = _sum([use.jacobian(tensor) for use in self.uses])
-        if name in keep:
-            jacobian = jacobian[:, :, keep[name].flatten().nonzero().flatten()]
+        kept = keep[name].flatten().nonzero().flatten() if name in keep else None
+        jacobian = _sum([use.jacobian(tensor, kept) for use in self.uses])
         return _pairs(jacobian, jacobian, count)
 
 
-def layer_parts(network: nn.Module, calls: Sequence[Call], gradients: Sequence[Tensor]) -> list[Part]:
+def layer_parts(network: nn.Module, calls: Sequence[Call], gradients: Sequence[Tensor], samples: int) -> list[Part]:
     """The parts of all layers that were called, from the gradients [B, K, ...] at what each call gave.
 
-    A parameter that several layers share, or a layer that is called several times, makes one part.
+    A parameter that several layers share, or a layer that is called several times, makes one part. Parameters that
+    layers of other kinds use as well, or layers that are called with anything but one row a sample, are in none.
     """
-    names = {id(parameter): name for name, parameter in network.named_parameters()}
-    uses = [use_of(call, slopes) for call, slopes in zip(calls, gradients, strict=True)]
+    names = _factorised_names(network, calls, samples)
+    uses: dict[int, Use] = {}
     found: dict[str, tuple[str, list[int]]] = {}
-    for number, call in enumerate(calls):
+    for number, (call, slopes) in enumerate(zip(calls, gradients, strict=True)):
         for tensor, parameter in call.layer._parameters.items():
-            if parameter is not None:
+            if id(parameter) in names:
+                uses[number] = use_of(call, slopes) if number not in uses else uses[number]
                 found.setdefault(names[id(parameter)], (tensor, []))[1].append(number)
     together: dict[tuple[int, ...], dict[str, str]] = {}
     for name, (tensor, numbers) in found.items():
         together.setdefault(tuple(numbers), {})[name] = tensor
     return [Part(tensors, [uses[number] for number in numbers]) for numbers, tensors in together.items()]
+
+
+def _factorised_names(network: nn.Module, calls: Sequence[Call], samples: int) -> dict[int, str]:
+    """Names, by the parameter's id, of the parameters that nothing uses but plain layers with one row a sample."""
+    plain = set(plain_layers(network).values()) - {call.layer for call in calls if len(call.outputs) != samples}
+    others = {id(p) for module in network.modules() if module not in plain for p in module._parameters.values()}
+    return {id(p): name for name, p in network.named_parameters() if id(p) not in others}
 
 
 def use_of(call: Call, gradients: Tensor) -> Use:
@@ -135,7 +155,8 @@ def _pairs(one: Tensor, two: Tensor, count: int) -> Tensor:
 
 def _halves(tensor: Tensor, count: int) -> Sequence[Tensor]:
     """The first `count` samples and the others; to put two together again is cheaper than to fill up two slices."""
-    return tensor.split([count, len(tensor) - count])
+    halves: Sequence[Tensor] = tensor.split([count, len(tensor) - count])
+    return halves
 
 
 def _sum(parts: Iterable[Tensor]) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from bayesprune.errors import DataError, NetworkError
-from bayesprune.tangent.capture import FACTORISED, forward
+from bayesprune.tangent.capture import forward, plain_layers
+from bayesprune.tangent.elementary import Elementary
 from bayesprune.tangent.factors import layer_parts
 
 Parameters = Mapping[str, Tensor]
@@ -66,13 +67,15 @@ def kernel_and_outputs(
     values = _given(network, first, second, parameters)
     wanted = torch.is_grad_enabled()
     with torch.enable_grad():
-        if not wanted:
-            values = {name: value.detach().requires_grad_(True) for name, value in values.items()}
-        layers = {name: module for name, module in network.named_modules() if _is_factorised(module)}
-        outputs, calls = forward(network, values, torch.cat([first, second]), layers)
+        # Frozen parameters have their part in the kernel, though nothing is to flow back to them.
+        values = {
+            name: value if wanted and value.requires_grad else value.detach().requires_grad_(True)
+            for name, value in values.items()
+        }
+        outputs, calls = forward(network, values, torch.cat([first, second]), plain_layers(network))
         slopes = output_slopes(outputs, [call.outputs for call in calls], create_graph=wanted)
     with torch.set_grad_enabled(wanted):
-        parts = layer_parts(network, calls, slopes)
+        parts = layer_parts(network, calls, slopes, len(outputs))
         kernels = [part.kernel(len(first), keep or {}) for part in parts]
         rest = values.keys() - {name for part in parts for name in part.names}
         if rest:
@@ -112,6 +115,8 @@ def output_slopes(outputs: Tensor, at: list[Tensor], *, create_graph: bool) -> l
 
     One backward pass a logit: to batch them costs as much time and more memory, and some layers cannot.
     """
+    if not at:
+        return []
     found = [
         torch.autograd.grad(logit, at, create_graph=create_graph, retain_graph=True, materialize_grads=True)
         for logit in outputs.sum(0).unbind()
@@ -137,7 +142,8 @@ def _contracted(
 
     jacobian = vmap(jacrev(outputs), (None, 0), chunk_size=chunk, randomness="different")
     some = {name: values[name] for name in names}
-    one, two = jacobian(some, first), jacobian(some, second)
+    with Elementary():
+        one, two = jacobian(some, first), jacobian(some, second)
     parts = []
     for name in names:
         left, right = one[name].flatten(2), two[name].flatten(2)
@@ -162,11 +168,6 @@ def _given(network: nn.Module, first: Tensor, second: Tensor, parameters: Parame
     if not own:
         raise NetworkError("the network has no parameters, so it has no tangent kernel")
     return {name: own[name] if parameters is None else parameters.get(name, own[name]) for name in own}
-
-
-def _is_factorised(module: nn.Module) -> bool:
-    """Whether a layer's weight is a parameter of a kind that is not contracted."""
-    return isinstance(module, FACTORISED) and "weight" in module._parameters
 
 
 def _check(kernel: Tensor) -> None:

@@ -21,21 +21,21 @@ from bayesprune.training import TrainState
 Masks = dict[str, Tensor]
 """0 or 1 for every entry of a parameter, by its name."""
 
-Choose = Callable[[Mapping[str, Tensor], float], Masks]
-"""From the scores of all weights and a density to the masks of those that stay."""
+Choose = Callable[[Mapping[str, Tensor], float, int], Masks]
+"""From the scores of all weights, a density, and what every layer keeps at least, to the masks of those that stay."""
 
 
-def layerwise(scores: Mapping[str, Tensor], density: float) -> Masks:
+def layerwise(scores: Mapping[str, Tensor], density: float, least: int = 0) -> Masks:
     """The same density in every layer; the total is exact."""
-    return _cut(class_uniform(Layers(scores, scores)), density)
+    return _cut(class_uniform(Layers(scores, scores)), density, least)
 
 
-def globally(scores: Mapping[str, Tensor], density: float) -> Masks:
+def globally(scores: Mapping[str, Tensor], density: float, least: int = 0) -> Masks:
     """One threshold over all layers; the total is exact."""
-    return _cut(class_blind(Layers(scores, scores)), density)
+    return _cut(class_blind(Layers(scores, scores)), density, least)
 
 
-def released(scores: Mapping[str, Tensor], density: float) -> Masks:
+def released(scores: Mapping[str, Tensor], density: float, least: int = 0) -> Masks:
     """Layer by layer, strictly above the entry at floor((1 - density) n) of n sorted ones.
 
     So it is in the code of Liu and Zenke (arXiv 2006.08228): each layer has one weight less than `layerwise` would
@@ -48,6 +48,8 @@ def released(scores: Mapping[str, Tensor], density: float) -> Masks:
     for name, score in scores.items():
         threshold = score.flatten().sort().values[min(floor((1 - density) * score.numel()), score.numel() - 1)]
         masks[name] = (score > threshold).to(score.dtype)
+        if int(masks[name].sum()) < least:
+            masks[name] = cut({name: score}, min(least, score.numel()))[name]
         if not bool(masks[name].any()):
             raise BudgetError(
                 f"density {density:g} would leave layer {name.removesuffix('.weight')!r} with no weight: keep more"
@@ -79,7 +81,7 @@ def channel_masks(network: nn.Module, structure: Structure, open_gates: Tensor) 
     return {name: mask.detach() for name, mask in spiked.items()}
 
 
-def _cut(preferences: Mapping[str, Tensor], density: float) -> Masks:
+def _cut(preferences: Mapping[str, Tensor], density: float, least: int) -> Masks:
     """The exact count of all layers together."""
     check_finite("scores", preferences)
-    return cut(preferences, kept_count(density, sum(each.numel() for each in preferences.values())))
+    return cut(preferences, kept_count(density, sum(each.numel() for each in preferences.values())), least=least)

@@ -1,11 +1,11 @@
 """Neural tangent transfer in the table of methods (Liu and Zenke, arXiv 2006.08228)."""
 
 from bayesprune.budget import Budget
-from bayesprune.data import Data, load
+from bayesprune.data import Data, TensorSplit, load
 from bayesprune.errors import DataError, SettingError
 from bayesprune.fixed import is_convolutional
 from bayesprune.method import Plan
-from bayesprune.pruners.plain import stages_of
+from bayesprune.pruners.trainings import stages_of
 from bayesprune.settings import RunSettings
 from bayesprune.tangent.objective import TangentTransfer
 from bayesprune.tangent.options import TransferOptions
@@ -35,6 +35,8 @@ class NeuralTangentTransfer:
         options = TransferOptions.of(self.name, settings.options)
         if settings.density is not None and settings.budget is not None:
             raise SettingError(f"{self.name} takes density=... or budget=..., not both")
+        if settings.budget is not None and (given := settings.options.keys() & {"masks", "first", "least"}):
+            raise SettingError(f"{', '.join(sorted(given))}: for masks of weights; leave out, or give density=...")
         if settings.budget is not None and options.control not in (None, "fresh"):
             raise SettingError(
                 f"control={options.control!r} moves masks of weights about: give density=..., or leave it out"
@@ -47,6 +49,7 @@ class NeuralTangentTransfer:
             _density(settings, budget, state), options.kernel_weight, decay, options.kernel == "projected"
         )
         own = data if options.transfer_data is None else _other(options.transfer_data, data)
+        _check_last_batch(own, options.transfer_batch, steps)
         transfer = Transfer(options, own, objective, steps, settings.density, budget)
         first = Phase(
             "transfer", steps, objective, adam(options.transfer_rate), constant,
@@ -68,6 +71,20 @@ def _density(settings: RunSettings, budget: Budget | None, state: TrainState) ->
         return settings.density
     whole = budget.spent(state.initial_macs, state.initial_params)
     return min(1.0, budget.limit(state.initial_macs, state.initial_params) / whole)
+
+
+def _check_last_batch(data: Data, size: int, steps: int) -> None:
+    """Refuse a last batch of one example, which has no halves, before any step is made.
+
+    Raises:
+        SettingError: names the batch size.
+    """
+    count = len(data.train)
+    if isinstance(data.train, TensorSplit) and count % size == 1 and steps > count // size:
+        raise SettingError(
+            f"transfer_batch={size} leaves one of {count:,} examples to the last batch, which has no two halves to "
+            "take a tangent kernel between: choose another"
+        )
 
 
 def _other(name: str, data: Data) -> Data:

@@ -20,7 +20,7 @@ from bayesprune.tangent.kernels import kernel_and_outputs
 from bayesprune.training import TrainState
 
 TEACHER, MASKS = "tangent teacher", "tangent masks"
-"""Where a state's values hold the teacher's parameters and buffers, and the student's masks."""
+"""Where a state's values hold the teacher's parameters, and the student's masks."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ class TransferOptions(TrainOptions):
         every: steps from one choice of masks to the next; none in the last ones.
         kernel: "released" sums the student's kernel over all coordinates, "projected" over the weights it keeps.
         masks: "layerwise", "global", or "released": layer-wise with the code's own rounding.
+        least: weights that every layer keeps at least; with 0 a layer that would lose all of them is an error.
         first: what the first masks are chosen by: "magnitude" or "logit-snip".
         initial: the teacher's weights: "glorot" (drawn anew), or the network's "own".
         control: after the transfer: "shuffle", "shuffle-inputs" or "fresh", see `bayesprune.pruners.controls`.
@@ -41,6 +42,7 @@ class TransferOptions(TrainOptions):
     every: int = 100
     kernel: str = "released"
     masks: str = "layerwise"
+    least: int = 0
     first: str = "magnitude"
     initial: str = "glorot"
     control: str | None = None
@@ -53,6 +55,7 @@ class TransferOptions(TrainOptions):
         check_integer("steps", 1 if self.steps is None else self.steps, 1)
         check_integer("transfer_batch", self.transfer_batch, 2)
         check_integer("every", self.every, 1)
+        check_integer("least", self.least, 0)
         check_number("transfer_rate", self.transfer_rate, 0.0)
         check_number("kernel_weight", self.kernel_weight, 0.0, low_allowed=True)
         check_number("transfer_decay", self.transfer_decay, 0.0, low_allowed=True)

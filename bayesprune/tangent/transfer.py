@@ -77,7 +77,7 @@ class Transfer:
         problem = Problem(state.network, state.structure, self.data, {})
         by_slopes = first and self.options.first == "logit-snip"
         scores = logit_snip(problem, _SNIP_EXAMPLES) if by_slopes else magnitude(problem)
-        return CHOICES[self.options.masks](scores, self.density)
+        return CHOICES[self.options.masks](scores, self.density, self.options.least)
 
     def hand_over(self, state: TrainState) -> None:
         """Leave the student: its weights under its masks, or without the channels that it does not keep."""

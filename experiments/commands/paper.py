@@ -17,6 +17,7 @@ def paper(
     out: Out | None = None,
     data: Annotated[str | None, Parameter(group=RUNS, show_default=False)] = None,
     repeats: Annotated[int | None, Parameter(group=RUNS, show_default=False)] = None,
+    steps: Annotated[int | None, Parameter(group=RUNS, show_default=False)] = None,
     workers: Count = 2,
     resume: Switch = False,
     finished: Switch = False,
@@ -25,13 +26,16 @@ def paper(
     """Make the runs of a paper's study, and its page, tables and pictures; finished runs are not made again.
 
     Args:
-        name: Of the paper: parsimonious or hidden-structures.
+        name: Of the paper: parsimonious, hidden-structures or tangent-transfer.
         part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight,
-            structured.
+            structured; tangent-transfer: lenet300, lenet5, transfer, and lenet5-full, which takes days on a
+            processor and is not part of all.
         quick: Few and short runs on mnist5k: every factor and picture, no figure to rely on.
         out: Folder of the run folders and results; by default paper-NAME, with --quick paper-NAME-quick.
         data: Another data set than the study's.
         repeats: How often hidden-structures repeats its runs; by default 2, in the paper 10 to 25.
+        steps: Of every transfer of tangent-transfer, instead of the study's: 18,720, 300 for lenet5, 5,000 for
+            transfer.
         workers: Processes, one thread each.
         resume: Go on with interrupted runs from their checkpoints.
         finished: Make no runs: only the page of those that are finished.
@@ -45,7 +49,7 @@ def paper(
     from bayesprune.store.runs import RunRecord
 
     study = paper_of(name)
-    rows = study.rows(part, quick=quick, data=data, repeats=repeats)
+    rows = study.rows(part, quick=quick, data=data, repeats=repeats, steps=steps)
     place = out or Path(f"paper-{study.name}{'-quick' if quick else ''}")
     jobs = jobs_of(rows)
     if finished:

@@ -22,7 +22,7 @@ def prune(
     Args:
         method: parsimonious or dense; for weights magnitude, class-uniform, class-distributed, obd, layer-obs, snip,
             logit-snip, grasp, synflow, lottery, set, rigl; for channels l1-units, geometric-median, taylor, slimming;
-            for either random.
+            for either random, ntt.
         flags: Settings of the run.
         seed: Of initial weights, order, noise and gates.
         out: Folder of the run folder, which holds the report too.

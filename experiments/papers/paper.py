@@ -42,6 +42,8 @@ class Paper:
         evaluate: what the runs come to.
         part_of: the part that a row belongs to; its network by default.
         repeats: how often runs are repeated by default; None where the seeds of every row are settled.
+        extra_parts: names of parts that "all" leaves out, since they take too long to be made unasked.
+        with_steps: from rows and a number to rows with so many steps of transfer; None where nothing is transferred.
     """
 
     name: str
@@ -54,29 +56,51 @@ class Paper:
     evaluate: Callable[[Sequence[RowRuns]], Findings]
     part_of: Callable[[Row], str] = lambda row: row.network
     repeats: int | None = None
+    extra_parts: tuple[str, ...] = ()
+    with_steps: Callable[[Sequence[Row], int], list[Row]] | None = None
 
     def rows(
-        self, part: str = ALL, *, quick: bool = False, data: str | None = None, repeats: int | None = None
+        self,
+        part: str = ALL,
+        *,
+        quick: bool = False,
+        data: str | None = None,
+        repeats: int | None = None,
+        steps: int | None = None,
     ) -> list[Row]:
         """The rows of a part of the study.
 
         Args:
-            part: one of `parts`, or "all".
+            part: one of `parts` or `extra_parts`, or "all".
             quick: fewer and shorter runs.
             data: instead of the study's data sets.
             repeats: of runs, instead of the default.
+            steps: of every transfer, instead of the study's.
 
         Raises:
             UnknownNameError: there is no such part.
-            SettingError: the seeds of this study are settled, or the number is below 1.
+            SettingError: the seeds of this study are settled, it transfers nothing, or a number is below 1.
         """
-        if part not in (*self.parts, ALL):
-            raise UnknownNameError(f"part of {self.name}", part, (*self.parts, ALL))
-        if repeats is not None and self.repeats is None:
-            raise SettingError(f"the study of {self.name} has its seeds: leave out repeats={repeats}")
-        check_integer("repeats", repeats or self.repeats or 1, 1)
-        rows = [row for row in self.plan(repeats or self.repeats or 1) if part in (ALL, self.part_of(row))]
+        self._check(part, repeats, steps)
+        parts = self.parts if part == ALL else (part,)
+        rows = [row for row in self.plan(repeats or self.repeats or 1) if self.part_of(row) in parts]
         if quick:
             rows = [self.quick_settings(row) for row in rows if row.quick]
+        if steps is not None and self.with_steps is not None:
+            rows = self.with_steps(rows, steps)
         chosen = data or (self.quick_data if quick else self.data)
         return rows if chosen is None else [row.on(chosen) for row in rows]
+
+    def _check(self, part: str, repeats: int | None, steps: int | None) -> None:
+        """Refuse what this study does not have."""
+        known = (*self.parts, *self.extra_parts, ALL)
+        if part not in known:
+            raise UnknownNameError(f"part of {self.name}", part, known)
+        if repeats is not None and self.repeats is None:
+            raise SettingError(f"the study of {self.name} has its seeds: leave out repeats={repeats}")
+        if steps is not None and self.with_steps is None:
+            raise SettingError(
+                f"the study of {self.name} has no transfer to take so many steps: leave out steps={steps}"
+            )
+        check_integer("repeats", repeats or self.repeats or 1, 1)
+        check_integer("steps", 1 if steps is None else steps, 1)

@@ -95,6 +95,8 @@ def test_the_page_of_what_is_finished_makes_no_runs(command: Any, small_data: st
         (["parsimonious", "--part", "lenet3"], "unknown part of parsimonious 'lenet3'"),
         (["parsimonious", "--part", "lenet3"], "there are all, lenet300, lenet5"),
         (["parsimonious", "--workers", "0"], "workers must be an integer >= 1"),
+        (["parsimonious", "--steps", "300"], "parsimonious has no transfer to take so many steps: leave out steps=300"),
+        (["tangent-transfer", "--steps", "0"], "steps must be an integer >= 1"),
         (["parsimonious", "--data", "nonsense"], "nonsense"),
         ([], "requires an argument"),
     ],

@@ -58,11 +58,7 @@ def forward(
         calls.clear()
         with _recording(layers, calls, copied=True):
             outputs = functional_call(network, dict(parameters), (inputs,))
-    if outputs.dim() != 2 or len(outputs) != len(inputs):
-        raise NetworkError(
-            f"a tangent kernel needs outputs [samples, logits], the network gives {list(outputs.shape)} for "
-            f"{len(inputs)} samples"
-        )
+    _check_outputs(outputs, len(inputs))
     return outputs, [call for call in calls if call.outputs.requires_grad]
 
 
@@ -92,7 +88,7 @@ def check_separate(network: nn.Module, inputs: Tensor) -> None:
 
     Raises:
         NetworkError: batch normalisation in training mode, or any other layer through which the outputs of one
-            sample depend on another; names the first batch normalisation.
+            sample depend on another; names the first batch normalisation. Or the outputs are not [B, K].
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
@@ -100,18 +96,32 @@ def check_separate(network: nn.Module, inputs: Tensor) -> None:
                 f"layer {name!r} ({type(module).__name__}) normalises over the batch, which mixes samples, so a pair "
                 "of samples has no tangent kernel: put it in evaluation mode, or use a network without it"
             )
-    if len(inputs) < 2:
+    if len(inputs) < 2 or not inputs.is_floating_point():
         return
     few = inputs[:2].detach().clone().requires_grad_(True)
     with torch.enable_grad():
         outputs = network(few.clone())  # a network may write over its inputs
+        _check_outputs(outputs, len(few))
         slopes = [
             torch.autograd.grad(output.square().sum(), few, retain_graph=True, materialize_grads=True)[0]
             for output in outputs
             if output.requires_grad
         ]
-    if any(bool((slope[1 - number] != 0).any()) for number, slope in enumerate(slopes)):
+    if any(bool((slope[1 - number].abs() > 0).any()) for number, slope in enumerate(slopes)):
         raise NetworkError(
             "the outputs of one sample depend on the other samples of its batch, so a pair of samples has no tangent "
             "kernel: take out the layer that mixes samples"
+        )
+
+
+def _check_outputs(outputs: Tensor, samples: int) -> None:
+    """Refuse outputs that are not [samples, logits].
+
+    Raises:
+        NetworkError: gives their shape.
+    """
+    if outputs.dim() != 2 or len(outputs) != samples:
+        raise NetworkError(
+            f"a tangent kernel needs outputs [samples, logits], the network gives {list(outputs.shape)} for "
+            f"{samples} samples"
         )

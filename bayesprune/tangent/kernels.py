@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from bayesprune.errors import DataError, NetworkError
-from bayesprune.tangent.capture import forward, plain_layers
+from bayesprune.tangent.capture import check_separate, forward, plain_layers
 from bayesprune.tangent.elementary import Elementary
 from bayesprune.tangent.factors import layer_parts
 
@@ -38,7 +38,7 @@ def tangent_kernel(
     contracted like `contracted_kernel`. Gradients can be taken through it wherever torch's gradients are on.
 
     Args:
-        network: in the mode in which its kernel is wanted; see `check_separate` for those that have none.
+        network: in the mode in which its kernel is wanted.
         first: [N, ...].
         second: [M, ...].
         parameters: instead of the network's own.
@@ -50,8 +50,11 @@ def tangent_kernel(
 
     Raises:
         DataError: the batches have samples of different shapes, or none.
-        NetworkError: the outputs are not [samples, logits], or the kernel is not finite.
+        NetworkError: the outputs are not [samples, logits], the network mixes samples (batch normalisation in training
+            mode, say), or the kernel is not finite.
     """
+    _given(network, first, second, parameters)
+    check_separate(network, torch.cat([first[:1], second[:1]]))
     return kernel_and_outputs(network, first, second, parameters=parameters, keep=keep)[0]
 
 
@@ -63,7 +66,10 @@ def kernel_and_outputs(
     parameters: Parameters | None = None,
     keep: Parameters | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`tangent_kernel`, and the outputs [N + M, K] of both batches, which it has to make anyway."""
+    """`tangent_kernel`, and the outputs [N + M, K] of both batches, which it has to make anyway.
+
+    That the network mixes no samples is taken for granted, so that it costs nothing in every step of training.
+    """
     values = _given(network, first, second, parameters)
     wanted = torch.is_grad_enabled()
     with torch.enable_grad():
@@ -105,6 +111,7 @@ def contracted_kernel(
         chunk: samples whose Jacobians are taken at a time; None for all.
     """
     values = _given(network, first, second, parameters)
+    check_separate(network, torch.cat([first[:1], second[:1]]))
     kernel = _contracted(network, first, second, values, list(values), keep, chunk)
     _check(kernel)
     return kernel

@@ -44,6 +44,9 @@ def test_batch_normalisation_over_the_batch_is_refused_by_name(layer: nn.Module,
     network = perceptron(nn.Identity(), layer).train(training)
     with pytest.raises(NetworkError, match="layer '2' .BatchNorm1d. normalises over the batch.*evaluation mode"):
         check_separate(network, batch(3, 4))
+    for way in (tangent_kernel, contracted_kernel):
+        with pytest.raises(NetworkError, match="layer '2' .BatchNorm1d. normalises over the batch"):
+            way(network, batch(1, 4), batch(2, 4))
 
 
 def test_batch_normalisation_in_evaluation_mode_has_a_kernel() -> None:

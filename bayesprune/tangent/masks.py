@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.budget import Budget
-from bayesprune.errors import BudgetError
-from bayesprune.pruners.allocation import Layers, class_blind, class_uniform, cut, kept_count
+from bayesprune.errors import BudgetError, UnknownNameError
+from bayesprune.pruners.allocation import Layers, class_blind, class_uniform, cut, explicit, kept_count
 from bayesprune.pruners.budgeted import open_within
 from bayesprune.pruners.problem import check_finite
 from bayesprune.pruners.scores import l1_norms_of
@@ -58,6 +58,21 @@ def released(scores: Mapping[str, Tensor], density: float, least: int = 0) -> Ma
 
 
 CHOICES: dict[str, Choose] = {"layerwise": layerwise, "global": globally, "released": released}
+
+
+def choice(chosen: str | Mapping[str, float]) -> Choose:
+    """A choice by name, or the one that gives every layer its share.
+
+    Raises:
+        UnknownNameError: there is no such name.
+        SettingError: a share is not above 0.
+    """
+    if isinstance(chosen, str):
+        if chosen not in CHOICES:
+            raise UnknownNameError("masks", chosen, CHOICES)
+        return CHOICES[chosen]
+    allocate = explicit(chosen)
+    return lambda scores, density, least: _cut(allocate(Layers(scores, scores)), density, least)
 
 
 def channels_within(state: TrainState, network: nn.Module, budget: Budget) -> Tensor:

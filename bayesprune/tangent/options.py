@@ -1,5 +1,6 @@
 """The settings of tangent transfer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bayesprune.errors import SettingError, UnknownNameError
@@ -7,7 +8,7 @@ from bayesprune.initial import INITIAL
 from bayesprune.pruners.controls import CONTROLS
 from bayesprune.pruners.options import TrainOptions
 from bayesprune.settings import check_integer, check_number, check_type
-from bayesprune.tangent.masks import CHOICES
+from bayesprune.tangent.masks import choice
 
 KERNELS = ("released", "projected")
 FIRST = ("magnitude", "logit-snip")
@@ -26,7 +27,7 @@ class TransferOptions(TrainOptions):
             for 1e-5.
         every: steps from one choice of masks to the next; none in the last ones.
         kernel: "released" sums the student's kernel over all coordinates, "projected" over the weights it keeps.
-        masks: "layerwise", "global", or "released": layer-wise with the code's own rounding.
+        masks: "layerwise", "global", or "released": layer-wise with the code's own rounding; or a share for each layer.
         least: weights that every layer keeps at least; with 0 a layer that would lose all of them is an error.
         first: what the first masks are chosen by: "magnitude" or "logit-snip".
         initial: the teacher's weights: "glorot" (drawn anew), or the network's "own".
@@ -41,7 +42,7 @@ class TransferOptions(TrainOptions):
     transfer_decay: float | None = None
     every: int = 100
     kernel: str = "released"
-    masks: str = "layerwise"
+    masks: str | Mapping[str, float] = "layerwise"
     least: int = 0
     first: str = "magnitude"
     initial: str = "glorot"
@@ -60,7 +61,9 @@ class TransferOptions(TrainOptions):
         check_number("kernel_weight", self.kernel_weight, 0.0, low_allowed=True)
         check_number("transfer_decay", self.transfer_decay, 0.0, low_allowed=True)
         check_type("transfer_data", self.transfer_data, str | None, "the name of a data set")
-        names = (("kernel", KERNELS), ("masks", CHOICES), ("first", FIRST), ("initial", INITIAL))
+        check_type("masks", self.masks, str | Mapping, "a name, or a table of shares by layer")
+        choice(self.masks)
+        names = (("kernel", KERNELS), ("first", FIRST), ("initial", INITIAL))
         for name, known in names:
             if getattr(self, name) not in known:
                 raise UnknownNameError(name, str(getattr(self, name)), known)

@@ -16,7 +16,7 @@ from bayesprune.pruners.saliency import logit_snip
 from bayesprune.pruners.scores import magnitude
 from bayesprune.structure import evaluating
 from bayesprune.tangent.capture import check_separate
-from bayesprune.tangent.masks import CHOICES, Masks, channel_masks, channels_within
+from bayesprune.tangent.masks import Masks, channel_masks, channels_within, choice
 from bayesprune.tangent.objective import MASKS, TEACHER, TangentTransfer
 from bayesprune.tangent.options import TransferOptions
 from bayesprune.training import TrainState
@@ -77,7 +77,7 @@ class Transfer:
         problem = Problem(state.network, state.structure, self.data, {})
         by_slopes = first and self.options.first == "logit-snip"
         scores = logit_snip(problem, _SNIP_EXAMPLES) if by_slopes else magnitude(problem)
-        return CHOICES[self.options.masks](scores, self.density, self.options.least)
+        return choice(self.options.masks)(scores, self.density, self.options.least)
 
     def hand_over(self, state: TrainState) -> None:
         """Leave the student: its weights under its masks, or without the channels that it does not keep."""

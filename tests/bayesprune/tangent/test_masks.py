@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bayesprune.data import Data
-from bayesprune.errors import BudgetError
+from bayesprune.errors import BudgetError, SettingError, UnknownNameError
 from bayesprune.initial import glorot
 from bayesprune.models import LeNet5, LeNet300
 from bayesprune.pruners.problem import weights_of
 from bayesprune.running import initial_state
 from bayesprune.settings import RunSettings
-from bayesprune.tangent.masks import CHOICES, globally, layerwise, released
+from bayesprune.tangent.masks import CHOICES, choice, globally, layerwise, released
 from bayesprune.tangent.method import NeuralTangentTransfer
 from bayesprune.tangent.objective import MASKS
 from bayesprune.training import Phase, TrainState
@@ -109,6 +109,17 @@ def test_a_layer_that_would_be_emptied_is_named(choice: str) -> None:
         CHOICES[choice](scores, 0.03, 0)
     masks = CHOICES[choice](scores, 0.03, 1)
     assert masks["narrow.weight"].nonzero().flatten().tolist() == [7]
+
+
+def test_every_layer_may_have_a_share_of_its_own() -> None:
+    scores = {"one.weight": torch.arange(100.0), "two.weight": torch.arange(50.0)}
+    masks = choice({"one": 0.1, "two": 0.4})(scores, 0.2, 0)
+    assert counts(masks) == [10, 20]
+    assert masks["two.weight"].nonzero().flatten().tolist() == list(range(30, 50))
+    with pytest.raises(SettingError, match="share of layer 'one' must be a finite number > 0"):
+        choice({"one": 0.0})
+    with pytest.raises(UnknownNameError, match="unknown masks 'layrwise': did you mean 'layerwise'"):
+        choice("layrwise")
 
 
 def begun(data: Data, density: float = 0.3, **options: object) -> tuple[TrainState, Phase]:

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from bayesprune.budget import Budget
 from bayesprune.data import Data
-from bayesprune.errors import NetworkError
 from bayesprune.initial import INITIAL
 from bayesprune.pruners.controls import CONTROLS, fresh
 from bayesprune.pruners.problem import Problem, weights_of
@@ -53,11 +51,10 @@ class Transfer:
 
         Raises:
             BudgetError: a layer would be left with no weight, or no network meets the budget.
-            NetworkError: the network mixes samples, or has batch normalisation.
+            NetworkError: the network mixes samples, as batch normalisation does while it learns.
         """
         INITIAL[self.options.initial](state.network)
         state.network.train()
-        refuse_batchnorm(state.network)
         check_separate(state.network, state.example)
         state.values[TEACHER] = {name: value.detach().clone() for name, value in state.network.named_parameters()}
         state.values[MASKS] = self.choose(state, first=True)
@@ -112,17 +109,3 @@ class Transfer:
         with torch.no_grad(), evaluating(state.network):
             found = self.objective.distances(state.network, state.values[TEACHER], state.values[MASKS], inputs)
         return [float(found.kernel), float(found.target)]
-
-
-def refuse_batchnorm(network: nn.Module) -> None:
-    """Refuse batch normalisation, which mixes samples while a network learns.
-
-    Raises:
-        NetworkError: names the first such layer.
-    """
-    for name, module in network.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise NetworkError(
-                f"layer {name!r} ({type(module).__name__}) normalises over the batch, so a pair of samples has no "
-                "tangent kernel: choose a network without batch normalisation, or another method"
-            )

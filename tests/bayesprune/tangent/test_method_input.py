@@ -126,7 +126,10 @@ class Centred(nn.Module):
 
 @pytest.mark.parametrize(
     ("layer", "message"),
-    [(nn.BatchNorm1d(5), "layer '2' .BatchNorm1d..*another method"), (Centred(), "depend on the other samples")],
+    [
+        (nn.BatchNorm1d(5), "layer '2' .BatchNorm1d. normalises.*use a network without it"),
+        (Centred(), "depend on the other samples"),
+    ],
 )
 @pytest.mark.parametrize("training", [True, False])
 def test_networks_that_mix_samples_are_refused(

@@ -50,8 +50,8 @@ class ConstantStages(Stages):
 
     @property
     def rate(self) -> float:
-        """Learning rate."""
-        given = self.options.fixed_learning_rate or self.settings.learning_rate
+        """Learning rate before the structure is fixed."""
+        given = self.settings.learning_rate
         return LEARNING_RATE if given is None else given
 
     def dense(self) -> list[Phase]:
@@ -60,13 +60,16 @@ class ConstantStages(Stages):
 
     def last(self, epochs: int, start: Prune) -> Phase:
         """The phase after the last pruning."""
-        return self.training("fixed", epochs, start=start, updates=[Curve(self.data)])
+        rate = self.options.fixed_learning_rate or self.rate
+        return self.training("fixed", epochs, rate=rate, start=start, updates=[Curve(self.data)])
 
-    def training(self, name: str, epochs: int, *, objective: Objective | None = None, **given: Any) -> Phase:
-        """So many epochs at the rate."""
+    def training(
+        self, name: str, epochs: int, *, objective: Objective | None = None, rate: float | None = None, **given: Any
+    ) -> Phase:
+        """So many epochs at a rate."""
         plain = CrossEntropy(self.settings.noise or 0.0) if objective is None else objective
         decay = DECAY if self.options.fixed_decay is None else self.options.fixed_decay
-        return Phase(name, self.steps(epochs), plain, adam(self.rate, decay), constant, **given)
+        return Phase(name, self.steps(epochs), plain, adam(rate or self.rate, decay), constant, **given)
 
     def describe(self) -> Callable[[TrainState], dict[str, Any]]:
         """The part of the curve that an epoch made."""

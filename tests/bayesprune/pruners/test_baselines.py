@@ -62,6 +62,11 @@ def test_learning_rates_and_decay(small_data: Data) -> None:
     assert [rate_of(phase) for phase in phases] == [(0.25, 16 / 240)]
     _, phases = plan_of("magnitude", small_data, density=0.5, options={"fixed_learning_rate": 0.125})
     assert [rate_of(phase)[0] for phase in phases] == [2e-3, 0.125]
+    adam = {"training": "adam", "fixed_learning_rate": 0.125}
+    _, phases = plan_of("magnitude", small_data, density=0.5, options=adam)
+    assert [rate_of(phase) for phase in phases] == [(1e-3, 2e-8), (0.125, 2e-8)]
+    _, phases = plan_of("magnitude", small_data, density=0.5, learning_rate=0.25, options={"training": "adam"})
+    assert [rate_of(phase) for phase in phases] == [(0.25, 2e-8), (0.25, 2e-8)]
     network = Conv4((4, 4, 5, 5, 7, 6), (1, 6, 6), 3)
     _, phases = plan_of("l1-units", small_data, network, **SIZE["l1-units"])
     # 240 examples ask for more decay than convolutions need; with a wide prior theirs holds, after pruning only.

@@ -183,3 +183,24 @@ def test_the_network_is_left_as_it_was(name: str) -> None:
     assert [len(module._forward_hooks) for module in network.modules()] == hooks
     assert [parameter.requires_grad for parameter in network.parameters()] == flags
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_kept_weights_of_a_convolution_with_one_output_position(groups: int) -> None:
+    """There a sample's Jacobian is one outer product a group, of which the kept entries alone are made."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(4, 6, 3, groups=groups), nn.Tanh(), nn.Flatten(), nn.Linear(6, 2)).double()
+    first, second = (torch.randn(count, 4, 3, 3, dtype=torch.float64) for count in (2, 3))
+    weight = network.get_parameter("0.weight")
+    keep = torch.zeros_like(weight).flatten()
+    keep[torch.randperm(len(keep))[:20]] = 1.0
+
+    def slopes(inputs: Tensor) -> Tensor:
+        logits = [logit for sample in inputs for logit in network(sample[None])[0].unbind()]
+        found = [torch.autograd.grad(logit, weight, retain_graph=True)[0] for logit in logits]
+        return (torch.stack(found).flatten(1) * keep).view(len(inputs), 2, -1)
+
+    others = {name: torch.zeros_like(value) for name, value in network.named_parameters() if name != "0.weight"}
+    kernel = tangent_kernel(network, first, second, keep={**others, "0.weight": keep.view_as(weight)})
+    expected = torch.einsum("nap,mbp->nmab", slopes(first), slopes(second))
+    torch.testing.assert_close(kernel, expected, rtol=1e-10, atol=1e-12)

@@ -45,7 +45,7 @@ def test_a_budget_that_cannot_be_is_refused_at_once() -> None:
 
 
 def test_equal_settings_have_one_form() -> None:
-    one = RunSettings("parsimonious", price=20, learning_rate=1, keep=["a"], widths=[3, 2], noise=0)  # type: ignore[arg-type]
+    one = RunSettings("parsimonious", price=20, learning_rate=1, keep=["a"], widths=[3, 2], noise=0)  # type: ignore[arg-type]  # as JSON gives them
     other = RunSettings("parsimonious", price="20", learning_rate=1.0, keep=("a",), widths=(3, 2), noise=0.0)
     assert one == other and canonical_json(one.to_json()) == canonical_json(other.to_json())
     assert RunSettings("parsimonious", price="fc1=20,fc2=10").price == "fc1=20,fc2=10"

@@ -103,7 +103,7 @@ def test_matches_that_cannot_be(make_job: MakeJob, tmp_path: Path) -> None:
         run_jobs([make_job("l1-units", "parsimonious"), *two], tmp_path)
     for workers in (0, -1, 1.5):
         with pytest.raises(SettingError, match="workers must be an integer >= 1"):
-            run_jobs([make_job()], tmp_path, workers=workers)  # type: ignore[arg-type]
+            run_jobs([make_job()], tmp_path, workers=workers)  # type: ignore[arg-type]  # refused on purpose
     assert list(tmp_path.iterdir()) == []
 
 

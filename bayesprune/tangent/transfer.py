@@ -1,6 +1,7 @@
 """Transfer as the training loop sees it: what is done before, between and after its steps."""
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -23,7 +24,9 @@ DISTANCES, OPEN = "tangent distances at the start", "tangent open gates"
 """Where a state's values hold the distances of kernels and outputs before the first step, and the gates of the
 channels that the student keeps."""
 
-_SNIP_EXAMPLES, _WATCHED = 128, 64
+_SNIP_EXAMPLES = 128
+_WATCHED, _GROUPS = 64, 4
+"""Inputs whose distances are watched, and how many times as many: between groups of 64 they differ by half."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,12 @@ class Transfer:
         }  # fmt: skip
 
     def distances(self, state: TrainState) -> list[float]:
-        """Of kernels and of outputs, on the first validation inputs (training inputs where there are none)."""
+        """Means of kernels' and of outputs' over the first groups of validation inputs (or else of training inputs)."""
         split = self.data.validation if len(self.data.validation) > 1 else self.data.train
-        inputs = next(iter(split.batches(_WATCHED)))[0]
+        groups = [inputs for inputs, _ in islice(split.batches(_WATCHED), _GROUPS) if len(inputs) > 1]
+        teacher, masks = state.values[TEACHER], state.values[MASKS]
         with torch.no_grad(), evaluating(state.network):
-            found = self.objective.distances(state.network, state.values[TEACHER], state.values[MASKS], inputs)
-        return [float(found.kernel), float(found.target)]
+            found = [self.objective.distances(state.network, teacher, masks, inputs) for inputs in groups]
+        return [
+            float(torch.stack(each).mean()) for each in zip(*((one.kernel, one.target) for one in found), strict=True)
+        ]

@@ -33,9 +33,9 @@ NOTES = (
     "The authors' rounding leaves tangent transfer 7,983 weights of LeNet-300-100 and 12,911 of LeNet-5; the others "
     "keep 3 % to the nearest weight, 7,986 and 12,915. The notebooks' baselines have their rounding.",
     "SNIP and logit-SNIP score 100 training images that are drawn at random, where theirs score the first 100.",
-    "Kernel distances are those of the first 64 validation images, 32 x 32 pairs, as in the notebooks, with the masks "
-    "at the end of every epoch of the transfer. Their size differs several-fold between seeds, so only ratios are "
-    "compared.",
+    "Kernel distances are means over four groups of 64 validation images, 32 x 32 pairs each, with the masks at the "
+    "end of every epoch of the transfer; the notebooks have one such group. Their size differs several-fold between "
+    "seeds, and by half between groups, so only ratios are compared.",
     "Transfer from one data set to another, with 5,000 steps of transfer and 20 epochs of training, is of our making: "
     "the paper's own could not be read, nor its figures for Fashion-MNIST.",
     "Seconds are wall time of runs of one thread, some of which ran side by side, and hold what it takes to take down "

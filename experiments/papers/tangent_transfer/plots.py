@@ -47,8 +47,8 @@ def kernel_sketch(name: str, heading: str, rows: Sequence[RowRuns]) -> Sketch | 
         f"kernel-{name}",
         heading,
         f"At the end: {facts}.",
-        "Mean over seeds of the squared distance from the teacher's kernel on 64 validation images, after every epoch. "
-        "Down is better.",
+        "Mean over seeds of the squared distance from the teacher's kernel on 4 x 64 validation images, after every "
+        "epoch. Down is better.",
         lambda: _kernel_figure(curves),
     )
 

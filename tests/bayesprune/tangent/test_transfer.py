@@ -1,6 +1,7 @@
 """The transfer: it comes nearer to the teacher without any label, and hands over what was asked for."""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from bayesprune.method import Plan
 from bayesprune.models import Conv4
 from bayesprune.pruned import Pruned
 from bayesprune.pruners.problem import weights_of
+from bayesprune.tangent.kernels import contracted_kernel
 from bayesprune.tangent.objective import MASKS, TEACHER
 from bayesprune.training import TrainState
 
@@ -52,10 +54,10 @@ def same(one: TrainState, other: TrainState) -> bool:
     return all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
 
 
-def start(state: TrainState, plan: Plan) -> None:
-    """Hand the student over to the supervised phase."""
+def start(state: TrainState, plan: Plan, phase: int = 1) -> None:
+    """Begin the transfer, or hand the student over to the supervised phase."""
     torch.manual_seed(11)
-    begin = plan.phases[1].start
+    begin = plan.phases[phase].start
     assert begin is not None
     begin(state)
 
@@ -70,6 +72,27 @@ def test_the_student_comes_nearer_to_its_teacher(run_ntt: RunNtt, small_data: Da
         assert last["loss"] < first["loss"]
         assert len({record["kernel_distance_at_start"] for record in records}) == 1
         assert not any("kernel_distance" in record for record in history if record["phase"] != "transfer")
+
+
+@pytest.mark.parametrize(("size", "groups"), [(193, 3), (320, 4)])  # one input alone is no group; a fifth is left
+def test_distances_are_means_over_groups_of_64_validation_inputs(
+    planned: Planned, small_data: Data, size: int, groups: int
+) -> None:
+    inputs = torch.randn(size, 1, 6, 6, generator=torch.Generator().manual_seed(5))
+    validation = TensorSplit(inputs, torch.zeros(size, dtype=torch.int64))
+    state, plan = planned(replace(small_data, validation=validation))
+    start(state, plan, phase=0)
+    masks, kernels, outputs = state.values[MASKS], 0.0, 0.0
+    student = deepcopy(state.network)
+    student.load_state_dict({name: value * masks.get(name, 1) for name, value in state.network.state_dict().items()})
+    for one in inputs[: 64 * groups].split(64):
+        apart = contracted_kernel(student, one[:32], one[32:]) - contracted_kernel(state.network, one[:32], one[32:])
+        kernels += float(apart.detach().square().mean()) / groups
+        outputs += float((student(one) - state.network(one)).detach().square().mean()) / groups
+    assert plan.describe is not None
+    found = plan.describe(state)
+    assert found["kernel_distance_at_start"] == pytest.approx(kernels, rel=1e-4)
+    assert found["target_distance_at_start"] == pytest.approx(outputs, rel=1e-4)
 
 
 def test_labels_are_not_read(transferred: Planned, small_data: Data) -> None:

@@ -11,17 +11,18 @@ and where they are larger the ridge grows in proportion. Everything is computed 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.utils.hooks import RemovableHandle
 
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.pruners.problem import Problem, check_finite
 from bayesprune.settings import check_integer, check_number
-from bayesprune.structure import evaluating
+from bayesprune.structure import evaluating, hooked
 from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED
 
@@ -146,10 +147,9 @@ def input_moments(
     return moments
 
 
-@contextmanager
 def _watching(
     network: nn.Module, wanted: Mapping[str, nn.Parameter], sums: dict[str, Tensor], counts: dict[str, int]
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Add up x x^T and the number of x of every wanted weight while the network runs; a shared one's together."""
     names = {id(weight): name for name, weight in wanted.items()}
 
@@ -161,17 +161,14 @@ def _watching(
 
         return hook
 
-    handles = []
-    try:
+    def watching() -> Iterator[RemovableHandle]:
         for layer_name, layer in network.named_modules():
             name = names.get(id(layer._parameters.get("weight")))
             if name is not None and isinstance(layer, COUNTED):
                 _refuse(layer_name, layer)
-                handles.append(layer.register_forward_pre_hook(watch(name)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+                yield layer.register_forward_pre_hook(watch(name))
+
+    return hooked(watching())
 
 
 def _refuse(name: str, layer: nn.Module) -> None:

@@ -12,7 +12,7 @@ from bayesprune.structure.cost import ExpectedCost, LayerCost, layer_costs
 from bayesprune.structure.find import find
 from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import Group, Reader, Structure
-from bayesprune.structure.modes import evaluating
+from bayesprune.structure.modes import evaluating, hooked
 from bayesprune.structure.selectors import SelectChannels
 from bayesprune.structure.spike import fold_spikes, maps_zero_to_zero, spike_outputs
 
@@ -28,6 +28,7 @@ __all__ = [
     "evaluating",
     "find",
     "fold_spikes",
+    "hooked",
     "layer_costs",
     "maps_zero_to_zero",
     "reestimate_batchnorm",

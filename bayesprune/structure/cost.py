@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bayesprune.structure.groups import UNGATED, Reader, Structure
 from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED
-from bayesprune.structure.modes import evaluating
+from bayesprune.structure.modes import evaluating, hooked
 from bayesprune.structure.selectors import plain_name
 
 COUNTED = (nn.Linear, CONVOLUTION)
@@ -59,13 +59,9 @@ def layer_costs(network: nn.Module, example: Tensor) -> tuple[LayerCost, ...]:
         return hook
 
     layers = {name: module for name, module in network.named_modules() if isinstance(module, COUNTED)}
-    handles = [module.register_forward_hook(watch(name)) for name, module in layers.items()]
-    try:
-        with evaluating(network):
-            network(example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    watching = (module.register_forward_hook(watch(name)) for name, module in layers.items())
+    with hooked(watching), evaluating(network):
+        network(example)
     return tuple(_layer_cost(name, layers[name], count) for name, count in positions.items())
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bayesprune.structure.groups import UNGATED
 from bayesprune.structure.layers import is_source, sharing_layers, trouble
-from bayesprune.structure.modes import evaluating
+from bayesprune.structure.modes import evaluating, hooked
 
 _READING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -42,13 +42,8 @@ def input_readers(network: nn.Module, example: Tensor, *, convolutions: bool) ->
         for name, layer in network.named_modules()
         if name and isinstance(layer, _READING) and trouble(layer, shared) is None
     ]
-    handles = [watch(name, layer) for name, layer in layers]
-    try:
-        with evaluating(network):
-            network(source)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(watch(name, layer) for name, layer in layers), evaluating(network):
+        network(source)
     return [(name, axis, features) for name, (axis, features) in found.items() if calls[name] == 1]
 
 

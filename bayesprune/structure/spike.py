@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bayesprune.errors import UnsupportedLayerError
 from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.groups import Axis, Reader, Structure
-from bayesprune.structure.modes import evaluating
+from bayesprune.structure.modes import evaluating, hooked
 
 TOLERANCE = 1e-6
 """Largest variation of a constant, relative to its size, that is taken for rounding."""
@@ -116,13 +116,8 @@ def _closed_features(
 
         return network.get_submodule(reader.layer).register_forward_pre_hook(hook)
 
-    handles = [watch(reader) for reader in structure.readers]
-    try:
-        with evaluating(network):
-            network(example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(watch(reader) for reader in structure.readers), evaluating(network):
+        network(example)
     return seen
 
 

@@ -12,7 +12,7 @@ from torch_pruning.ops import OPTYPE
 
 from bayesprune.errors import NetworkError
 from bayesprune.structure.layers import is_known, is_opaque, sharing_layers, trouble
-from bayesprune.structure.modes import evaluating
+from bayesprune.structure.modes import evaluating, hooked
 from bayesprune.structure.nodes import Opaque, PlainNodes, Source, hide, tensors_in
 
 _MOVES = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.RESHAPE, OPTYPE.ELEMENTWISE, OPTYPE.SLICE, OPTYPE.EXPAND)
@@ -90,15 +90,13 @@ def _tracing(network: nn.Module, source: nn.Module) -> Iterator[set[type[nn.Modu
     flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     layers = [layer for layer in network.modules() if layer is not network]
     opaque = [source, *filter(is_opaque, layers)]
-    handles = [layer.register_forward_hook(hide, with_kwargs=True) for layer in (*opaque, *filter(is_known, layers))]
+    hiding = (layer.register_forward_hook(hide, with_kwargs=True) for layer in (*opaque, *filter(is_known, layers)))
     for parameter, _ in flags:
         parameter.requires_grad_(True)
     try:
-        with evaluating(network), torch.enable_grad():
+        with hooked(hiding), evaluating(network), torch.enable_grad():
             yield {type(layer) for layer in opaque}
     finally:
-        for handle in handles:
-            handle.remove()
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
 

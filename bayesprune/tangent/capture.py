@@ -1,7 +1,7 @@
 """What one forward pass says of a network's linear and convolution layers: what they read, and what they give."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bayesprune.errors import NetworkError
+from bayesprune.structure import hooked
 
 FACTORISED = (nn.Linear, nn.Conv1d, nn.Conv2d)
 """Layers whose part of the kernel is computed from what they read and from the gradients of what they give."""
@@ -62,8 +63,7 @@ def forward(
     return outputs, [call for call in calls if call.outputs.requires_grad]
 
 
-@contextmanager
-def _recording(layers: Mapping[str, nn.Module], calls: list[Call], *, copied: bool) -> Iterator[None]:
+def _recording(layers: Mapping[str, nn.Module], calls: list[Call], *, copied: bool) -> AbstractContextManager[None]:
     """Layers tell their calls meanwhile."""
 
     def hook(name: str, layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any], outputs: Tensor) -> Any:
@@ -71,12 +71,7 @@ def _recording(layers: Mapping[str, nn.Module], calls: list[Call], *, copied: bo
         calls.append(Call(name, layer, inputs.clone() if copied else inputs, outputs))
         return outputs.clone() if copied else None
 
-    handles = [layer.register_forward_hook(partial(hook, name), with_kwargs=True) for name, layer in layers.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return hooked(layer.register_forward_hook(partial(hook, name), with_kwargs=True) for name, layer in layers.items())
 
 
 def check_separate(network: nn.Module, inputs: Tensor) -> None:

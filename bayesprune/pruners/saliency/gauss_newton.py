@@ -21,6 +21,7 @@ from torch.func import functional_call, vjp, vmap
 from bayesprune.pruners.problem import weights_of
 from bayesprune.pruners.saliency.gradients import gradients
 from bayesprune.pruners.saliency.linearity import first_bend
+from bayesprune.structure import hooked
 from bayesprune.structure.cost import COUNTED
 
 _EXAMPLES = 256
@@ -110,16 +111,13 @@ def _recorded(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[Cal
 
         return hook
 
-    handles = [
+    watching = (
         layer.register_forward_hook(watch(names[id(layer.get_parameter("weight"))]), with_kwargs=True)
         for layer in network.modules()
         if isinstance(layer, COUNTED) and id(layer.get_parameter("weight")) in names
-    ]
-    try:
+    )
+    with hooked(watching):
         yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _directions(logits: Tensor) -> Iterator[Tensor]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from bayesprune.experiments.number_format import MISSING, NumberFormat
 from bayesprune.experiments.papers.rows import RowRuns
-from bayesprune.experiments.statistics import MeanAndSpread, mean_and_spread
+from bayesprune.experiments.statistics import MeanAndSpread, PairedDifference, mean_and_spread
 from bayesprune.experiments.summary import metrics_for
 from bayesprune.store.runs import RunRecord
 
@@ -13,6 +13,7 @@ COUNT = NumberFormat(0)
 RATIO = NumberFormat(3)
 SECONDS = NumberFormat(digits=3)
 Number = Callable[[RunRecord], float]
+Pair = tuple[RunRecord, RunRecord]
 
 
 def error(run: RunRecord) -> float:
@@ -76,6 +77,18 @@ def with_range(runs: Sequence[RunRecord], number: Number) -> str:
         return MISSING
     least, most = (pick(number(run) for run in runs) for pick in (min, max))
     return COUNT.show(found.mean) + ("" if least == most else f" ({COUNT.show(least)} to {COUNT.show(most)})")
+
+
+def paired_runs(runs: Sequence[RunRecord], others: Sequence[RunRecord]) -> list[Pair]:
+    """Every run with the other that has its seed; runs without one are left out."""
+    by_seed = {other.result["seed"]: other for other in others}
+    return [(run, by_seed[run.result["seed"]]) for run in runs if run.result["seed"] in by_seed]
+
+
+def shown_difference(difference: PairedDifference) -> str:
+    """`+mean (low to high)`, in percentage points; the mean alone for one pair."""
+    ends = "" if difference.low is None else f" ({difference.low:.2f} to {difference.high:.2f})"
+    return f"{difference.mean:+.2f}{ends}"
 
 
 def architecture(run: RunRecord) -> str:

@@ -9,6 +9,8 @@ from bayesprune.experiments.papers.measured import (
     error,
     find,
     macs,
+    paired_runs,
+    shown_difference,
     shown_error,
     validation_error,
     with_range,
@@ -64,13 +66,10 @@ def _gap(one: RowRuns, ours: RowRuns | None) -> str:
     """Test error above that of the Bayesian runs of the same seeds, with its 95 % interval."""
     if ours is None or one is ours:
         return MISSING
-    reference = {run.result["seed"]: run for run in ours.records}
-    pairs = [(run, reference[run.result["seed"]]) for run in one.records if run.result["seed"] in reference]
+    pairs = paired_runs(one.records, ours.records)
     if not pairs:
         return MISSING
-    difference = paired_difference([error(a) for a, _ in pairs], [error(b) for _, b in pairs])
-    ends = "" if difference.low is None else f" ({difference.low:.2f} to {difference.high:.2f})"
-    return f"{difference.mean:+.2f}{ends}"
+    return shown_difference(paired_difference([error(a) for a, _ in pairs], [error(b) for _, b in pairs]))
 
 
 def _choice_table(network: str, found: Sequence[RowRuns]) -> Table | None:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from bayesprune.experiments.configurations import unique_runs
 from bayesprune.experiments.papers.hidden_structures import runs
+from bayesprune.experiments.papers.hidden_structures.differences import differences_table
 from bayesprune.experiments.papers.hidden_structures.plots import accuracy_sketch
 from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED
 from bayesprune.experiments.papers.hidden_structures.structured_tables import structured_section
@@ -25,6 +26,10 @@ from bayesprune.experiments.report.words import counted, listed
 
 _TITLE = "Pruning methods compared"
 _PICTURES = {"1": "25%, net 0", "2": "25%, 2 epochs", "3": "5,000 weights", "5": "25%"}
+_DIFFERENCES = (
+    "In brackets the 95 % interval of Student's t for pairs: of the same network, step and repeat. Where it leaves out "
+    "0 the difference is significant; repeats begin with the same weights, so it speaks of these networks.",
+)
 _NOTES = (
     "Every accuracy is that of the last epoch on the test split, “best with half gone” excepted: it is the best over "
     "the steps of a run, as the authors kept it. Nothing is chosen by the test split.",
@@ -66,7 +71,9 @@ def _experiments(found: Sequence[RowRuns]) -> list[Section]:
         if table is not None:
             wide = [sketch] if (sketch := _picture(number, found)) is not None else []
             sections.append(Section(f"Experiment {number}", tables=[table], wide=wide))
-    controls = controls_table(found)
+    differences, controls = differences_table(found), controls_table(found)
+    if differences is not None:
+        sections.append(Section("Differences", tables=[differences], notes=_DIFFERENCES))
     return sections if controls is None else [*sections, Section("Other regularisers", tables=[controls])]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bayesprune.experiments.papers.hidden_structures.differences import pairs_of
 from bayesprune.experiments.papers.hidden_structures.runs import BEFORE, LONGER
 from bayesprune.experiments.papers.hidden_structures.tables import PERCENT, accuracy, mean_accuracy
 from bayesprune.experiments.papers.measured import error, shown, shown_error, spread
@@ -42,10 +43,10 @@ def runs_of(found: Sequence[RowRuns], factor: str, value: str | None = None) -> 
 
 def blinded_and_uniform(found: Sequence[RowRuns]) -> PairedDifference | None:
     """Test accuracy of class-blinded minus class-uniform, paired over steps and seeds of experiment 4."""
-    blinded, uniform = (runs_of(found, f"4: {method}") for method in ("magnitude", "class-uniform"))
-    if not blinded or len(blinded) != len(uniform):
+    pairs = pairs_of("4", "class-uniform", found)
+    if not pairs:
         return None
-    return paired_difference([accuracy(run) for run in blinded], [accuracy(run) for run in uniform])
+    return paired_difference([accuracy(blinded) for _, blinded in pairs], [accuracy(uniform) for uniform, _ in pairs])
 
 
 def _small_nets(found: Sequence[RowRuns]) -> list[RunRecord]:

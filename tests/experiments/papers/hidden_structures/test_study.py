@@ -7,6 +7,7 @@ import pytest
 
 from bayesprune.experiments.papers import paper
 from bayesprune.experiments.papers.hidden_structures.curves import Step, best_of_half, smallest_within, steps
+from bayesprune.experiments.papers.hidden_structures.differences import differences_table
 from bayesprune.experiments.papers.hidden_structures.plots import mean_curve
 from bayesprune.experiments.papers.hidden_structures.runs import LONGER
 from bayesprune.experiments.papers.hidden_structures.tables import controls_table, experiment_table
@@ -112,6 +113,25 @@ def test_other_data_give_no_verdict(make_run: MakeRun) -> None:
     assert all(one.measured == "on mnist5k, not mnist" for one in reached)
 
 
+def test_differences_pair_runs_of_one_setting_and_repeat(make_run: MakeRun) -> None:
+    curves = {"magnitude": [(39_700, 97.0), (500, 90.0)], "obd": [(39_700, 97.5), (500, 84.0)]}
+    found = []
+    for method, curve in curves.items():
+        for value in ("25%, net 0", "25%, net 1"):
+            found.append(made(make_run, ROWS[f"1: {method}", value], [curve[-1][1]] * 2, curve))
+    found += [made(make_run, ROWS["2: obd", "25%, 2 epochs"], [84.0], curves["obd"])]  # nothing to pair it with
+    found += [made(make_run, ROWS["5: obd", "75%"], [84.0] * 2, [(266_200, 98.0), (140_000, 97.5)])]
+    found += [made(make_run, ROWS["5: magnitude", "75%"], [84.0], [(266_200, 98.0), (140_000, 97.0)])]
+    (last,) = found[2].records[1:]
+    last.history[-1]["test_accuracy"] = 0.88  # the differences at the end are -6, -2, -6, -6
+    table = differences_table(found)
+    assert table is not None and table.rows == (
+        ("1", "obd", "4", "+0.50 (0.50 to 0.50)", "-5.00 (-8.18 to -1.82)"),  # t(3) 3.182, deviation 2, half of it
+        ("5", "obd", "1", "-", "+0.50"),  # more than half of the weights are left
+    )
+    assert differences_table(found[:2]) is None
+
+
 def test_the_page_has_every_section(make_run: MakeRun) -> None:
     found = found_with(make_run, 97.5, 97.0, 97.0)
     curve = [(59_550, 97.5), (500, 90.0)]
@@ -127,6 +147,7 @@ def test_the_page_has_every_section(make_run: MakeRun) -> None:
     for wanted in (
         "Experiment 1",
         "Experiment 4",
+        "Differences",
         "Other regularisers",
         "snip, 2%, shuffle",
         "class-blinded",

@@ -27,7 +27,8 @@ class RunSettings:
         seed: of initial weights, order, noise and gates.
         epochs: in all; None stands for the default for the size of the data.
         batch_size: examples a step.
-        learning_rate: of the first phase; None stands for the method's default.
+        learning_rate: of the first phase with labels, the only one of methods that prune before training; None stands
+            for the method's default.
         noise: standard deviation of the multiplicative noise at fixed structure; None stands for 0.3
             (networks without convolutions) or 0.2.
         consistency: weight of the agreement between two noisy predictions at fixed structure; None stands for 0.5

@@ -47,11 +47,13 @@ class Stages:
         return epochs * steps_per_epoch(self.data.train, self.settings.batch_size)
 
     def fixed(self, epochs: int) -> FixedTraining:
-        """Training at fixed structure."""
-        options = self.options
+        """Training at fixed structure; with all of the epochs it is the run's first, and takes the run's rate."""
+        options, rate = self.options, self.options.fixed_learning_rate
+        if rate is None and epochs == self.epochs:
+            rate = self.settings.learning_rate
         return FixedTraining.of(
             self.settings, self.state.network, self.data.train, epochs=epochs, slab=options.slab,
-            learning_rate=options.fixed_learning_rate, decay=options.fixed_decay,
+            learning_rate=rate, decay=options.fixed_decay,
         )  # fmt: skip
 
     def describe(self) -> Callable[[TrainState], dict[str, Any]] | None:

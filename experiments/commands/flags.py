@@ -73,7 +73,8 @@ class RunFlags:
         option: A setting of the method's own: NAME=VALUE, such as gamma=1e6.
         epochs: Of all phases together; by default about 22,000 steps, at most 120 epochs.
         batch_size: Examples a step.
-        learning_rate: Of the first phase; by default the method's.
+        learning_rate: Of the first phase with labels (pruned before training: the only one); by default the
+            method's.
         noise: Standard deviation of the multiplicative noise at fixed structure; by default 0.3, with convolutions 0.2.
         consistency: Weight of the agreement between two noisy predictions at fixed structure; by default
             0.5, with convolutions 0.

@@ -184,6 +184,18 @@ def test_one_seed_one_result(name: str, small_data: Data) -> None:
     )
 
 
+SETTINGS: list[dict[str, Any]] = [{"learning_rate": 0.03}, {"noise": 0.7}, {"consistency": 3.0}, {"batch_size": 20}]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_setting_of_the_training_is_ignored(name: str, settings: dict[str, Any], small_data: Data) -> None:
+    usual, other = (weights(pruned_by(name, small_data, **each).network) for each in ({}, settings))
+    assert usual.keys() != other.keys() or any(
+        usual[key].shape != value.shape or not torch.equal(usual[key], value) for key, value in other.items()
+    )
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_size_that_a_method_cannot_use_is_refused(name: str, small_data: Data, tmp_path: Path) -> None:
     takes = METHODS[name].takes

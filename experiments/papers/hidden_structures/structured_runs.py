@@ -27,6 +27,10 @@ CHOSEN: dict[tuple[str, str], str] = {
     ("lenet300", "geometric-median"): "1:1:2",
     ("lenet300", "taylor"): "class-uniform",
     ("lenet300", "random"): "2:1:1",
+    ("lenet5", "l1-units"): "4:5:3",
+    ("lenet5", "geometric-median"): "class-uniform",
+    ("lenet5", "taylor"): "class-uniform",
+    ("lenet5", "random"): "4:5:3",
 }
 """The allocation with the least validation error of seed 0, which further seeds are run with."""
 

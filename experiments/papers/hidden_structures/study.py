@@ -25,7 +25,7 @@ from bayesprune.experiments.report.sections import Document, Section
 from bayesprune.experiments.report.words import counted, listed
 
 _TITLE = "Pruning methods compared"
-_PICTURES = {"1": "25%, net 0", "2": "25%, 2 epochs", "3": "5,000 weights", "5": "25%"}
+_PICTURES = {"1": "25%, net 0", "2": "25%, 2 epochs", "3": "1,000 weights", "5": "25%"}
 _DIFFERENCES = (
     "In brackets the 95 % interval of Student's t for pairs: of the same network, step and repeat. Where it leaves out "
     "0 the difference is significant; repeats begin with the same weights, so it speaks of these networks.",

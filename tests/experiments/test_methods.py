@@ -196,6 +196,15 @@ def test_no_setting_of_the_training_is_ignored(name: str, settings: dict[str, An
     )
 
 
+@pytest.mark.parametrize("name", ["random", "snip", "logit-snip", "grasp", "synflow", "set", "rigl", "ntt"])
+def test_before_training_the_learning_rate_is_that_of_the_only_phase(name: str, small_data: Data) -> None:
+    one = pruned_by(name, small_data, learning_rate=0.03)
+    other = pruned_by(name, small_data, fixed_learning_rate=0.03)
+    both = pruned_by(name, small_data, fixed_learning_rate=0.03, learning_rate=0.5)  # the option's is nearer
+    assert_equal(weights(one.network), weights(other.network))
+    assert_equal(weights(both.network), weights(other.network))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_size_that_a_method_cannot_use_is_refused(name: str, small_data: Data, tmp_path: Path) -> None:
     takes = METHODS[name].takes

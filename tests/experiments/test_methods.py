@@ -1,4 +1,4 @@
-"""One contract for every method of the table, and resuming for every kind of state that they have."""
+"""One contract for every method of the table."""
 
 import re
 from collections.abc import Callable
@@ -18,9 +18,6 @@ from bayesprune.pruned import Pruned
 from bayesprune.pruners.allocation import ALLOCATIONS
 from bayesprune.pruners.controls import CONTROLS
 from bayesprune.pruners.schedule import SCHEDULES
-from bayesprune.running import run
-from bayesprune.settings import RunSettings
-from bayesprune.training import Checkpointer
 
 NAMES = [
     "dense", "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
@@ -298,105 +295,3 @@ def test_a_budget_is_kept(name: str, budget: str, small_data: Data) -> None:
     assert spent <= limit
     if name != "parsimonious":
         assert spent > limit / 3
-
-
-@pytest.fixture(scope="module")
-def trained(small_data: Data) -> dict[str, nn.Module]:
-    """Networks that are worth something, so that gates have reasons to stay open."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        networks = {"perceptron": perceptron(), "convolutional": Convolutional()}
-    plain: dict[str, Any] = {"epochs": 20, "batch_size": 24, "noise": 0.0, "learning_rate": 5e-3}
-    return {name: bp.prune(one, small_data, "dense", **plain).network for name, one in networks.items()}
-
-
-STEPS = (1, 3, 8, 17, 24, 25, 26, 29, 30, 31, 32, 47, 60)  # 30 of 60 are the first phase; from 24 on it settles
-BAYES = {"start": 0.9, "horizon": 15, "shrink_every": 3, "prune_share": 0.5}
-HALF = {"prune_share": 0.5}
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "dense": ("perceptron", {"method": "dense"}),
-    "random weights": ("perceptron", {"method": "random", "density": 0.4}),
-    "random units": ("perceptron", {"method": "random", "budget": "macs=40%"}),
-    "magnitude": ("perceptron", {"method": "magnitude", "density": 0.4, "options": HALF}),
-    "l1-units": ("perceptron", {"method": "l1-units", "budget": "macs=40%", "options": HALF}),
-    "l1-units convolutional": (
-        "convolutional", {"method": "l1-units", "budget": "macs=40%", "inputs": "all", "options": HALF}
-    ),
-    "magnitude in rounds": (
-        "perceptron",
-        {"method": "magnitude", "density": 0.3, "options": {"schedule": "cubic", "rounds": 2, "retrain": 2}},
-    ),
-    # Phases that end early: the rate falls at a plateau, and rounds end when validation stalls.
-    "plain": (
-        "perceptron",
-        {"method": "magnitude", "density": 0.3, "options": {
-            "training": "plain", "schedule": "percentage", "rate": 0.5, "retrain": 8, "until_validation": True,
-        }},
-    ),
-    "layer-obs": ("convolutional", {"method": "layer-obs", "density": 0.4, "options": HALF}),
-    "grasp": ("convolutional", {"method": "grasp", "density": 0.4}),
-    "slimming": ("convolutional", {"method": "slimming", "budget": "macs=40%", "options": HALF}),
-    "lottery": ("perceptron", {"method": "lottery", "density": 0.3, "options": {"rate": 0.5, "rewind": 4}}),
-    "set": ("perceptron", {"method": "set", "density": 0.3, "options": {"every": 4}}),
-    "rigl": ("perceptron", {"method": "rigl", "density": 0.3, "options": {"every": 4}}),
-    "ntt": ("perceptron", {"method": "ntt", "density": 0.4, "options": {"steps": 26, "every": 4}}),
-    "ntt units": ("perceptron", {"method": "ntt", "budget": "macs=40%", "options": {"steps": 26, "every": 4}}),
-    "parsimonious": ("perceptron", {"price": 3.0}),
-    "parsimonious budget": ("perceptron", {"price": 3.0, "budget": "macs=30%"}),
-    "parsimonious ramp": ("perceptron", {"price": 3.0, "options": BAYES | {"ramp_share": 0.5}}),
-    "parsimonious average": ("perceptron", {"price": 3.0, "options": BAYES | {"removal": "average"}}),
-    "parsimonious attraction": ("perceptron", {"price": 3.0, "options": BAYES | {"removal": "attraction"}}),
-    "parsimonious convolutional": ("convolutional", {"price": 10.0}),
-    "parsimonious flattened": ("convolutional", {"price": 3.0, "flatten_inputs": True, "inputs": "all"}),
-}  # fmt: skip
-
-
-def run_case(case: str, networks: dict[str, nn.Module], data: Data, file: Path | None = None, stop: int = 0) -> Pruned:
-    """Run a case, from the state in the file where there is one; stop before the step is saved."""
-
-    def progress(now: Any) -> None:
-        if now.step == stop:
-            raise InterruptedError
-
-    name, own = CASES[case]
-    settings: dict[str, Any] = {"method": "parsimonious", "epochs": 6, "batch_size": 24, "seed": 3}
-    settings |= {"options": BAYES} if "method" not in own else {}
-    chosen = RunSettings(**settings | own)
-    checkpointer = None if file is None else Checkpointer(file, steps=1)
-    return run(METHODS[chosen.method], networks[name], data, chosen, checkpointer=checkpointer, progress=progress)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_run_that_is_stopped_again_and_again_ends_as_an_undisturbed_one(
-    case: str, trained: dict[str, nn.Module], small_data: Data, tmp_path: Path
-) -> None:
-    whole = run_case(case, trained, small_data)
-    for stop in STEPS:
-        with pytest.raises(InterruptedError):
-            run_case(case, trained, small_data, tmp_path / "state", stop)
-    resumed = run_case(case, trained, small_data, tmp_path / "state")
-    assert_equal(weights(resumed.network), weights(whole.network))
-    assert resumed.kept == whole.kept and without_seconds(resumed) == without_seconds(whole)
-    if whole.posterior is None or resumed.posterior is None:
-        assert whole.posterior is resumed.posterior
-        return
-    for name in ("inclusion_probability", "decided", "trace", "steps"):
-        assert torch.equal(getattr(resumed.posterior, name), getattr(whole.posterior, name))
-
-
-def test_the_cases_shrink_before_and_after_stops_and_leave_something_to_decide(
-    trained: dict[str, nn.Module], small_data: Data
-) -> None:
-    # Otherwise the test above would not show what it is there for.
-    for case in ("parsimonious", "parsimonious convolutional", "parsimonious flattened"):
-        pruned = run_case(case, trained, small_data)
-        sizes = [record["network_macs"] for record in pruned.history]
-        assert [record["phase"] for record in pruned.history] == ["prune"] * 3 + ["fixed"] * 3
-        assert pruned.history[0]["undecided"] > 0
-        assert sizes[0] > sizes[1] > sizes[2] or pruned.result()["decided_at_end"] > 0
-    budgeted = run_case("parsimonious budget", trained, small_data)
-    assert budgeted.result()["macs"] <= 0.3 * 552
-
-
-def without_seconds(pruned: Pruned) -> list[dict[str, Any]]:
-    return [{name: value for name, value in record.items() if name != "seconds"} for record in pruned.history]

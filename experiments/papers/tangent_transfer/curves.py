@@ -42,6 +42,12 @@ def kernel_curve(run: RunRecord) -> Curve:
     return [(0, float(records[0]["kernel_distance_at_start"])), *after]
 
 
+def kernel_start(run: RunRecord) -> float:
+    """The kernel's distance before the transfer; NaN for other methods."""
+    curve = kernel_curve(run)
+    return curve[0][1] if curve else float("nan")
+
+
 def kernel_ratio(run: RunRecord) -> float:
     """The kernel's distance at the end of the transfer over that at its start; NaN for other methods."""
     curve = kernel_curve(run)

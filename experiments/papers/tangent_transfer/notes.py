@@ -34,8 +34,9 @@ NOTES = (
     "keep 3 % to the nearest weight, 7,986 and 12,915. The notebooks' baselines have their rounding.",
     "SNIP and logit-SNIP score 100 training images that are drawn at random, where theirs score the first 100.",
     "Kernel distances are means over four groups of 64 validation images, 32 x 32 pairs each, with the masks at the "
-    "end of every epoch of the transfer; the notebooks have one such group. Their size differs several-fold between "
-    "seeds, and by half between groups, so only ratios are compared.",
+    "end of every epoch of the transfer; the notebooks have one such group. A distance at the start differs "
+    "several-fold between seeds, and by half between groups. Ratios differ little between groups, but the farther "
+    "apart teacher and student start, the smaller is the share that is left.",
     "Transfer from one data set to another, with 5,000 steps of transfer and 20 epochs of training, is of our making: "
     "the paper's own could not be read, nor its figures for Fashion-MNIST.",
     "Seconds are wall time of runs of one thread, some of which ran side by side, and hold what it takes to take down "

@@ -8,7 +8,7 @@ from bayesprune.experiments.configurations import unique_runs
 from bayesprune.experiments.papers.paper import Findings, Paper
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.papers.tangent_transfer import runs
-from bayesprune.experiments.papers.tangent_transfer.curves import kernel_ratio, steps_to, training_steps
+from bayesprune.experiments.papers.tangent_transfer.curves import kernel_ratio, kernel_start, steps_to, training_steps
 from bayesprune.experiments.papers.tangent_transfer.notes import NOTES, protocol_notes
 from bayesprune.experiments.papers.tangent_transfer.plots import kernel_sketch, learning_sketch
 from bayesprune.experiments.papers.tangent_transfer.published import LEVELS, PRINTED
@@ -123,11 +123,16 @@ def _values(one: RowRuns) -> dict[str, Any]:
         {
             "seed": run.result["seed"], "training_steps": training_steps(run),
             "steps_to": {str(level): steps_to(run, level) for level in levels},
-            "kernel_ratio": ratio if (ratio := kernel_ratio(run)) == ratio else None,
+            "kernel_start": _or_none(kernel_start(run)), "kernel_ratio": _or_none(kernel_ratio(run)),
         }
         for run in one.records
     ]  # fmt: skip
     return {"factor": one.row.factor, "value": one.row.value, "runs": learnt}
+
+
+def _or_none(value: float) -> float | None:
+    """None for NaN, which JSON does not have."""
+    return value if value == value else None
 
 
 PAPER = Paper(

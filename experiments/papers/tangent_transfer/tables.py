@@ -8,6 +8,7 @@ from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.papers.tangent_transfer.curves import (
     counted_steps,
     kernel_ratio,
+    kernel_start,
     learning_curve,
     phase_seconds,
     steps_to,
@@ -73,7 +74,7 @@ def _headings(levels: Sequence[int]) -> tuple[str, ...]:
     return (
         "method", "transfer: steps x batch", "runs", "weights", "test accuracy %",
         *(f"steps to {level} %" for level in levels),
-        "kernel distance, end / start", "seconds of transfer", "seconds of training",
+        "kernel distance, start", "end / start", "seconds of transfer", "seconds of training",
     )  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def _line(one: RowRuns, levels: Sequence[int]) -> tuple[str, ...]:
     return (
         one.row.value, transfer_words(runs[0]), str(len(runs)), with_range(runs, weights),
         shown(runs, accuracy, PERCENT), *(shown_steps(runs, level) for level in levels),
-        shown(runs, kernel_ratio, RATIO),
+        shown(runs, kernel_start, COUNT), shown(runs, kernel_ratio, RATIO),
         shown(runs, lambda run: phase_seconds(run, transfer=True), SECONDS) if transferred else MISSING,
         shown(runs, lambda run: phase_seconds(run, transfer=False), SECONDS),
     )  # fmt: skip
@@ -96,5 +97,6 @@ def _printed_line(one: Printed) -> tuple[str, ...]:
     steps = (" / ".join(NEVER if step is None else f"{step:,}" for step in pair) for pair in one.steps)
     return (
         f"{one.method}, printed", transfer, "2", MISSING, " / ".join(f"{each:.2f}" for each in one.accuracies),
-        *steps, " / ".join(f"{each:.3f}" for each in one.kernels) or MISSING, MISSING, MISSING,
+        *steps, " / ".join(f"{start:,}" for start, _ in one.kernels) or MISSING,
+        " / ".join(f"{end / start:.3f}" for start, end in one.kernels) or MISSING, MISSING, MISSING,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from bayesprune.experiments.papers.tangent_transfer.curves import (
     counted_steps,
     kernel_curve,
     kernel_ratio,
+    kernel_start,
     learning_curve,
     phase_seconds,
     steps_to,
@@ -84,13 +86,13 @@ def test_curves_of_one_run(make_run: MakeRun) -> None:
     assert (steps_to(run, 90), steps_to(run, 95), steps_to(run, 97)) == (101, 301, None)
     assert training_steps(run) == 400 and counted_steps(run, 97) == 400 and counted_steps(run, 95) == 301
     assert kernel_curve(run) == [(0, 200.0), (1_000, 50.0), (2_000, 10.0)]
-    assert kernel_ratio(run) == pytest.approx(0.05)
+    assert kernel_start(run) == 200.0 and kernel_ratio(run) == pytest.approx(0.05)
     assert (phase_seconds(run, transfer=True), phase_seconds(run, transfer=False)) == (60.0, 10.0)
 
 
 def test_runs_without_transfer_have_no_kernel(make_run: MakeRun) -> None:
     (run,) = made(make_run, "lenet300", runs.RANDOM, [93.0]).records
-    assert kernel_curve(run) == [] and kernel_ratio(run) != kernel_ratio(run)
+    assert kernel_curve(run) == [] and isnan(kernel_start(run)) and isnan(kernel_ratio(run))
     assert training_steps(run) == 400
     run.history.clear()
     assert learning_curve(run) == [] and shown_steps([run], 90) == MISSING
@@ -111,11 +113,12 @@ def test_printed_figures_stand_above_ours(make_run: MakeRun) -> None:
     assert table is not None
     printed, random, ours, uniform = table.rows
     assert printed[:5] == ("ntt, printed", "18,720 x 64", "2", MISSING, "96.46 / 96.46")
-    assert printed[5:10] == ("501 / 401", "1,001 / 1,101", "2,301 / 2,201", "12,501 / 9,101", "0.067 / 0.066")
+    assert printed[5:9] == ("501 / 401", "1,001 / 1,101", "2,301 / 2,201", "12,501 / 9,101")
+    assert printed[9:11] == ("6,439 / 8,147", "0.067 / 0.066")
     assert random[0] == "random (released), printed" and random[7:9] == ("never / never", "never / never")
     assert ours[:5] == ("ntt", "18,720 x 64", "3", "7,983", "96.00 ± 1.00")
-    assert ours[8:] == ("334 ± 115 (2 of 3 never)", "0.050 ± 0.000", "60.0 ± 0.0", "10.0 ± 0.0")
-    assert (uniform[1], uniform[3], uniform[9:11]) == ("none", "7,986", (MISSING, MISSING))
+    assert ours[8:] == ("334 ± 115 (2 of 3 never)", "200 ± 0", "0.050 ± 0.000", "60.0 ± 0.0", "10.0 ± 0.0")
+    assert (uniform[1], uniform[3], uniform[9:12]) == ("none", "7,986", (MISSING, MISSING, MISSING))
     assert method_table("", "lenet300", []) is None
     assert all(len(row) == len(table.headings) for row in table.rows)
 
@@ -246,7 +249,7 @@ def test_the_page_has_every_section_and_picture(make_run: MakeRun) -> None:
     assert all(sketch.png()[:4] == b"\x89PNG" for sketch in (sketches[0], sketches[2]))
     assert findings.lines[-1].startswith("Of 12 figures to reach:")
     assert findings.values["learning"][0]["runs"][0] == {
-        "seed": 0, "training_steps": 400, "kernel_ratio": 0.05,
+        "seed": 0, "training_steps": 400, "kernel_start": 200.0, "kernel_ratio": 0.05,
         "steps_to": {"75": 101, "80": 101, "83": 201, "85": 201, "90": 201, "93": 301, "95": 301, "97": None},
     }  # fmt: skip
 

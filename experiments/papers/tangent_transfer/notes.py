@@ -36,7 +36,7 @@ NOTES = (
     "Kernel distances are means over four groups of 64 validation images, 32 x 32 pairs each, with the masks at the "
     "end of every epoch of the transfer; the notebooks have one such group. A distance at the start differs "
     "several-fold between seeds, and by half between groups. Ratios differ little between groups, but the farther "
-    "apart teacher and student start, the smaller is the share that is left.",
+    "apart teacher and student start, the smaller, by and large, is the share that is left.",
     "Transfer from one data set to another, with 5,000 steps of transfer and 20 epochs of training, is of our making: "
     "the paper's own could not be read, nor its figures for Fashion-MNIST.",
     "Seconds are wall time of runs of one thread, some of which ran side by side, and hold what it takes to take down "

@@ -15,7 +15,7 @@ from bayesprune.method import GatePosterior
 from bayesprune.networks import Factory, NetworkSpec
 from bayesprune.settings import RunSettings
 from bayesprune.store.runs import RunFolder, RunRecord, library_versions
-from bayesprune.structure import Group, LayerCost, compact, find, layer_costs
+from bayesprune.structure import Group, LayerCost, compact, fed_outputs, find, layer_costs
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
 
@@ -131,13 +131,14 @@ class Pruned:
     def densities(self) -> dict[str, float]:
         """For each layer its non-zero weights over those it had at the start; a density asked for is met over all."""
         dense = {layer.name: layer.weights for layer in self.dense_layers}
-        alive = {_dense_name(name, dense): count for name, count in self._alive().items()}
+        alive = {_dense_name(layer.name, dense): self._alive(layer)["nonzero_weights"] for layer in self.layers}
         return {name: count / max(dense[name], 1) for name, count in alive.items()}
 
-    def _alive(self) -> dict[str, int]:
-        """Non-zero weights of every layer."""
-        weights = {layer.name: self.network.get_submodule(layer.name).get_parameter("weight") for layer in self.layers}
-        return {name: int(weight.count_nonzero()) for name, weight in weights.items()}
+    def _alive(self, layer: LayerCost) -> dict[str, int]:
+        """Non-zero weights of a layer, and how many of its outputs have one."""
+        module = self.network.get_submodule(layer.name)
+        nonzero = int(module.get_parameter("weight").count_nonzero())
+        return {"nonzero_weights": nonzero, "fed_outputs": fed_outputs(module)}
 
     def evaluate(self, data: Data | None = None) -> Evaluation:
         """Measure the network, on the data it was trained on unless other data are given.
@@ -174,8 +175,8 @@ class Pruned:
 
     def record(self) -> RunRecord:
         """What is written to run.json."""
-        dense, alive = {layer.name: layer for layer in self.dense_layers}, self._alive()
-        rows = [_layer_row(layer, dense) | {"nonzero_weights": alive[layer.name]} for layer in self.layers]
+        dense = {layer.name: layer for layer in self.dense_layers}
+        rows = [_layer_row(layer, dense) | self._alive(layer) for layer in self.layers]
         return RunRecord(
             settings=identity_of(self.settings, self.spec, self.data_fingerprint),
             result=self.result(),

@@ -8,7 +8,7 @@ whatever stands between producer and consumer (batch normalisation, activations,
 
 from bayesprune.structure.batchnorm import reestimate_batchnorm
 from bayesprune.structure.compact import compact, replace_data
-from bayesprune.structure.cost import ExpectedCost, LayerCost, layer_costs
+from bayesprune.structure.cost import ExpectedCost, LayerCost, fed_outputs, layer_costs
 from bayesprune.structure.find import find
 from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import Group, Reader, Structure
@@ -26,6 +26,7 @@ __all__ = [
     "Structure",
     "compact",
     "evaluating",
+    "fed_outputs",
     "find",
     "fold_spikes",
     "hooked",

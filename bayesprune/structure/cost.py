@@ -42,6 +42,17 @@ class LayerCost:
     weights: int = 0
 
 
+def fed_outputs(layer: nn.Module) -> int:
+    """How many features (or channels) a linear or convolution layer writes with a weight that is not 0.
+
+    The others are the same for every sample: their bias.
+    """
+    alive = layer.get_parameter("weight").detach() != 0
+    if isinstance(layer, TRANSPOSED):  # [inputs, outputs / groups, ...]
+        alive = alive.unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(0, 1)
+    return int(alive.flatten(1).any(1).sum())
+
+
 @torch.no_grad()
 def layer_costs(network: nn.Module, example: Tensor) -> tuple[LayerCost, ...]:
     """Count every linear and convolution layer's cost for one sample of example [B, ...], as they are run.

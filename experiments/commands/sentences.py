@@ -1,6 +1,7 @@
 """The one sentence that says what runs came to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from bayesprune.experiments.compare import verdict_of
 from bayesprune.experiments.configurations import method_of, place_of, unique_runs
@@ -29,10 +30,22 @@ def _about_one(run: RunRecord) -> str:
         f"network's"
     )
     if run.posterior is None:
-        return f"{sentence}."
+        return f"{sentence}.{_silent_classes(run)}"
     if not result["decided_at_end"]:
         return f"{sentence}; every gate had decided itself."
     return f"{sentence}; {result['decided_at_end']:,} of {counted(run.gates, 'gate')} had to be decided at the end."
+
+
+def _silent_classes(run: RunRecord) -> str:
+    """Says so where a mask has left classes without a weight; runs of old folders do not tell."""
+    last: Mapping[str, Any] = run.layers[-1] if run.layers else {}
+    silent = last.get("outputs", 0) - last.get("fed_outputs", last.get("outputs", 0))
+    if last.get("outputs") != run.classes or not silent:
+        return ""
+    return (
+        f" {silent:,} of its {run.classes:,} classes have no weight left in layer {last['name']!r}: what it says of "
+        "them is the same for every sample. Keep more weights, or spread them otherwise."
+    )
 
 
 def _about_one_method(runs: Sequence[RunRecord]) -> str:

@@ -67,16 +67,17 @@ def layer_table(run: RunRecord, caption: str) -> Table:
             str(layer["kind"]),
             f"{layer['inputs']:,} / {layer['dense_inputs']:,}",
             f"{layer['outputs']:,} / {layer['dense_outputs']:,}",
+            f"{layer['fed_outputs']:,}" if "fed_outputs" in layer else MISSING,
             _weights_cell([layer]),
             *_cost_cells([layer]),
         )
         for layer in run.layers
     )
     headings = (
-        "layer", "kind", "inputs kept / dense", "outputs kept / dense", "weights not 0 / dense",
+        "layer", "kind", "inputs kept / dense", "outputs kept / dense", "with a weight", "weights not 0 / dense",
         "parameters", "of dense", "MACs", "of dense",
     )  # fmt: skip
-    total = ("all layers", "", "", "", _weights_cell(run.layers), *_cost_cells(run.layers))
+    total = ("all layers", "", "", "", "", _weights_cell(run.layers), *_cost_cells(run.layers))
     return Table(caption, headings, rows, total, words=2)
 
 

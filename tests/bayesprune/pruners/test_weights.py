@@ -272,6 +272,8 @@ def test_the_density_asked_for_is_the_one_that_is_got(small_data: Data, method: 
         }
         rows = {row["name"]: row["nonzero_weights"] / row["dense_weights"] for row in pruned.record().layers}
         assert rows == pruned.densities
+        fed = {row["name"]: row["fed_outputs"] for row in pruned.record().layers}
+        assert fed == {n.removesuffix(".weight"): sum(bool(out.any()) for out in w) for n, w in named.items()}
 
 
 def test_bad_networks_are_refused(small_data: Data) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bayesprune.models.networks import LeNet5, LeNet300
-from bayesprune.structure import ExpectedCost, compact, find, layer_costs
+from bayesprune.structure import ExpectedCost, compact, fed_outputs, find, layer_costs
 
 
 def expected_cost(case: Any) -> ExpectedCost:
@@ -119,3 +119,28 @@ def test_differentiable_and_of_the_same_type(dtype: torch.dtype, zoo: Any) -> No
     assert macs.dtype == params.dtype == dtype
     (macs + params).backward()
     assert theta.grad is not None and bool((theta.grad > 0).all())
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(5, 8), (5,)),
+        (nn.Conv2d(4, 8, 3, groups=2), (4, 6, 6)),
+        (nn.ConvTranspose2d(4, 8, 2, groups=2), (4, 3, 3)),
+        (nn.ConvTranspose1d(4, 8, 2), (4, 5)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_outputs_with_a_weight_are_those_that_depend_on_the_inputs(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    counts = set()
+    with torch.no_grad():
+        for _ in range(20):
+            weight = layer.get_parameter("weight")
+            weight.copy_(torch.randn(weight.shape, generator=generator))
+            weight.mul_(torch.rand(weight.shape, generator=generator) < 1.0 / weight[0].numel())
+            one, other = layer(torch.randn(2, 30, *shape, generator=generator).flatten(0, 1)).unflatten(0, (2, 30))
+            moved = (one != other).movedim(1, 0).flatten(1).any(1)
+            assert fed_outputs(layer) == int(moved.sum())
+            counts.add(fed_outputs(layer))
+    assert len(counts) > 2

@@ -23,13 +23,15 @@ def test_layers_show_what_is_kept_and_the_share_of_dense(make_run: MakeRun) -> N
         layer("fc2", (3, 10, 40, 30, 30), (6, 10, 70000, 60000, 60000)),
         layer("bn", (3, 3, 6, 0, 0), (6, 6, 12, 0, 0)),
     ]
+    run.layers[0]["fed_outputs"] = 2  # folders of earlier versions do not tell
     table = layer_table(run, "dense")
-    assert table.rows[0] == ("fc1", "Linear", "2 / 4", "3 / 6", "5 / 24", "9", "30.0 %", "6", "25.0 %")
-    assert table.rows[1][4:] == ("29 / 60,000", "40", "0.1 %", "30", "0.1 %")
-    assert table.rows[2][4:] == ("0 / 0", "6", "50.0 %", "0", "-")
-    assert table.total == ("all layers", "", "", "", "34 / 60,024", "55", "0.1 %", "36", "0.1 %")
+    assert table.rows[0] == ("fc1", "Linear", "2 / 4", "3 / 6", "2", "5 / 24", "9", "30.0 %", "6", "25.0 %")
+    assert table.rows[1][4:] == ("-", "29 / 60,000", "40", "0.1 %", "30", "0.1 %")
+    assert table.rows[2][4:] == ("-", "0 / 0", "6", "50.0 %", "0", "-")
+    assert len(table.total) == len(table.headings)
+    assert table.total == ("all layers", "", "", "", "", "34 / 60,024", "55", "0.1 %", "36", "0.1 %")
     del run.layers[0]["nonzero_weights"]  # a folder of an earlier version
-    assert layer_table(run, "dense").rows[0][4] == "-" == layer_table(run, "dense").total[4]
+    assert layer_table(run, "dense").rows[0][5] == "-" == layer_table(run, "dense").total[5]
     run.layers[1]["macs"] = 29
     assert layer_table(run, "dense").rows[1][-1] == "< 0.1 %"
 

@@ -20,7 +20,7 @@ INK, PRINT_INK = "#7a808a", "#30343b"
 """Of axes and text on a page of either kind, and on white paper."""
 ACCENT, CONTRAST = "#3074ca", "#d77b05"
 LIGHT_PAGE, DARK_PAGE = "#ffffff", "#15181e"
-COLOURS = (ACCENT, CONTRAST, "#b6436e", "#5aa16e", "#746813", "#b678c2")
+COLOURS = (ACCENT, CONTRAST, "#b6436e", "#5aa16e", "#746813", "#b678c2", "#808890")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)))
 _SETTINGS = {

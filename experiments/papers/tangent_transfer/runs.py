@@ -89,7 +89,7 @@ def randoms(network: str, epochs: int) -> dict[str, RunSettings]:
 
 
 def _perceptron() -> list[Row]:
-    """LeNet-300-100: what is published, other choices before training; with one seed controls and other transfers."""
+    """LeNet-300-100: what is published, other choices before training, controls; with one seed other transfers."""
     usual = ("lenet300", STEPS, BATCH, EPOCHS)
     others = {
         **randoms("lenet300", EPOCHS),
@@ -99,13 +99,13 @@ def _perceptron() -> list[Row]:
         DENSE: replace(_BASE, method="dense", density=None),
     }
     short = ("lenet300", SHORTER_STEPS, BATCH, EPOCHS)
+    controls = {f"{NTT}, {control}": ntt(*usual, control=control) for control in CONTROLS}
     variants = {
-        **{f"{NTT}, {control}": ntt(*usual, control=control) for control in CONTROLS},
         "ntt, short": ntt(*short),
         "ntt, short, projected": ntt(*short, kernel="projected"),
         "ntt, shortest": ntt("lenet300", SHORTEST_STEPS, BATCH, EPOCHS),
     }
-    three = {NTT: ntt(*usual), **others}
+    three = {NTT: ntt(*usual), **others, **controls}
     return [
         *(Row(PERCEPTRON, name, settings, THREE, 1) for name, settings in three.items()),
         *(Row(PERCEPTRON, name, settings, (0,), 1) for name, settings in variants.items()),

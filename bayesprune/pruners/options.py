@@ -125,15 +125,18 @@ class WeightOptions(PruneOptions):
             "shuffle" moves every layer's mask entries about, "shuffle-inputs" within every unit, "fresh" draws all
             weights anew.
         initial: weights at the start: the network's "own", or "glorot" for ones drawn anew.
+        trim: remove units, channels and inputs that nothing reads any more once the masks are final.
     """
 
     rewind: int | None = None
     control: str | None = None
     initial: str = "own"
+    trim: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer("rewind", 0 if self.rewind is None else self.rewind, 0)
+        check_type("trim", self.trim, bool, "true or false")
         if self.control is not None and self.control not in CONTROLS:
             raise UnknownNameError("control", str(self.control), CONTROLS)
         if self.initial not in INITIAL:

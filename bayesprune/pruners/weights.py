@@ -19,6 +19,7 @@ from bayesprune.pruners.rewinding import Remember, rewind
 from bayesprune.pruners.schedule import Rounds, scores_alive
 from bayesprune.pruners.stages import Prune, Stages
 from bayesprune.pruners.trainings import stages_of
+from bayesprune.pruners.trimming import trimmed
 from bayesprune.settings import RunSettings
 from bayesprune.training import Phase, TrainState
 
@@ -74,7 +75,9 @@ class WeightPruner:
             self._check_untrained("initial", options, rounds)
             prunes = [partial(_draw_and_prune, INITIAL[options.initial], prunes[0]), *prunes[1:]]
         if options.rewind is not None:
-            return Plan(rewound(stages, prunes, options.rewind), stages.describe())
+            return Plan(rewound(stages, prunes, options.rewind, trimmed if options.trim else None), stages.describe())
+        if options.trim:
+            prunes[-1] = trimmed(prunes[-1])
         return Plan(stages.around(prunes, at_start=self.at_start), stages.describe())
 
     def _prune(
@@ -146,13 +149,16 @@ def _alive(scores: Tensor, mask: Tensor | None) -> Tensor:
     return scores if mask is None else scores.masked_fill(mask == 0, float("-inf"))
 
 
-def rewound(stages: Stages, prunes: Sequence[Prune], step: int) -> list[Phase]:
+def rewound(
+    stages: Stages, prunes: Sequence[Prune], step: int, finish: Callable[[Prune], Prune] | None = None
+) -> list[Phase]:
     """Equally long trainings from the same weights, each after another round of pruning.
 
     Args:
         stages: of the run.
         prunes: the rounds.
         step: of the first training whose weights all others start from; 0 for the initial ones.
+        finish: adds to the last round, after its rewinding.
 
     Raises:
         SettingError: there are fewer epochs than trainings, or fewer steps in the first.
@@ -164,7 +170,9 @@ def rewound(stages: Stages, prunes: Sequence[Prune], step: int) -> list[Phase]:
             f"{stages.epochs}, and rewinding to step {step} needs more: give more epochs, or a higher rate or density"
         )
     first = stages.training("train", each, start=Remember(step).at_start, updates=[Remember(step)])
-    starts = [partial(_prune_and_rewind, prune) for prune in prunes]
+    starts: list[Prune] = [partial(_prune_and_rewind, prune) for prune in prunes]
+    if finish is not None:
+        starts[-1] = finish(starts[-1])
     rounds = [stages.training(f"round {n}", each, start=start) for n, start in enumerate(starts[:-1], 1)]
     return [first, *rounds, stages.last(each + over, starts[-1])]
 

@@ -15,6 +15,7 @@ from bayesprune.structure.groups import Group, Reader, Structure
 from bayesprune.structure.modes import evaluating, hooked
 from bayesprune.structure.selectors import SelectChannels
 from bayesprune.structure.spike import fold_spikes, maps_zero_to_zero, spike_outputs
+from bayesprune.structure.unread import read_gates
 
 __all__ = [
     "ExpectedCost",
@@ -32,6 +33,7 @@ __all__ = [
     "hooked",
     "layer_costs",
     "maps_zero_to_zero",
+    "read_gates",
     "reestimate_batchnorm",
     "replace_data",
     "spike_outputs",

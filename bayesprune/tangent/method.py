@@ -35,7 +35,7 @@ class NeuralTangentTransfer:
         options = TransferOptions.of(self.name, settings.options)
         if settings.density is not None and settings.budget is not None:
             raise SettingError(f"{self.name} takes density=... or budget=..., not both")
-        if settings.budget is not None and (given := settings.options.keys() & {"masks", "first", "least"}):
+        if settings.budget is not None and (given := settings.options.keys() & {"masks", "first", "least", "trim"}):
             raise SettingError(f"{', '.join(sorted(given))}: for masks of weights; leave out, or give density=...")
         if settings.budget is not None and options.control not in (None, "fresh"):
             raise SettingError(

@@ -32,6 +32,7 @@ class TransferOptions(TrainOptions):
         first: what the first masks are chosen by: "magnitude" or "logit-snip".
         initial: the teacher's weights: "glorot" (drawn anew), or the network's "own".
         control: after the transfer: "shuffle", "shuffle-inputs" or "fresh", see `bayesprune.pruners.controls`.
+        trim: with masks, remove units, channels and inputs that nothing reads any more after the transfer.
         transfer_data: the name of other data to transfer on; None for the run's own. Its labels are not read.
     """
 
@@ -47,6 +48,7 @@ class TransferOptions(TrainOptions):
     first: str = "magnitude"
     initial: str = "glorot"
     control: str | None = None
+    trim: bool = False
     transfer_data: str | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +62,7 @@ class TransferOptions(TrainOptions):
         check_number("transfer_rate", self.transfer_rate, 0.0)
         check_number("kernel_weight", self.kernel_weight, 0.0, low_allowed=True)
         check_number("transfer_decay", self.transfer_decay, 0.0, low_allowed=True)
+        check_type("trim", self.trim, bool, "true or false")
         check_type("transfer_data", self.transfer_data, str | None, "the name of a data set")
         check_type("masks", self.masks, str | Mapping, "a name, or a table of shares by layer")
         choice(self.masks)

@@ -13,6 +13,7 @@ from bayesprune.pruners.controls import CONTROLS, fresh
 from bayesprune.pruners.problem import Problem, weights_of
 from bayesprune.pruners.saliency import logit_snip
 from bayesprune.pruners.scores import magnitude
+from bayesprune.pruners.trimming import trim
 from bayesprune.structure import evaluating
 from bayesprune.tangent.capture import check_separate
 from bayesprune.tangent.masks import Masks, channel_masks, channels_within, choice
@@ -93,6 +94,8 @@ class Transfer:
         if control not in (None, "fresh"):
             CONTROLS[control](state)
         state.apply_masks()
+        if self.options.trim:
+            trim(state)
 
     def describe(self, state: TrainState) -> dict[str, Any]:
         """Distances at the end of an epoch of the transfer, and those it began with."""

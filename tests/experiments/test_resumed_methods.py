@@ -61,6 +61,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "training": "plain", "schedule": "percentage", "rate": 0.5, "retrain": 8, "until_validation": True,
         }},
     ),
+    "magnitude trimmed": (
+        "convolutional",
+        {"method": "magnitude", "density": 0.1, "inputs": "all", "options": HALF | {"least": 1, "trim": True}},
+    ),
     "layer-obs": ("convolutional", {"method": "layer-obs", "density": 0.4, "options": HALF}),
     "grasp": ("convolutional", {"method": "grasp", "density": 0.4}),
     "slimming": ("convolutional", {"method": "slimming", "budget": "macs=40%", "options": HALF}),

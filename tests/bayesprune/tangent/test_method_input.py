@@ -147,7 +147,7 @@ def test_a_last_batch_of_one_is_refused(run_ntt: RunNtt, small_data: Data) -> No
 
 
 def test_settings_of_masks_are_not_for_channels(run_ntt: RunNtt, small_data: Data) -> None:
-    for given in ({"masks": "global"}, {"first": "logit-snip"}, {"least": 2}):
+    for given in ({"masks": "global"}, {"first": "logit-snip"}, {"least": 2}, {"trim": True}):
         with pytest.raises(SettingError, match=f"{next(iter(given))}: for masks of weights"):
             run_ntt(small_data, density=None, budget="macs=50%", **given)
 

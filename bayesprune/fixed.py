@@ -1,6 +1,5 @@
 """Training at fixed structure, the same for every method."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +7,7 @@ from torch import nn
 
 from bayesprune.data import Split, TensorSplit, steps_per_epoch
 from bayesprune.settings import RunSettings
-from bayesprune.training import CrossEntropy, Phase, TrainState, adam, cosine
+from bayesprune.training import CrossEntropy, Phase, Start, adam, cosine
 
 RATE = 5e-3
 """Learning rate of Adam at the start: a small network bears more than the dense one, which is trained at 2e-3."""
@@ -72,7 +71,7 @@ class FixedTraining:
             consistency if settings.consistency is None else settings.consistency,
         )
 
-    def phase(self, start: Callable[[TrainState], None] | None = None, **given: Any) -> Phase:
+    def phase(self, start: Start | None = None, **given: Any) -> Phase:
         """The phase; `given` replaces or adds what a phase takes."""
         usual = {"objective": CrossEntropy(self.noise, self.consistency), "start": start, "batch_size": self.batch_size}
         return Phase(

@@ -1,6 +1,5 @@
 """Meeting a budget: a controller on the price while gates learn, and the last removals when they are decided."""
 
-from collections.abc import Callable
 from math import floor
 
 import torch
@@ -12,7 +11,7 @@ from bayesprune.inference.objective import GATES, gate_optimizer, guide_of
 from bayesprune.inference.updates import decide, full_theta
 from bayesprune.models.prices import Price
 from bayesprune.structure import ExpectedCost, Structure
-from bayesprune.training import TrainState
+from bayesprune.training import Start, TrainState
 
 GAIN, MOST, LEAST = 0.02, 100.0, 0.01
 """Relative change of the price a step, and how far it may go from where it started."""
@@ -59,7 +58,7 @@ class BudgetControl:
         return float(self._state.values.get("price_factor", 1.0))
 
 
-def meet_budget(limit: Limit) -> Callable[[TrainState], None]:
+def meet_budget(limit: Limit) -> Start:
     """A phase's start: decide the gates, closing the least useful ones until the budget is met."""
     budget, allowed = limit
 

@@ -4,8 +4,6 @@ The method of *Robust Learning of Parsimonious Deep Neural Networks* (arXiv 2205
 it; objective, step and schedule are the measured recipe.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch.optim import Optimizer
 
@@ -28,7 +26,7 @@ from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.settings import RunSettings
-from bayesprune.training import Phase, TrainState, adam, constant
+from bayesprune.training import Phase, Start, TrainState, adam, constant
 from bayesprune.training.phase import Update
 
 
@@ -49,7 +47,7 @@ class Parsimonious:
         price, slab = make_price(state, settings, options, len(data.train)), GaussianSlab(options.slab)
         state.modules[GUIDE] = _guide(state, options.start)
         updates: list[Update] = [Settle(recipe.horizon)]
-        begin_fixed: Callable[[TrainState], None] = decide
+        begin_fixed: Start = decide
         if settings.budget is not None:
             limit = checked_limit(Budget.parse(settings.budget), state)
             begin_fixed = meet_budget(limit)
@@ -76,9 +74,7 @@ class Parsimonious:
         return Plan((pruning, _fixed(state, recipe.fixed, options.learnt_noise, begin_fixed)), describe, posterior)
 
 
-def _fixed(
-    state: TrainState, training: FixedTraining, learnt: float | None, begin: Callable[[TrainState], None]
-) -> Phase:
+def _fixed(state: TrainState, training: FixedTraining, learnt: float | None, begin: Start) -> Phase:
     """The phase at fixed structure, under noise of a given strength or of a learnt one."""
     if learnt is None:
         return training.phase(begin)

@@ -12,8 +12,8 @@ import torch
 
 from bayesprune.data import Data
 from bayesprune.evaluation.evaluate import predict
-from bayesprune.pruners.stages import Prune, Stages
-from bayesprune.training import CrossEntropy, Objective, Phase, TrainState, adam, constant
+from bayesprune.pruners.stages import Stages
+from bayesprune.training import CrossEntropy, Objective, Phase, Start, TrainState, adam, constant
 
 LEARNING_RATE, DECAY, EVERY = 1e-3, 2e-8, 100
 """Adam's rate; the decay that the gradient of 1e-8 |w|^2 is; steps between two looks at the test accuracy."""
@@ -58,7 +58,7 @@ class ConstantStages(Stages):
         """Nothing is removed."""
         return [self.training("train", self.epochs, updates=[Curve(self.data)])]
 
-    def last(self, epochs: int, start: Prune) -> Phase:
+    def last(self, epochs: int, start: Start) -> Phase:
         """The phase after the last pruning."""
         rate = self.options.fixed_learning_rate or self.rate
         return self.training("fixed", epochs, rate=rate, start=start, updates=[Curve(self.data)])

@@ -4,16 +4,14 @@ Frankle et al. (arXiv 2009.08576) found that shuffling the masks inside the laye
 not hurt methods that prune at initialisation.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import nn
 
 from bayesprune.initial import INITIAL
-from bayesprune.training import TrainState
-
-Prune = Callable[[TrainState], None]
+from bayesprune.training import Start, TrainState
 
 
 def shuffle(state: TrainState) -> None:
@@ -43,14 +41,14 @@ def fresh(state: TrainState, initial: str = "own") -> None:
     INITIAL[initial](state.network)
 
 
-CONTROLS: dict[str, Callable[[TrainState], None]] = {
+CONTROLS: dict[str, Start] = {
     "shuffle": shuffle,
     "shuffle-inputs": shuffle_inputs,
     "fresh": fresh,
 }
 
 
-def controlled(prunes: Sequence[Prune], control: str, initial: str = "own") -> list[Prune]:
+def controlled(prunes: Sequence[Start], control: str, initial: str = "own") -> list[Start]:
     """All rounds as one, and after it a control, on the weights that were there before.
 
     Args:
@@ -62,7 +60,7 @@ def controlled(prunes: Sequence[Prune], control: str, initial: str = "own") -> l
     return [partial(_prune_and_control, prunes, chosen)]
 
 
-def _prune_and_control(prunes: Sequence[Prune], control: Callable[[TrainState], None], state: TrainState) -> None:
+def _prune_and_control(prunes: Sequence[Start], control: Start, state: TrainState) -> None:
     before = {name: value.clone() for name, value in state.network.state_dict().items()}
     for prune in prunes:
         prune(state)

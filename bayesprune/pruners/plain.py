@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 from bayesprune.errors import SettingError
 from bayesprune.evaluation.evaluate import predict
 from bayesprune.pruners.options import PruneOptions
-from bayesprune.pruners.stages import Prune, Stages, stalled
+from bayesprune.pruners.stages import Stages, stalled
 from bayesprune.settings import check_number
-from bayesprune.training import CrossEntropy, Objective, Phase, TrainState, constant
+from bayesprune.training import CrossEntropy, Objective, Phase, Start, TrainState, constant
 from bayesprune.training.phase import MakeOptimizer
 
 LEARNING_RATE, LOWEST = 0.01, 1e-4
@@ -56,7 +56,7 @@ class PlainStages(Stages):
         return [self.training("train", self.epochs, ends=plateau)]
 
     def around(
-        self, prunes: Sequence[Prune], *, at_start: bool = False, objective: Objective | None = None
+        self, prunes: Sequence[Start], *, at_start: bool = False, objective: Objective | None = None
     ) -> list[Phase]:
         """The dense network's training, then as many trainings of `retrain` epochs as there are rounds."""
         if objective is not None:
@@ -71,7 +71,7 @@ class PlainStages(Stages):
         ]
         return [*base, *rounds]
 
-    def last(self, epochs: int, start: Prune) -> Phase:
+    def last(self, epochs: int, start: Start) -> Phase:
         """Training like any other."""
         return self.training("fixed", epochs, start=start)
 

@@ -9,9 +9,7 @@ from bayesprune.errors import SettingError
 from bayesprune.fixed import FixedTraining
 from bayesprune.pruners.options import DEFAULT_LEARNING_RATE, PruneOptions, TrainOptions
 from bayesprune.settings import RunSettings
-from bayesprune.training import CrossEntropy, Objective, Phase, TrainState, adam, cosine
-
-Prune = Callable[[TrainState], None]
+from bayesprune.training import CrossEntropy, Objective, Phase, Start, TrainState, adam, cosine
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class Stages:
         return [fixed.phase()]
 
     def around(
-        self, prunes: Sequence[Prune], *, at_start: bool = False, objective: Objective | None = None
+        self, prunes: Sequence[Start], *, at_start: bool = False, objective: Objective | None = None
     ) -> list[Phase]:
         """Training, rounds of pruning with some training between two of them, training at fixed structure.
 
@@ -99,7 +97,7 @@ class Stages:
         ]
         return [*phases, self.last(left, rounds[-1])]
 
-    def last(self, epochs: int, start: Prune) -> Phase:
+    def last(self, epochs: int, start: Start) -> Phase:
         """The phase after the last pruning."""
         return self.fixed(epochs).phase(start)
 
@@ -128,7 +126,7 @@ def stalled(state: TrainState) -> bool:
     return float(same[-1]) <= float(same[-2])
 
 
-def _all_of(prunes: Sequence[Prune]) -> Prune:
+def _all_of(prunes: Sequence[Start]) -> Start:
     """All rounds one after the other, as one."""
 
     def prune(state: TrainState) -> None:

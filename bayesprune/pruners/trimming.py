@@ -1,12 +1,9 @@
 """Making a masked network smaller: what no weight reads can go, and the network stays the same function."""
 
-from collections.abc import Callable
 from functools import partial
 
 from bayesprune.structure import read_gates
-from bayesprune.training import TrainState
-
-Prune = Callable[[TrainState], None]
+from bayesprune.training import Start, TrainState
 
 
 def trim(state: TrainState) -> None:
@@ -20,11 +17,11 @@ def trim(state: TrainState) -> None:
         state.shrink(read_gates(state.structure, state.masks))
 
 
-def trimmed(prune: Prune) -> Prune:
+def trimmed(prune: Start) -> Start:
     """A round of pruning, and then `trim`."""
     return partial(_prune_and_trim, prune)
 
 
-def _prune_and_trim(prune: Prune, state: TrainState) -> None:
+def _prune_and_trim(prune: Start, state: TrainState) -> None:
     prune(state)
     trim(state)

@@ -17,11 +17,11 @@ from bayesprune.pruners.options import WeightOptions
 from bayesprune.pruners.problem import Problem, WeightScore, check_finite
 from bayesprune.pruners.rewinding import Remember, rewind
 from bayesprune.pruners.schedule import Rounds, scores_alive
-from bayesprune.pruners.stages import Prune, Stages
+from bayesprune.pruners.stages import Stages
 from bayesprune.pruners.trainings import stages_of
 from bayesprune.pruners.trimming import trimmed
 from bayesprune.settings import RunSettings
-from bayesprune.training import Phase, TrainState
+from bayesprune.training import Phase, Start, TrainState
 
 Correct = Callable[[Problem, Mapping[str, Tensor]], None]
 """Changes the weights that stay once the masks are known."""
@@ -64,7 +64,7 @@ class WeightPruner:
         goal = kept_count(settings.density, total)
         rounds = options.rounds_between(total, goal)
         steps = range(1, rounds.count + 1)
-        prunes: list[Prune] = [
+        prunes: list[Start] = [
             partial(self._prune, data=data, options=options, rounds=rounds, goal=goal, number=n) for n in steps
         ]
         stages = stages_of(settings, options, state, data)
@@ -100,7 +100,7 @@ class WeightPruner:
             )
 
 
-def _draw_and_prune(draw: Callable[[nn.Module], None], prune: Prune, state: TrainState) -> None:
+def _draw_and_prune(draw: Callable[[nn.Module], None], prune: Start, state: TrainState) -> None:
     """Give the network its initial weights, then choose among them."""
     draw(state.network)
     prune(state)
@@ -150,7 +150,7 @@ def _alive(scores: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def rewound(
-    stages: Stages, prunes: Sequence[Prune], step: int, finish: Callable[[Prune], Prune] | None = None
+    stages: Stages, prunes: Sequence[Start], step: int, finish: Callable[[Start], Start] | None = None
 ) -> list[Phase]:
     """Equally long trainings from the same weights, each after another round of pruning.
 
@@ -170,14 +170,14 @@ def rewound(
             f"{stages.epochs}, and rewinding to step {step} needs more: give more epochs, or a higher rate or density"
         )
     first = stages.training("train", each, start=Remember(step).at_start, updates=[Remember(step)])
-    starts: list[Prune] = [partial(_prune_and_rewind, prune) for prune in prunes]
+    starts: list[Start] = [partial(_prune_and_rewind, prune) for prune in prunes]
     if finish is not None:
         starts[-1] = finish(starts[-1])
     rounds = [stages.training(f"round {n}", each, start=start) for n, start in enumerate(starts[:-1], 1)]
     return [first, *rounds, stages.last(each + over, starts[-1])]
 
 
-def _prune_and_rewind(prune: Prune, state: TrainState) -> None:
+def _prune_and_rewind(prune: Start, state: TrainState) -> None:
     """A round, then the remembered weights under its masks."""
     prune(state)
     rewind(state)

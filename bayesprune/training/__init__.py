@@ -3,7 +3,7 @@
 from bayesprune.training.checkpoint import Checkpointer
 from bayesprune.training.loop import train
 from bayesprune.training.objectives import CrossEntropy, Objective
-from bayesprune.training.phase import Phase, adam, constant, cosine
+from bayesprune.training.phase import Phase, Start, adam, constant, cosine
 from bayesprune.training.progress import Progress
 from bayesprune.training.state import TrainState
 
@@ -13,6 +13,7 @@ __all__ = [
     "Objective",
     "Phase",
     "Progress",
+    "Start",
     "TrainState",
     "adam",
     "constant",

@@ -15,6 +15,8 @@ from bayesprune.training.objectives import Objective
 from bayesprune.training.state import TrainState
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+Start = Callable[[TrainState], None]
+"""What is done to the state before a phase's first step: deciding gates, pruning."""
 Schedule = Callable[[float], float]
 """From the share of the phase that is done (0 to 1) to the factor of the learning rate."""
 
@@ -52,7 +54,7 @@ class Phase:
     schedule: Schedule
     extra_optimizers: Callable[[TrainState], dict[str, Optimizer]] | None = None
     updates: Sequence[Update] = ()
-    start: Callable[[TrainState], None] | None = None
+    start: Start | None = None
     batch_size: int | None = None
     ends: Callable[[TrainState], bool] | None = None
     train: Split | None = None

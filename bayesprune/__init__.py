@@ -25,6 +25,7 @@ from bayesprune.errors import (
     UnknownNameError,
     UnsupportedLayerError,
 )
+from bayesprune.moved import find_moved_modules
 
 if TYPE_CHECKING:
     from bayesprune import data, experiments, inference, models, structure, training
@@ -93,3 +94,4 @@ def __dir__() -> list[str]:
 
 
 _find_floors_of_checkout()
+find_moved_modules()

@@ -45,8 +45,8 @@ from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.models import LeNet300
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.gates import FlatteningGatePrior
-from bayesprune.running import initial_state
-from bayesprune.settings import RunSettings
+from bayesprune.run.running import initial_state
+from bayesprune.run.settings import RunSettings
 from bayesprune.structure import Structure
 from bayesprune.structure.selectors import Selected
 from bayesprune.training import TrainState, train

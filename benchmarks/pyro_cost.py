@@ -20,8 +20,8 @@ from bayesprune.data import from_tensors
 from bayesprune.inference.objective import GatedObjective, guide_of
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.models import LeNet5, LeNet300
-from bayesprune.running import initial_state
-from bayesprune.settings import RunSettings
+from bayesprune.run.running import initial_state
+from bayesprune.run.settings import RunSettings
 from bayesprune.training.phase import make_optimizers
 from benchmarks._pairing import paired
 

@@ -29,12 +29,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from bayesprune.initial import glorot
 from bayesprune.models import LeNet5, LeNet300
 from bayesprune.pruners.problem import weights_of
 from bayesprune.tangent import kernels
 from bayesprune.tangent.masks import released
 from bayesprune.tangent.objective import Distances, TangentTransfer, masked
+from bayesprune.training.initial import glorot
 from benchmarks._pairing import Step, paired
 
 BATCH, QUICK_BATCH, DENSITY = 64, 8, 0.03

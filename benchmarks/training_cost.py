@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bayesprune import running
 from bayesprune.data import Data, load
 from bayesprune.inference.estimators import ESTIMATORS
 from bayesprune.inference.objective import GatedObjective, guide_of
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.models import LeNet5, LeNet300
-from bayesprune.settings import RunSettings
+from bayesprune.run import running
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import Progress
 from bayesprune.training.phase import make_optimizers
 from benchmarks._pairing import Step, paired

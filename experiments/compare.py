@@ -9,7 +9,7 @@ from bayesprune.experiments.configurations import Configuration, configurations,
 from bayesprune.experiments.jobs import Job, budget_of
 from bayesprune.experiments.methods import method
 from bayesprune.experiments.statistics import paired_difference, verdict
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 
 REFERENCE = "parsimonious"

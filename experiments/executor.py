@@ -18,7 +18,7 @@ from typing import Any
 from bayesprune.errors import BayespruneError
 from bayesprune.experiments.job_order import JobOrder
 from bayesprune.experiments.jobs import Job, execute
-from bayesprune.settings import check_integer
+from bayesprune.run.settings import check_integer
 from bayesprune.training import Progress
 from bayesprune.training.interrupt import Interrupt
 

@@ -11,10 +11,10 @@ from torch import nn
 from bayesprune.data import Data
 from bayesprune.errors import StoreError, UnknownNameError
 from bayesprune.experiments.methods import method as method_by_name
-from bayesprune.networks import Factory, NetworkSpec, name_of
-from bayesprune.pruned import Pruned, rebuild
-from bayesprune.running import run
-from bayesprune.settings import RunSettings
+from bayesprune.run.networks import Factory, NetworkSpec, name_of
+from bayesprune.run.pruned import Pruned, rebuild
+from bayesprune.run.running import run
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.atomic import check_writable
 from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.training import Checkpointer, Progress

@@ -7,7 +7,7 @@ from typing import Any
 
 from bayesprune.errors import SettingError
 from bayesprune.experiments.jobs import Job, folder_of, read_result
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 
 _SHARED = ("seed", "data", "network")
 _OWN = ("method", "price", "budget", "density", "options")

@@ -9,10 +9,10 @@ from typing import Any
 from bayesprune.data import Data, load
 from bayesprune.errors import SettingError
 from bayesprune.experiments.methods import method
-from bayesprune.networks import NetworkSpec
-from bayesprune.pruned import identity_of
-from bayesprune.running import check_request, initial_network, initial_state, run
-from bayesprune.settings import RunSettings
+from bayesprune.run.networks import NetworkSpec
+from bayesprune.run.pruned import identity_of
+from bayesprune.run.running import check_request, initial_network, initial_state, run
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.identity import run_id
 from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.training import Checkpointer, Progress

@@ -2,8 +2,8 @@
 
 from bayesprune.errors import UnknownNameError
 from bayesprune.inference.parsimonious import Parsimonious
-from bayesprune.method import Method
 from bayesprune.pruners.methods import baselines
+from bayesprune.run.method import Method
 from bayesprune.tangent.method import NeuralTangentTransfer
 
 METHODS: dict[str, Method] = {method.name: method for method in [*baselines(), NeuralTangentTransfer(), Parsimonious()]}

@@ -10,7 +10,7 @@ from typing import Any
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.experiments.jobs import Job
 from bayesprune.experiments.methods import method
-from bayesprune.settings import RunSettings, check_integer, check_type
+from bayesprune.run.settings import RunSettings, check_integer, check_type
 
 _SETTINGS = {field.name for field in fields(RunSettings)} - {"method", "seed", "options"}
 _STUDY = {"title", "out", "seeds", "methods", "method"}

@@ -5,11 +5,11 @@ from math import floor
 import torch
 from torch import Tensor
 
-from bayesprune.budget import Budget
 from bayesprune.errors import BudgetError
 from bayesprune.inference.objective import GATES, gate_optimizer, guide_of
 from bayesprune.inference.updates import decide, full_theta
 from bayesprune.models.prices import Price
+from bayesprune.run.budget import Budget
 from bayesprune.structure import ExpectedCost, Structure
 from bayesprune.training import Start, TrainState
 

@@ -7,14 +7,14 @@ from torch import nn
 
 from bayesprune.data import Split, steps_per_epoch
 from bayesprune.errors import SettingError, UnknownNameError
-from bayesprune.fixed import FixedTraining, is_convolutional
 from bayesprune.inference.removal import REMOVALS, Closed
-from bayesprune.settings import (
+from bayesprune.run.settings import (
     RunSettings,
     check_integer,
     check_number,
     check_type,
 )
+from bayesprune.training.fixed import FixedTraining, is_convolutional
 
 
 @dataclass(frozen=True)

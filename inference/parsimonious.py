@@ -7,10 +7,8 @@ it; objective, step and schedule are the measured recipe.
 import torch
 from torch.optim import Optimizer
 
-from bayesprune.budget import Budget
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.fixed import FixedTraining
 from bayesprune.inference.budgeting import BudgetControl, checked_limit, meet_budget
 from bayesprune.inference.estimators import estimator
 from bayesprune.inference.guides import GateGuide
@@ -21,12 +19,14 @@ from bayesprune.inference.pricing import make_price
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.removal import removal_rule
 from bayesprune.inference.updates import Settle, Shrink, decide, describe, posterior
-from bayesprune.method import Plan
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
-from bayesprune.settings import RunSettings
+from bayesprune.run.budget import Budget
+from bayesprune.run.method import Plan
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import Phase, Start, TrainState, adam, constant
+from bayesprune.training.fixed import FixedTraining
 from bayesprune.training.phase import Update
 
 

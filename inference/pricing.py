@@ -3,11 +3,11 @@
 from math import log
 
 from bayesprune.errors import SettingError
-from bayesprune.fixed import is_convolutional
 from bayesprune.inference.options import ParsimoniousOptions
 from bayesprune.models.prices import CostPrice, EqualPrice, LayerPrice, Price, parse_price
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import TrainState
+from bayesprune.training.fixed import is_convolutional
 
 DEFAULT_PRICES = {"equal": 14.0, "cost": 30.0}
 """Nats of training log-likelihood a gate must be worth by default on MNIST's 55,000 images."""

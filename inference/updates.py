@@ -9,7 +9,7 @@ from torch import Tensor
 from bayesprune.errors import SettingError
 from bayesprune.inference.objective import gate_optimizer, guide_of
 from bayesprune.inference.removal import Closed, RemovalRule
-from bayesprune.method import GatePosterior
+from bayesprune.run.method import GatePosterior
 from bayesprune.training import TrainState
 
 

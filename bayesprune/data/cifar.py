@@ -15,9 +15,9 @@ from bayesprune.data.fetch import Progress, RemoteFile, fetch_files, file_md5
 from bayesprune.data.folder import read_folder
 from bayesprune.data.places import Places, cache_folder
 from bayesprune.data.source import first_existing
+from bayesprune.data.torchvision_guard import import_torchvision
 from bayesprune.data.unpack import unpack, unpack_once
 from bayesprune.errors import DataError
-from bayesprune.torchvision_guard import import_torchvision
 
 _BINARY, _BATCHES, _ARCHIVE, _JPEG = (
     "cifar-10-batches-bin",

@@ -11,7 +11,7 @@ from bayesprune.data.fetch import Progress, RemoteFile, fetch_files
 from bayesprune.data.idx import read_idx
 from bayesprune.data.places import Places
 from bayesprune.data.source import first_existing
-from bayesprune.torchvision_guard import import_torchvision
+from bayesprune.data.torchvision_guard import import_torchvision
 
 _NAMES = (
     "train-images-idx3-ubyte",

@@ -10,8 +10,8 @@ from bayesprune.data.examples import Examples, RawData, to_examples
 from bayesprune.data.fetch import Progress, RemoteFile, fetch_files
 from bayesprune.data.places import Places
 from bayesprune.data.source import first_existing
+from bayesprune.data.torchvision_guard import import_torchvision
 from bayesprune.errors import DataError
-from bayesprune.torchvision_guard import import_torchvision
 
 _FOLDER, _NAMES = "SVHN", ("train_32x32.mat", "test_32x32.mat")
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from bayesprune.budget import Budget
 from bayesprune.errors import BudgetError
+from bayesprune.run.budget import Budget
 from bayesprune.structure import ExpectedCost, Structure
 from bayesprune.training import TrainState
 

@@ -10,8 +10,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from bayesprune.initial import INITIAL
 from bayesprune.training import Start, TrainState
+from bayesprune.training.initial import INITIAL
 
 
 def shuffle(state: TrainState) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bayesprune.errors import NetworkError
 from bayesprune.pruners.problem import check_finite
-from bayesprune.settings import check_integer, check_number
+from bayesprune.run.settings import check_integer, check_number
 from bayesprune.training import TrainState
 
 

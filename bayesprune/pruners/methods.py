@@ -5,7 +5,6 @@ from typing import Any
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.method import Method, Plan
 from bayesprune.pruners.channels import batchnorm_scale, geometric_median, taylor_units
 from bayesprune.pruners.options import DamageOptions, SlimmingOptions, TrainOptions
 from bayesprune.pruners.problem import UnitScore, WeightScore
@@ -17,7 +16,8 @@ from bayesprune.pruners.surgeon import correct, layer_obs
 from bayesprune.pruners.trainings import stages_of
 from bayesprune.pruners.units import UnitPruner
 from bayesprune.pruners.weights import WeightPruner
-from bayesprune.settings import RunSettings
+from bayesprune.run.method import Method, Plan
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import TrainState
 
 UNIFORM: dict[str, Any] = {"allocation": "class-uniform"}

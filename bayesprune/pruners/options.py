@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any, Self
 
 from bayesprune.errors import SettingError, UnknownNameError
-from bayesprune.initial import INITIAL
 from bayesprune.pruners.allocation import allocation
 from bayesprune.pruners.controls import CONTROLS
 from bayesprune.pruners.problem import WeightScore
 from bayesprune.pruners.saliency import hutchinson_diagonal, obd
 from bayesprune.pruners.schedule import SCHEDULES, Rounds, rounds_of
-from bayesprune.settings import check_integer, check_number, check_type
+from bayesprune.run.settings import check_integer, check_number, check_type
+from bayesprune.training.initial import INITIAL
 
 DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 0.5
 """Of all of them: the Bayesian recipe's learning rate, its share of epochs before the structure is fixed,

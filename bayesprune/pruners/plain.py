@@ -17,7 +17,7 @@ from bayesprune.errors import SettingError
 from bayesprune.evaluation.evaluate import predict
 from bayesprune.pruners.options import PruneOptions
 from bayesprune.pruners.stages import Stages, stalled
-from bayesprune.settings import check_number
+from bayesprune.run.settings import check_number
 from bayesprune.training import CrossEntropy, Objective, Phase, Start, TrainState, constant
 from bayesprune.training.phase import MakeOptimizer
 

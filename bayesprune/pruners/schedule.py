@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError, UnknownNameError
-from bayesprune.settings import check_integer, check_number
+from bayesprune.run.settings import check_integer, check_number
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.method import Plan
 from bayesprune.pruners.allocation import allocation, kept_count
 from bayesprune.pruners.dynamic import RigL, SparseEvolution
 from bayesprune.pruners.options import PruneOptions
@@ -15,7 +14,8 @@ from bayesprune.pruners.problem import Problem
 from bayesprune.pruners.scores import random_scores
 from bayesprune.pruners.stages import Stages
 from bayesprune.pruners.weights import prune_weights
-from bayesprune.settings import RunSettings, check_integer, check_number
+from bayesprune.run.method import Plan
+from bayesprune.run.settings import RunSettings, check_integer, check_number
 from bayesprune.training import TrainState
 from bayesprune.training.phase import Update
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from bayesprune.data import Data, steps_per_epoch
 from bayesprune.errors import SettingError
-from bayesprune.fixed import FixedTraining
 from bayesprune.pruners.options import DEFAULT_LEARNING_RATE, PruneOptions, TrainOptions
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import CrossEntropy, Objective, Phase, Start, TrainState, adam, cosine
+from bayesprune.training.fixed import FixedTraining
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from torch.utils.hooks import RemovableHandle
 
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.pruners.problem import Problem, check_finite
-from bayesprune.settings import check_integer, check_number
+from bayesprune.run.settings import check_integer, check_number
 from bayesprune.structure import evaluating, hooked
 from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED

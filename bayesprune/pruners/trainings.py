@@ -5,7 +5,7 @@ from bayesprune.pruners.constant import ConstantStages
 from bayesprune.pruners.options import TrainOptions
 from bayesprune.pruners.plain import PlainStages
 from bayesprune.pruners.stages import Stages
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import TrainState
 
 TRAININGS: dict[str, type[Stages]] = {"recipe": Stages, "plain": PlainStages, "adam": ConstantStages}

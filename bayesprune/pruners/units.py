@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bayesprune.budget import Budget
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.method import Plan
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, raised
 from bayesprune.pruners.budgeted import open_within
 from bayesprune.pruners.options import PruneOptions
 from bayesprune.pruners.problem import Problem, UnitScore, check_finite
 from bayesprune.pruners.schedule import Rounds
 from bayesprune.pruners.trainings import stages_of
-from bayesprune.settings import RunSettings
+from bayesprune.run.budget import Budget
+from bayesprune.run.method import Plan
+from bayesprune.run.settings import RunSettings
 from bayesprune.structure import Structure
 from bayesprune.training import Objective, TrainState
 

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.initial import INITIAL
-from bayesprune.method import Plan
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
 from bayesprune.pruners.controls import controlled
 from bayesprune.pruners.options import WeightOptions
@@ -20,8 +18,10 @@ from bayesprune.pruners.schedule import Rounds, scores_alive
 from bayesprune.pruners.stages import Stages
 from bayesprune.pruners.trainings import stages_of
 from bayesprune.pruners.trimming import trimmed
-from bayesprune.settings import RunSettings
+from bayesprune.run.method import Plan
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import Phase, Start, TrainState
+from bayesprune.training.initial import INITIAL
 
 Correct = Callable[[Problem, Mapping[str, Tensor]], None]
 """Changes the weights that stay once the masks are known."""

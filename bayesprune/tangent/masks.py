@@ -7,13 +7,13 @@ from math import floor
 import torch
 from torch import Tensor, nn
 
-from bayesprune.budget import Budget
 from bayesprune.errors import BudgetError, UnknownNameError
 from bayesprune.pruners.allocation import Layers, class_blind, class_uniform, cut, explicit, kept_count
 from bayesprune.pruners.budgeted import open_within
 from bayesprune.pruners.problem import check_finite
 from bayesprune.pruners.scores import l1_norms_of
 from bayesprune.pruners.units import unit_preferences
+from bayesprune.run.budget import Budget
 from bayesprune.structure import Structure
 from bayesprune.structure.spike import spike_outputs
 from bayesprune.training import TrainState

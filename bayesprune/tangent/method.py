@@ -1,16 +1,16 @@
 """Neural tangent transfer in the table of methods (Liu and Zenke, arXiv 2006.08228)."""
 
-from bayesprune.budget import Budget
 from bayesprune.data import Data, TensorSplit, load
 from bayesprune.errors import DataError, SettingError
-from bayesprune.fixed import is_convolutional
-from bayesprune.method import Plan
 from bayesprune.pruners.trainings import stages_of
-from bayesprune.settings import RunSettings
+from bayesprune.run.budget import Budget
+from bayesprune.run.method import Plan
+from bayesprune.run.settings import RunSettings
 from bayesprune.tangent.objective import TangentTransfer
 from bayesprune.tangent.options import TransferOptions
 from bayesprune.tangent.transfer import Transfer
 from bayesprune.training import Phase, TrainState, adam, constant
+from bayesprune.training.fixed import is_convolutional
 
 
 class NeuralTangentTransfer:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bayesprune.errors import DataError
 from bayesprune.pruners.problem import weights_of
-from bayesprune.settings import check_number
+from bayesprune.run.settings import check_number
 from bayesprune.structure import evaluating
 from bayesprune.tangent.kernels import kernel_and_outputs
 from bayesprune.training import TrainState

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bayesprune.errors import SettingError, UnknownNameError
-from bayesprune.initial import INITIAL
 from bayesprune.pruners.controls import CONTROLS
 from bayesprune.pruners.options import TrainOptions
-from bayesprune.settings import check_integer, check_number, check_type
+from bayesprune.run.settings import check_integer, check_number, check_type
 from bayesprune.tangent.masks import choice
+from bayesprune.training.initial import INITIAL
 
 KERNELS = ("released", "projected")
 FIRST = ("magnitude", "logit-snip")

@@ -6,20 +6,20 @@ from typing import Any
 
 import torch
 
-from bayesprune.budget import Budget
 from bayesprune.data import Data
-from bayesprune.initial import INITIAL
 from bayesprune.pruners.controls import CONTROLS, fresh
 from bayesprune.pruners.problem import Problem, weights_of
 from bayesprune.pruners.saliency import logit_snip
 from bayesprune.pruners.scores import magnitude
 from bayesprune.pruners.trimming import trim
+from bayesprune.run.budget import Budget
 from bayesprune.structure import evaluating
 from bayesprune.tangent.capture import check_separate
 from bayesprune.tangent.masks import Masks, channel_masks, channels_within, choice
 from bayesprune.tangent.objective import MASKS, TEACHER, TangentTransfer
 from bayesprune.tangent.options import TransferOptions
 from bayesprune.training import TrainState
+from bayesprune.training.initial import INITIAL
 
 DISTANCES, OPEN = "tangent distances at the start", "tangent open gates"
 """Where a state's values hold the distances of kernels and outputs before the first step, and the gates of the

@@ -11,7 +11,7 @@ from bayesprune.errors import SettingError
 from bayesprune.store.json_values import parse_json
 
 if TYPE_CHECKING:
-    from bayesprune.settings import RunSettings
+    from bayesprune.run.settings import RunSettings
 
 RUNS = Group("Runs and output", sort_key=0)
 SUBJECT = Group("Network and data", sort_key=1)
@@ -106,7 +106,7 @@ class RunFlags:
         Raises:
             SettingError: a flag has a value that cannot be used.
         """
-        from bayesprune.settings import RunSettings
+        from bayesprune.run.settings import RunSettings
 
         given = dict(vars(self))
         options = dict(_option(text) for text in given.pop("option"))

@@ -17,7 +17,7 @@ from bayesprune.experiments.jobs import Job, phase_steps
 from bayesprune.experiments.methods import method
 from bayesprune.experiments.report import write_report
 from bayesprune.experiments.summary import summary_rows, terminal_table
-from bayesprune.settings import check_integer
+from bayesprune.run.settings import check_integer
 from bayesprune.store.atomic import check_writable
 from bayesprune.store.runs import RunRecord
 

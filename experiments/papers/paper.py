@@ -7,7 +7,7 @@ from typing import Any
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.experiments.papers.rows import Row, RowRuns
 from bayesprune.experiments.report.sections import Document
-from bayesprune.settings import check_integer
+from bayesprune.run.settings import check_integer
 
 ALL = "all"
 """The part of a study that is all its parts."""

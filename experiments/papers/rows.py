@@ -8,7 +8,7 @@ from typing import Any
 from bayesprune.errors import SettingError
 from bayesprune.experiments.job_order import finished_runs
 from bayesprune.experiments.jobs import Job
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.identity import canonical_json
 from bayesprune.store.runs import RunRecord
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from bayesprune.models.networks.lenet import check_widths
-from bayesprune.networks import register, require_size
+from bayesprune.run.networks import register, require_size
 
 
 @register("conv4")

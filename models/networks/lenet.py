@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from bayesprune.errors import SettingError
-from bayesprune.networks import register, require_size
+from bayesprune.run.networks import register, require_size
 
 
 def check_widths(name: str, widths: Sequence[int], count: int, classes: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bayesprune.errors import SettingError
-from bayesprune.networks import register
+from bayesprune.run.networks import register
 
 
 @register("mlp")

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from bayesprune import running
 from bayesprune.data import from_tensors
 from bayesprune.inference.objective import guide_of
 from bayesprune.models import LeNet300
+from bayesprune.run import running
 from bayesprune.training import Progress, TrainState
 from benchmarks import training_cost
 from benchmarks._pairing import paired

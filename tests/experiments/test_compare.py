@@ -7,7 +7,7 @@ import pytest
 
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.experiments.compare import COMPARED, as_json, comparison, verdict_of
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 
 MakeRun = Callable[..., RunRecord]

@@ -26,7 +26,7 @@ from bayesprune.errors import (
 from bayesprune.experiments import executor, job_order
 from bayesprune.experiments.executor import Failure, run_jobs
 from bayesprune.experiments.jobs import Job, folder_of, read_result
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunFolder
 from bayesprune.store.tree import load_tree
 from bayesprune.training import Progress
@@ -240,7 +240,7 @@ import sys
 from pathlib import Path
 from bayesprune.experiments.executor import run_jobs
 from bayesprune.experiments.jobs import Job
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 
 if __name__ == "__main__":
     jobs = [Job(RunSettings("dense", network="meeting_network:make", seed=seed, epochs=30)) for seed in (0, 1)]

@@ -11,7 +11,7 @@ from bayesprune.errors import SettingError
 from bayesprune.experiments.executor import run_jobs
 from bayesprune.experiments.job_order import finished_runs
 from bayesprune.experiments.jobs import Job
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from bayesprune.errors import (
 )
 from bayesprune.experiments import jobs
 from bayesprune.experiments.jobs import Job, build, check, execute, load_cached, read_result
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 from bayesprune.training import Checkpointer, Progress
 

@@ -14,10 +14,10 @@ from bayesprune.data import Data
 from bayesprune.errors import BudgetError, NetworkError, SettingError, UnknownNameError
 from bayesprune.experiments.methods import METHODS, method
 from bayesprune.models import Conv4, LeNet300
-from bayesprune.pruned import Pruned
 from bayesprune.pruners.allocation import ALLOCATIONS
 from bayesprune.pruners.controls import CONTROLS
 from bayesprune.pruners.schedule import SCHEDULES
+from bayesprune.run.pruned import Pruned
 
 NAMES = [
     "dense", "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",

@@ -12,9 +12,9 @@ import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.experiments.methods import METHODS
 from bayesprune.models import LeNet300
-from bayesprune.pruned import Pruned
-from bayesprune.running import run
-from bayesprune.settings import RunSettings
+from bayesprune.run.pruned import Pruned
+from bayesprune.run.running import run
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import Checkpointer
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from bayesprune.budget import Budget
 from bayesprune.errors import BudgetError
 from bayesprune.inference.budgeting import (
     GAIN,
@@ -22,6 +21,7 @@ from bayesprune.inference.budgeting import (
 )
 from bayesprune.inference.objective import gate_optimizer, guide_of
 from bayesprune.models.prices import EqualPrice
+from bayesprune.run.budget import Budget
 from bayesprune.training import TrainState
 
 MakeState = Callable[..., TrainState]

@@ -9,8 +9,8 @@ from bayesprune.errors import SettingError
 from bayesprune.inference.noise import LearntNoise, NoiseScale, hold, noise_of
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.models import LeNet300
-from bayesprune.running import initial_state, run
-from bayesprune.settings import RunSettings
+from bayesprune.run.running import initial_state, run
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import TrainState
 
 

@@ -12,7 +12,7 @@ from bayesprune.inference.options import ParsimoniousOptions, Recipe
 from bayesprune.inference.pricing import default_price, make_price
 from bayesprune.models import LeNet5, LeNet300
 from bayesprune.models.prices import CostPrice, EqualPrice, LayerPrice
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.structure import find
 from bayesprune.training import TrainState
 

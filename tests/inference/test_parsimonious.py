@@ -15,9 +15,9 @@ from bayesprune.errors import BayespruneError, BudgetError, SettingError
 from bayesprune.inference.estimators import ESTIMATORS
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.models import LeNet300
-from bayesprune.pruned import Pruned
-from bayesprune.running import run
-from bayesprune.settings import RunSettings
+from bayesprune.run.pruned import Pruned
+from bayesprune.run.running import run
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import Checkpointer, Progress
 
 USEFUL = [1, 4, 6, 9]

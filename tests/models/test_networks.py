@@ -9,7 +9,7 @@ from torch import nn
 
 from bayesprune.errors import InputShapeError, SettingError
 from bayesprune.models.networks import MLP, Conv4, LeNet5, LeNet300
-from bayesprune.networks import NetworkSpec, name_of
+from bayesprune.run.networks import NetworkSpec, name_of
 
 
 def parameters(network: nn.Module) -> int:

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bayesprune.pruners.problem import Problem, check_finite
-from bayesprune.settings import check_integer
+from bayesprune.run.settings import check_integer
 from bayesprune.structure import Gating
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED, structured_rows
 from bayesprune.experiments.papers.parsimonious import runs as parsimonious
 from bayesprune.experiments.papers.rows import Row, varied
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 
 DATA = "mnist@10000"
 WEIGHTS = {"mlp": 79_400, "lenet300": 266_200}

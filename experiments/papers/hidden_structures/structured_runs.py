@@ -6,7 +6,7 @@ over the layers is chosen on validation data: one run for every allocation, furt
 
 from bayesprune.experiments.papers.parsimonious.runs import BASE_LENET5, BASE_MLP
 from bayesprune.experiments.papers.rows import Row
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 
 STRUCTURED = "structured"
 BASES = {"lenet300": BASE_MLP, "lenet5": BASE_LENET5}

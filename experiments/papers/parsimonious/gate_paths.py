@@ -11,7 +11,7 @@ from bayesprune.experiments.report.drawing import ACCENT, CONTRAST
 from bayesprune.experiments.report.pictures import Sketch
 from bayesprune.experiments.report.structure_plots import group_slices
 from bayesprune.experiments.report.words import short
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 
 if TYPE_CHECKING:

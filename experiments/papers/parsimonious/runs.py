@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from bayesprune.experiments.papers.rows import Row, varied
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 
 EPOCHS = 40
 BASE_MLP = RunSettings("parsimonious", "lenet300", "mnist", epochs=EPOCHS, price=14.0)

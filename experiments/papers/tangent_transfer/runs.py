@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from bayesprune.experiments.papers.rows import Row, varied
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.identity import canonical_json
 
 DATA, OTHER, QUICK_DATA = "mnist", "fashion-mnist", "mnist5k"

@@ -19,8 +19,8 @@ from bayesprune.data import TensorSplit, load
 from bayesprune.data.build import assemble
 from bayesprune.data.cifar import CIFAR10, CifarSource
 from bayesprune.data.places import find_places
+from bayesprune.data.torchvision_guard import import_torchvision
 from bayesprune.errors import DataError
-from bayesprune.torchvision_guard import import_torchvision
 
 NAMES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
 CLASSES = ("cat", "dog")

@@ -17,8 +17,8 @@ import torch
 from bayesprune.data import Data, TensorSplit, load
 from bayesprune.data.mnist import MNIST
 from bayesprune.data.places import find_places
+from bayesprune.data.torchvision_guard import import_torchvision
 from bayesprune.errors import DataError, DataUnavailableError
-from bayesprune.torchvision_guard import import_torchvision
 
 Pictures = Callable[[int, int], tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 TRAINING_IMAGES_MD5 = "6bbc9ace898e44ae57da46a324031adb"

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bayesprune.budget import Budget
 from bayesprune.data import from_tensors
 from bayesprune.errors import BudgetError
 from bayesprune.models import LeNet5, LeNet300
@@ -17,6 +16,7 @@ from bayesprune.pruners.budgeted import open_within, removable
 from bayesprune.pruners.problem import Problem
 from bayesprune.pruners.scores import l1_norms, random_units
 from bayesprune.pruners.units import unit_preferences
+from bayesprune.run.budget import Budget
 from bayesprune.structure import compact, find, layer_costs
 from bayesprune.training import TrainState
 

@@ -11,8 +11,8 @@ from bayesprune.errors import SettingError
 from bayesprune.models import LeNet300
 from bayesprune.pruners.methods import baselines
 from bayesprune.pruners.plain import plateau
-from bayesprune.running import initial_state
-from bayesprune.settings import RunSettings
+from bayesprune.run.running import initial_state
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import CrossEntropy, Phase, TrainState
 
 TABLE = {method.name: method for method in baselines()}

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from bayesprune.budget import Budget
 from bayesprune.data import Data
 from bayesprune.models import LeNet300
 from bayesprune.pruners.allocation import Layers, class_blind, class_uniform, cut
@@ -21,8 +20,9 @@ from bayesprune.pruners.saliency import grasp, logit_snip, obd, snip, synflow, t
 from bayesprune.pruners.scores import l1_norms, magnitude
 from bayesprune.pruners.surgeon import layer_obs
 from bayesprune.pruners.units import unit_preferences
-from bayesprune.running import initial_state
-from bayesprune.settings import RunSettings
+from bayesprune.run.budget import Budget
+from bayesprune.run.running import initial_state
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import TrainState
 
 TABLE = {method.name: method for method in baselines()}

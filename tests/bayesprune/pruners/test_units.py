@@ -13,8 +13,8 @@ from bayesprune.pruners.allocation import class_blind, class_distributed, class_
 from bayesprune.pruners.problem import Problem
 from bayesprune.pruners.scores import l1_norms
 from bayesprune.pruners.units import UnitPruner, unit_preferences
-from bayesprune.running import initial_state
-from bayesprune.settings import RunSettings
+from bayesprune.run.running import initial_state
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import CrossEntropy, Objective, Phase, TrainState
 
 L1 = UnitPruner("l1", "largest norms", l1_norms)

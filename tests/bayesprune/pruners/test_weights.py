@@ -11,16 +11,16 @@ from torch import Tensor, nn
 import bayesprune as bp
 from bayesprune.data import Data, from_tensors
 from bayesprune.errors import BudgetError, NetworkError, SettingError, UnknownNameError
-from bayesprune.initial import glorot
 from bayesprune.models import Conv4, LeNet300
 from bayesprune.pruners.allocation import ALLOCATIONS, class_blind
 from bayesprune.pruners.methods import baselines
 from bayesprune.pruners.options import WeightOptions
 from bayesprune.pruners.scores import magnitude
 from bayesprune.pruners.weights import prune_weights
-from bayesprune.running import initial_state
-from bayesprune.settings import RunSettings
+from bayesprune.run.running import initial_state
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import Phase, Progress, TrainState, train
+from bayesprune.training.initial import glorot
 
 TABLE = {method.name: method for method in baselines()}
 SIZES = {"fc1.weight": 36 * 12, "fc2.weight": 12 * 8, "fc3.weight": 8 * 3}

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from bayesprune.data.torchvision_guard import import_torchvision
 from bayesprune.errors import UnsupportedLayerError
 from bayesprune.structure import ExpectedCost, Gating, compact, find, layer_costs
-from bayesprune.torchvision_guard import import_torchvision
 
 NETWORKS = {"vgg16_bn": 15, "resnet18": 12, "mobilenet_v2": 25, "densenet121": 120, "efficientnet_b0": 40}
 

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from bayesprune.data import Data
-from bayesprune.method import Plan
 from bayesprune.models import LeNet300
-from bayesprune.pruned import Pruned
-from bayesprune.running import initial_state, run
-from bayesprune.settings import RunSettings
+from bayesprune.run.method import Plan
+from bayesprune.run.pruned import Pruned
+from bayesprune.run.running import initial_state, run
+from bayesprune.run.settings import RunSettings
 from bayesprune.tangent.method import NeuralTangentTransfer
 from bayesprune.training import TrainState, train
 

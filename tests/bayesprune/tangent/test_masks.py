@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from bayesprune.data import Data
 from bayesprune.errors import BudgetError, SettingError, UnknownNameError
-from bayesprune.initial import glorot
 from bayesprune.models import LeNet5, LeNet300
 from bayesprune.pruners.problem import weights_of
-from bayesprune.running import initial_state
-from bayesprune.settings import RunSettings
+from bayesprune.run.running import initial_state
+from bayesprune.run.settings import RunSettings
 from bayesprune.tangent.masks import CHOICES, choice, globally, layerwise, released
 from bayesprune.tangent.method import NeuralTangentTransfer
 from bayesprune.tangent.objective import MASKS
 from bayesprune.training import Phase, TrainState
+from bayesprune.training.initial import glorot
 
 ONCE = settings(max_examples=60, deadline=None, derandomize=True)
 

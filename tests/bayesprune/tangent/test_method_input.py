@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import bayesprune as bp
 from bayesprune.data import Data, load
 from bayesprune.errors import BayespruneError, BudgetError, DataError, NetworkError, SettingError, UnknownNameError
-from bayesprune.method import Plan
-from bayesprune.pruned import Pruned
+from bayesprune.run.method import Plan
+from bayesprune.run.pruned import Pruned
 from bayesprune.training import Checkpointer, Progress, TrainState
 
 RunNtt = Callable[..., Pruned]

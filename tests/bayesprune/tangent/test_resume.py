@@ -12,10 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from bayesprune.data import Data, TensorSplit
 from bayesprune.models import LeNet300
-from bayesprune.pruned import Pruned
 from bayesprune.pruners.methods import baselines
-from bayesprune.running import run
-from bayesprune.settings import RunSettings
+from bayesprune.run.pruned import Pruned
+from bayesprune.run.running import run
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.tree import load_tree
 from bayesprune.training import Checkpointer
 

@@ -19,9 +19,9 @@ import torch
 torch.set_num_threads(1)
 from bayesprune.data import load
 from bayesprune.experiments.methods import METHODS
-from bayesprune.networks import NetworkSpec
-from bayesprune.running import initial_network, run
-from bayesprune.settings import RunSettings
+from bayesprune.run.networks import NetworkSpec
+from bayesprune.run.running import initial_network, run
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import Checkpointer
 import bayesprune.models
 

@@ -14,8 +14,8 @@ from bayesprune.experiments.commands.flags import RunFlags
 from bayesprune.experiments.compare import COMPARED
 from bayesprune.experiments.methods import METHODS
 from bayesprune.models.networks import LeNet300  # noqa: F401 - fills the registry
-from bayesprune.networks import known
-from bayesprune.settings import RunSettings
+from bayesprune.run.networks import known
+from bayesprune.run.settings import RunSettings
 
 COMMANDS = ("compare", "prune", "study", "paper", "posterior", "report", "data")
 HEAVY = {"torch", "numpy", "matplotlib", "pyro", "scipy", "pandas", "xarray", "torchvision", "networkx"}

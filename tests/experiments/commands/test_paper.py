@@ -9,7 +9,7 @@ import pytest
 
 from bayesprune.experiments.papers import PAPERS
 from bayesprune.experiments.papers.rows import Row
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 
 TINY = RunSettings("parsimonious", "lenet300", epochs=2, widths=(12, 6), batch_size=20, price=1.0)
 ROWS = (

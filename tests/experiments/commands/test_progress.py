@@ -18,7 +18,7 @@ from bayesprune.experiments.commands import progress
 from bayesprune.experiments.commands.output import terminal
 from bayesprune.experiments.commands.progress import Watcher, labels, watching
 from bayesprune.experiments.jobs import Job
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import Progress
 
 

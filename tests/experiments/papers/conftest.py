@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bayesprune.experiments.papers.rows import Row, RowRuns, gather, jobs_of
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 
 SIZES = {"lenet300": {"inputs": 784, "fc1": 300, "fc2": 100}, "lenet5": {"conv1": 20, "conv2": 50, "fc1": 500}}

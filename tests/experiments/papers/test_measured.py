@@ -18,7 +18,7 @@ from bayesprune.experiments.papers.measured import (
 )
 from bayesprune.experiments.papers.measured import macs as macs_of
 from bayesprune.experiments.papers.rows import Row, RowRuns
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 
 MakeStudy = Callable[..., list[RowRuns]]

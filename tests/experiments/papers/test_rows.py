@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from bayesprune.experiments.papers.rows import Row, RowRuns, gather, jobs_of, names_of, varied
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 
 MakeStudy = Callable[..., list[RowRuns]]
 BASE = RunSettings("parsimonious", data="mnist", epochs=6, price=14.0, options={"alpha": 0.3})

@@ -8,7 +8,7 @@ from bayesprune.experiments.jobs import check
 from bayesprune.experiments.papers import paper
 from bayesprune.experiments.papers.parsimonious.runs import BASE_FLATTEN, BASE_LENET5, BASE_MLP, SMALL_MLP, scale_of
 from bayesprune.experiments.papers.rows import Row, jobs_of
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 
 STUDY = paper("parsimonious")
 BASES = {"lenet300": BASE_MLP, "lenet5": BASE_LENET5}

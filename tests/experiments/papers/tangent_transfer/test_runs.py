@@ -13,9 +13,9 @@ from bayesprune.experiments.methods import method
 from bayesprune.experiments.papers import paper
 from bayesprune.experiments.papers.rows import Row, jobs_of
 from bayesprune.experiments.papers.tangent_transfer import runs
-from bayesprune.initial import glorot
 from bayesprune.models import LeNet300
-from bayesprune.running import initial_state
+from bayesprune.run.running import initial_state
+from bayesprune.training.initial import glorot
 
 STUDY = paper("tangent-transfer")
 EVERY = [*STUDY.rows(), *STUDY.rows("lenet5-full")]

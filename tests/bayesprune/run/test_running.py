@@ -12,11 +12,11 @@ from bayesprune.data import Data, from_tensors
 from bayesprune.errors import NetworkError, SettingError, StoreError
 from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.models import LeNet300
-from bayesprune.networks import NetworkSpec
-from bayesprune.pruned import Pruned
 from bayesprune.pruners.methods import baselines
-from bayesprune.running import check_request, initial_network, initial_state, run
-from bayesprune.settings import RunSettings
+from bayesprune.run.networks import NetworkSpec
+from bayesprune.run.pruned import Pruned
+from bayesprune.run.running import check_request, initial_network, initial_state, run
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.tree import load_tree
 from bayesprune.training import Checkpointer, Progress
 

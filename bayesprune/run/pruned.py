@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from bayesprune.data import Data
 from bayesprune.errors import BayespruneError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
-from bayesprune.method import GatePosterior
-from bayesprune.networks import Factory, NetworkSpec
-from bayesprune.settings import RunSettings
+from bayesprune.run.method import GatePosterior
+from bayesprune.run.networks import Factory, NetworkSpec
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunFolder, RunRecord, library_versions
 from bayesprune.structure import Group, LayerCost, compact, fed_outputs, find, layer_costs
 from bayesprune.structure.selectors import plain_name

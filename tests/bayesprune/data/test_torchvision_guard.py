@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bayesprune import torchvision_guard
-from bayesprune.torchvision_guard import import_torchvision, torchvision_note
+from bayesprune.data import torchvision_guard
+from bayesprune.data.torchvision_guard import import_torchvision, torchvision_note
 
 BROKEN = "operator torchvision::nms does not exist"
 

@@ -14,8 +14,8 @@ import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import StoreError
 from bayesprune.models import LeNet300
-from bayesprune.networks import NetworkSpec
-from bayesprune.pruned import Pruned
+from bayesprune.run.networks import NetworkSpec
+from bayesprune.run.pruned import Pruned
 from bayesprune.store.identity import run_id
 from bayesprune.store.tensors import load_tensors, save_tensors
 

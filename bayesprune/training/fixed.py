@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from bayesprune.data import Split, TensorSplit, steps_per_epoch
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import CrossEntropy, Phase, Start, adam, cosine
 
 RATE = 5e-3

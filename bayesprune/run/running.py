@@ -13,10 +13,10 @@ from bayesprune import __version__
 from bayesprune.data import Data, TensorSplit
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.evaluation.evaluate import evaluate
-from bayesprune.method import Method
-from bayesprune.networks import NetworkSpec
-from bayesprune.pruned import Pruned, identity_of
-from bayesprune.settings import RunSettings
+from bayesprune.run.method import Method
+from bayesprune.run.networks import NetworkSpec
+from bayesprune.run.pruned import Pruned, identity_of
+from bayesprune.run.settings import RunSettings
 from bayesprune.store.identity import canonical_json
 from bayesprune.structure import evaluating, find, reestimate_batchnorm
 from bayesprune.training import Checkpointer, Progress, TrainState, train

@@ -7,8 +7,8 @@ import pytest
 
 from bayesprune.data import Data
 from bayesprune.errors import BudgetError, SettingError
-from bayesprune.pruned import identity_of
-from bayesprune.settings import RunSettings, default_epochs
+from bayesprune.run.pruned import identity_of
+from bayesprune.run.settings import RunSettings, default_epochs
 from bayesprune.store.identity import canonical_json, run_id
 
 

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
-from bayesprune.budget import Budget
 from bayesprune.data import Split, steps_per_epoch
 from bayesprune.errors import SettingError
+from bayesprune.run.budget import Budget
 
 TARGET_STEPS, MOST_EPOCHS = 22_000, 120
 """By default a run takes about as many steps as the measured recipe, but no more than so many epochs."""

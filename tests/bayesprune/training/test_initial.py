@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from bayesprune.initial import glorot
 from bayesprune.models import LeNet5, LeNet300
 from bayesprune.pruners.problem import weights_of
+from bayesprune.training.initial import glorot
 
 
 def drawn(network: nn.Module, seed: int = 0) -> nn.Module:

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from bayesprune.data import Split, TensorSplit
-from bayesprune.fixed import FixedTraining
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import CrossEntropy
+from bayesprune.training.fixed import FixedTraining
 
 PERCEPTRON, CONVOLUTIONAL = nn.Linear(2, 2), nn.Sequential(nn.Conv2d(1, 1, 1))
 

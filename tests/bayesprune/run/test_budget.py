@@ -2,8 +2,8 @@
 
 import pytest
 
-from bayesprune.budget import Budget
 from bayesprune.errors import BudgetError
+from bayesprune.run.budget import Budget
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from bayesprune.data import Data
-from bayesprune.settings import RunSettings
+from bayesprune.run.settings import RunSettings
 from bayesprune.training import Phase, TrainState
 
 

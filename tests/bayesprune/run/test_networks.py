@@ -9,7 +9,7 @@ from torch import nn
 
 import bayesprune.models.networks  # noqa: F401  # fills the registry
 from bayesprune.errors import InputShapeError, NetworkError, SettingError, UnknownNameError
-from bayesprune.networks import NetworkSpec, known, name_of, register, require_size
+from bayesprune.run.networks import NetworkSpec, known, name_of, register, require_size
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_callable_that_makes_no_network(own: ModuleType) -> None:
 
 
 def test_registering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bayesprune.networks._FACTORIES", {})
+    monkeypatch.setattr("bayesprune.run.networks._FACTORIES", {})
 
     @register("tiny")
     class Tiny(nn.Linear):

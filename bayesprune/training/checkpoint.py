@@ -11,13 +11,14 @@ from torch import nn
 from bayesprune.errors import BayespruneError, SettingError, StoreError
 from bayesprune.store.tree import load_tree, save_tree
 from bayesprune.training.phase import Phase, make_optimizers
+from bayesprune.training.snapshot import put_back, take
 from bayesprune.training.state import TrainState
 
 _COUNTERS = (
     "phase", "phase_step", "phase_started", "step", "epoch", "epoch_step", "seconds", "macs",
     "epoch_loss", "epoch_seconds", "epoch_macs", "epoch_dense_macs",
 )  # fmt: skip
-_CONTAINERS = ("history", "values", "masks")
+_CONTAINERS = ("history", "values")
 
 
 class Checkpointer:
@@ -99,10 +100,7 @@ def _describe(state: TrainState) -> dict[str, Any]:
         "identity": state.identity,
         "counters": {name: getattr(state, name) for name in _COUNTERS},
         **{name: getattr(state, name) for name in _CONTAINERS},
-        "kept": state.structure.kept(),
-        "network": dict(state.network.state_dict()),
-        "modules": {name: dict(module.state_dict()) for name, module in state.modules.items()},
-        "optimizers": {name: optimizer.state_dict() for name, optimizer in state.optimizers.items()},
+        **take(state),
         "random": torch.get_rng_state(),
     }
 
@@ -114,18 +112,11 @@ def _restore(state: TrainState, saved: dict[str, Any], phases: Sequence[Phase]) 
         if type(value) is not type(getattr(state, name)):
             raise TypeError(f"its {name} is {value!r}")
         setattr(state, name, value)
+    if not isinstance(saved["masks"], dict):
+        raise TypeError(f"its masks are {saved['masks']!r}")
     if not 0 <= state.phase <= len(phases):
         raise ValueError(f"its phase is {state.phase} of {len(phases)}")
-    state.masks = {}
-    open_gates = state.structure.open_from_kept(saved["kept"])
-    if not bool(open_gates.all()):
-        state.shrink(open_gates)
-    state.masks = saved["masks"]
-    state.network.load_state_dict(saved["network"])
-    for name, module in state.modules.items():
-        module.load_state_dict(saved["modules"][name])
     if state.phase < len(phases):
         make_optimizers(state, phases[state.phase])
-        for name, optimizer in state.optimizers.items():
-            optimizer.load_state_dict(saved["optimizers"][name])
+    put_back(state, saved)
     torch.set_rng_state(saved["random"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import cos, pi
 from typing import Any, Protocol
 
@@ -87,7 +88,8 @@ def cosine(done: float) -> float:
 
 
 def make_optimizers(state: TrainState, phase: Phase) -> None:
-    """Fresh optimizers for a phase."""
+    """Fresh optimizers for a phase; the state can make them again (`TrainState.make_optimizers`)."""
+    state.make_optimizers = partial(make_optimizers, state, phase)
     state.optimizers = {"network": phase.optimizer(list(state.network.parameters()))}
     for group in state.optimizers["network"].param_groups:
         group["initial_lr"] = group["lr"]

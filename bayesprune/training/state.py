@@ -1,5 +1,7 @@
 """Everything that a run is at a step, as one object that can be saved and resumed from."""
 
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -42,6 +44,7 @@ class TrainState:
         epoch_loss, epoch_seconds, epoch_macs, epoch_dense_macs: sums over this epoch so far; the last is what
             plain training of the network at its initial size would have cost.
         learning_rate: of the step being made.
+        make_optimizers: makes the present phase's optimizers anew; the loop sets it.
     """
 
     network: nn.Module
@@ -66,14 +69,34 @@ class TrainState:
     epoch_macs: float = 0.0
     epoch_dense_macs: float = 0.0
     learning_rate: float = 0.0
+    make_optimizers: Callable[[], None] | None = None
     shape_version: int = 0
     _costs: tuple[int, tuple[LayerCost, ...]] | None = None
+    _initial: tuple[nn.Module, Structure] | None = None
 
     def __post_init__(self) -> None:
         self.initial_layers = self.layers()
         self.initial_macs = self.network_macs()
         self.initial_params = self.params()
         self.initial_weights = self.weights()
+
+    def remember_initial(self) -> None:
+        """Keep a copy of the network as it is now, so that `reshape` can make it larger again."""
+        self._initial = (deepcopy(self.network), self.structure)
+
+    def reshape(self, kept: dict[str, list[int]]) -> None:
+        """Give the network exactly these channels; its weights, optimizers and masks are to be filled in.
+
+        Raises:
+            SettingError: the channels are not among those of the network, or a group would be emptied.
+        """
+        if kept == self.structure.kept():
+            return
+        if self._initial is not None:
+            self.network, self.structure = deepcopy(self._initial[0]), self._initial[1]
+        self.masks = {}
+        self.structure = compact(self.network, self.structure, self.structure.open_from_kept(kept))
+        self.shape_version += 1
 
     def shrink(self, open_gates: Tensor) -> Tensor:
         """Remove closed gates' channels, with optimizer state, masks and gate-shaped parameters.

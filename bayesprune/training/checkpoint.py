@@ -10,6 +10,7 @@ from torch import nn
 
 from bayesprune.errors import BayespruneError, SettingError, StoreError
 from bayesprune.store.tree import load_tree, save_tree
+from bayesprune.training import memory
 from bayesprune.training.phase import Phase, make_optimizers
 from bayesprune.training.state import TrainState
 
@@ -99,6 +100,7 @@ def _describe(state: TrainState) -> dict[str, Any]:
         "identity": state.identity,
         "counters": {name: getattr(state, name) for name in _COUNTERS},
         **{name: getattr(state, name) for name in _CONTAINERS},
+        "memories": memory.to_tree(state.memories),
         "kept": state.structure.kept(),
         "network": dict(state.network.state_dict()),
         "modules": {name: dict(module.state_dict()) for name, module in state.modules.items()},
@@ -114,6 +116,7 @@ def _restore(state: TrainState, saved: dict[str, Any], phases: Sequence[Phase]) 
         if type(value) is not type(getattr(state, name)):
             raise TypeError(f"its {name} is {value!r}")
         setattr(state, name, value)
+    state.memories = memory.from_tree(saved["memories"])
     if not 0 <= state.phase <= len(phases):
         raise ValueError(f"its phase is {state.phase} of {len(phases)}")
     state.masks = {}

@@ -5,21 +5,27 @@ learns. Nothing is chosen by it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-import torch
 
 from bayesprune.data import Data
 from bayesprune.evaluation.evaluate import predict
 from bayesprune.pruners.stages import Stages
-from bayesprune.training import CrossEntropy, Objective, Phase, Start, TrainState, adam, constant
+from bayesprune.training import CrossEntropy, Memory, Objective, Phase, Start, TrainState, adam, constant
 
 LEARNING_RATE, DECAY, EVERY = 1e-3, 2e-8, 100
 """Adam's rate; the decay that the gradient of 1e-8 |w|^2 is; steps between two looks at the test accuracy."""
 
-CURVE = "test curve"
-"""Where a state's values hold rows of (step of the phase, test accuracy)."""
+
+@dataclass
+class CurveSoFar(Memory):
+    """The test accuracy on the way.
+
+    Attributes:
+        rows: (step of the phase, test accuracy).
+    """
+
+    rows: list[tuple[int, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,8 @@ class Curve:
         """After a step."""
         if state.phase_step % self.every != 1 % self.every:
             return
-        row = torch.tensor([[float(state.phase_step), predict(state.network, self.data.test).accuracy]])
-        before = state.values.get(CURVE)
-        state.values[CURVE] = row if before is None else torch.cat([before, row])
+        accuracy = predict(state.network, self.data.test).accuracy
+        state.memory(CurveSoFar).rows.append((state.phase_step, accuracy))
         state.network.train()
 
 
@@ -75,10 +80,7 @@ class ConstantStages(Stages):
         """The part of the curve that an epoch made."""
 
         def entries(state: TrainState) -> dict[str, Any]:
-            curve = state.values.get(CURVE)
-            if curve is None:
-                return {}
-            begun = state.phase_step - state.epoch_step
-            return {"test_curve": [[int(step), accuracy] for step, accuracy in curve.tolist() if step > begun]}
+            rows, begun = state.memory(CurveSoFar).rows, state.phase_step - state.epoch_step
+            return {"test_curve": [[step, accuracy] for step, accuracy in rows if step > begun]} if rows else {}
 
         return entries

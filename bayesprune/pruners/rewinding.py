@@ -3,18 +3,28 @@
 To the initial ones: lottery tickets (arXiv 1803.03635); to those of a later step: late rewinding (arXiv 1912.05671).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
-from bayesprune.training import TrainState
+from bayesprune.training import Memory, TrainState
 
-_MEMORY = "rewind"
+
+@dataclass
+class WeightsKept(Memory):
+    """A network's state at the step that was kept.
+
+    Attributes:
+        values: its parameters and buffers by name.
+    """
+
+    values: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Remember:
-    """Keeps the network as it is at a step of its phase among the state's values.
+    """Keeps the network as it is at a step of its phase.
 
     Attributes:
         step: 0 for the start.
@@ -36,9 +46,10 @@ class Remember:
 @torch.no_grad()
 def rewind(state: TrainState) -> None:
     """Give the network the weights it had at the step that was kept, pruned ones at zero."""
-    state.network.load_state_dict(state.values[_MEMORY])
+    state.network.load_state_dict(state.memory(WeightsKept).values)
     state.apply_masks()
 
 
 def _keep(state: TrainState) -> None:
-    state.values[_MEMORY] = {name: value.detach().clone() for name, value in state.network.state_dict().items()}
+    weights = {name: value.detach().clone() for name, value in state.network.state_dict().items()}
+    state.memory(WeightsKept).values = weights

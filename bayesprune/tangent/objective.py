@@ -7,7 +7,7 @@ are over all entries; the last sum is over the weights that masks m keep, withou
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,24 @@ from bayesprune.pruners.problem import weights_of
 from bayesprune.run.settings import check_number
 from bayesprune.structure import evaluating
 from bayesprune.tangent.kernels import kernel_and_outputs
-from bayesprune.training import TrainState
+from bayesprune.training import Memory, TrainState
 
-TEACHER, MASKS = "tangent teacher", "tangent masks"
-"""Where a state's values hold the teacher's parameters, and the student's masks."""
+
+@dataclass
+class Student(Memory):
+    """What a run of the transfer remembers until it leaves the student.
+
+    Attributes:
+        teacher: the teacher's parameters by name.
+        masks: of the student.
+        distances: of kernels and of outputs before the first step.
+        open_gates: of the channels that the student keeps, where it loses whole channels.
+    """
+
+    teacher: dict[str, Tensor] = field(default_factory=dict)
+    masks: dict[str, Tensor] = field(default_factory=dict)
+    distances: list[float] = field(default_factory=list)
+    open_gates: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +88,8 @@ class TangentTransfer:
             DataError: the batch has less than 2 examples.
             NetworkError: a kernel is not finite.
         """
-        found = self.distances(state.network, state.values[TEACHER], state.values[MASKS], inputs)
+        student = state.memory(Student)
+        found = self.distances(state.network, student.teacher, student.masks, inputs)
         self.parts = {"kernel distance": float(found.kernel.detach()), "target distance": float(found.target.detach())}
         return self.weighed(found)
 

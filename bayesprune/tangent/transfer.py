@@ -16,14 +16,10 @@ from bayesprune.run.budget import Budget
 from bayesprune.structure import evaluating
 from bayesprune.tangent.capture import check_separate
 from bayesprune.tangent.masks import Masks, channel_masks, channels_within, choice
-from bayesprune.tangent.objective import MASKS, TEACHER, TangentTransfer
+from bayesprune.tangent.objective import Student, TangentTransfer
 from bayesprune.tangent.options import TransferOptions
 from bayesprune.training import TrainState
 from bayesprune.training.initial import INITIAL
-
-DISTANCES, OPEN = "tangent distances at the start", "tangent open gates"
-"""Where a state's values hold the distances of kernels and outputs before the first step, and the gates of the
-channels that the student keeps."""
 
 _SNIP_EXAMPLES = 128
 _WATCHED, _GROUPS = 64, 4
@@ -60,20 +56,22 @@ class Transfer:
         INITIAL[self.options.initial](state.network)
         state.network.train()
         check_separate(state.network, state.example)
-        state.values[TEACHER] = {name: value.detach().clone() for name, value in state.network.named_parameters()}
-        state.values[MASKS] = self.choose(state, first=True)
-        state.values[DISTANCES] = self.distances(state)
+        student = state.memory(Student)
+        student.teacher = {name: value.detach().clone() for name, value in state.network.named_parameters()}
+        student.masks = self.choose(state, first=True)
+        student.distances = self.distances(state)
 
     def update(self, state: TrainState) -> None:
         """Every so many steps choose the masks anew, from all weights: a masked one may come back."""
         if state.phase_step % self.options.every == 0 and state.phase_step < self.steps - self.options.every:
-            state.values[MASKS] = self.choose(state)
+            state.memory(Student).masks = self.choose(state)
 
     def choose(self, state: TrainState, *, first: bool = False) -> Masks:
         """The masks of the weights, or channels, that the student keeps now."""
         if self.budget is not None:
-            state.values[OPEN] = channels_within(state, state.network, self.budget)
-            return channel_masks(state.network, state.structure, state.values[OPEN])
+            open_gates = channels_within(state, state.network, self.budget)
+            state.memory(Student).open_gates = open_gates
+            return channel_masks(state.network, state.structure, open_gates)
         assert self.density is not None
         problem = Problem(state.network, state.structure, self.data, {})
         by_slopes = first and self.options.first == "logit-snip"
@@ -82,15 +80,14 @@ class Transfer:
 
     def hand_over(self, state: TrainState) -> None:
         """Leave the student: its weights under its masks, or without the channels that it does not keep."""
-        masks, control = state.values.pop(MASKS), self.options.control
-        for name in (TEACHER, DISTANCES):
-            state.values.pop(name)
+        student, control = state.memory(Student), self.options.control
+        state.forget(Student)
         if control == "fresh":
             fresh(state, self.options.initial)
-        if self.budget is not None:
-            state.shrink(state.values.pop(OPEN))
+        if student.open_gates is not None:
+            state.shrink(student.open_gates)
             return
-        state.masks = {name: masks[name] for name in weights_of(state.network)}
+        state.masks = {name: student.masks[name] for name in weights_of(state.network)}
         if control not in (None, "fresh"):
             CONTROLS[control](state)
         state.apply_masks()
@@ -99,10 +96,10 @@ class Transfer:
 
     def describe(self, state: TrainState) -> dict[str, Any]:
         """Distances at the end of an epoch of the transfer, and those it began with."""
-        if MASKS not in state.values:
+        start = state.memory(Student).distances
+        if not start:
             return {}
         kernel, target = self.distances(state)
-        start = state.values[DISTANCES]
         return {
             "kernel_distance": kernel, "kernel_distance_at_start": start[0],
             "target_distance": target, "target_distance_at_start": start[1],
@@ -112,9 +109,11 @@ class Transfer:
         """Means of kernels' and of outputs' over the first groups of validation inputs (or else of training inputs)."""
         split = self.data.validation if len(self.data.validation) > 1 else self.data.train
         groups = [inputs for inputs, _ in islice(split.batches(_WATCHED), _GROUPS) if len(inputs) > 1]
-        teacher, masks = state.values[TEACHER], state.values[MASKS]
+        student = state.memory(Student)
         with torch.no_grad(), evaluating(state.network):
-            found = [self.objective.distances(state.network, teacher, masks, inputs) for inputs in groups]
+            found = [
+                self.objective.distances(state.network, student.teacher, student.masks, inputs) for inputs in groups
+            ]
         return [
             float(torch.stack(each).mean()) for each in zip(*((one.kernel, one.target) for one in found), strict=True)
         ]

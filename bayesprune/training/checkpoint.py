@@ -10,6 +10,7 @@ from torch import nn
 
 from bayesprune.errors import BayespruneError, SettingError, StoreError
 from bayesprune.store.tree import load_tree, save_tree
+from bayesprune.training import memory
 from bayesprune.training.phase import Phase, make_optimizers
 from bayesprune.training.snapshot import put_back, take
 from bayesprune.training.state import TrainState
@@ -101,6 +102,7 @@ def _describe(state: TrainState) -> dict[str, Any]:
         "counters": {name: getattr(state, name) for name in _COUNTERS},
         **{name: getattr(state, name) for name in _CONTAINERS},
         **take(state),
+        "memories": memory.to_tree(state.memories),
         "random": torch.get_rng_state(),
     }
 
@@ -114,6 +116,7 @@ def _restore(state: TrainState, saved: dict[str, Any], phases: Sequence[Phase]) 
         setattr(state, name, value)
     if not isinstance(saved["masks"], dict):
         raise TypeError(f"its masks are {saved['masks']!r}")
+    state.memories = memory.from_tree(saved["memories"])
     if not 0 <= state.phase <= len(phases):
         raise ValueError(f"its phase is {state.phase} of {len(phases)}")
     if state.phase < len(phases):

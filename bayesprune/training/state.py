@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch.optim import Optimizer
 from bayesprune.structure import LayerCost, Structure, compact, layer_costs
 from bayesprune.structure.compact import replace_data
 from bayesprune.structure.cost import COUNTED
+from bayesprune.training.memory import Memory
+
+Kind = TypeVar("Kind", bound=Memory)
 
 
 @runtime_checkable
@@ -35,6 +38,7 @@ class TrainState:
         masks: by parameter name, multiplied into the weights after every step.
         optimizers: of the present phase; "network" is the first.
         values: what a method wants to keep: numbers, strings and tensors by name.
+        memories: what methods remember, by the name of its kind; `memory` reads it.
         identity: what run this is, as plain values; a checkpoint of another one is refused.
         history: one record an epoch.
         phase, phase_step: which phase, and its steps done; `phase_started` once its `start` has run.
@@ -54,6 +58,7 @@ class TrainState:
     masks: dict[str, Tensor] = field(default_factory=dict)
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
+    memories: dict[str, Memory] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     phase: int = 0
@@ -127,6 +132,16 @@ class TrainState:
                             memory[key] = value[positions]
         self.shape_version += 1
         return positions
+
+    def memory(self, kind: type[Kind]) -> Kind:
+        """The one memory of this kind (a dataclass derived from `Memory`), made at the first use."""
+        found = self.memories.setdefault(kind.__name__, kind())
+        assert isinstance(found, kind)
+        return found
+
+    def forget(self, kind: type[Memory]) -> None:
+        """Drop the memory of this kind."""
+        self.memories.pop(kind.__name__, None)
 
     def layers(self) -> tuple[LayerCost, ...]:
         """Cost of every layer as the network is now."""

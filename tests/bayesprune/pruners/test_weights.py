@@ -15,6 +15,7 @@ from bayesprune.models import Conv4, LeNet300
 from bayesprune.pruners.allocation import ALLOCATIONS, class_blind
 from bayesprune.pruners.methods import baselines
 from bayesprune.pruners.options import WeightOptions
+from bayesprune.pruners.rewinding import WeightsKept
 from bayesprune.pruners.scores import magnitude
 from bayesprune.pruners.weights import prune_weights
 from bayesprune.run.running import initial_state
@@ -130,7 +131,7 @@ def test_late_rewinding_goes_back_to_a_step(small_data: Data) -> None:
         at[progress.step] = {name: value.clone() for name, value in state.network.state_dict().items()}
 
     train(state, phases, small_data, batch_size=50, seed=0, progress=watch)
-    kept = state.values["rewind"]
+    kept = state.memory(WeightsKept).values
     assert all(torch.equal(kept[name], value) for name, value in at[3].items())
     # One step after rewinding the weights are near those of step 3, and masked.
     again = at[21]["fc1.weight"]

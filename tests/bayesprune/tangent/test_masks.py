@@ -16,7 +16,7 @@ from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
 from bayesprune.tangent.masks import CHOICES, choice, globally, layerwise, released
 from bayesprune.tangent.method import NeuralTangentTransfer
-from bayesprune.tangent.objective import MASKS
+from bayesprune.tangent.objective import Student
 from bayesprune.training import Phase, TrainState
 from bayesprune.training.initial import glorot
 
@@ -142,16 +142,16 @@ def test_masks_are_chosen_anew_every_so_many_steps_but_for_the_last(
     chosen = []
     for step in range(1, steps + 1):
         state.phase_step = step
-        before = state.values[MASKS]
+        before = state.memory(Student).masks
         update(state)
-        if state.values[MASKS] is not before:
+        if state.memory(Student).masks is not before:
             chosen.append(step)
     assert chosen == expected
 
 
 def test_masked_weights_come_back(small_data: Data) -> None:
     state, phase = begun(small_data)
-    weight, before = state.network.get_parameter("fc1.weight"), state.values[MASKS]["fc1.weight"]
+    weight, before = state.network.get_parameter("fc1.weight"), state.memory(Student).masks["fc1.weight"]
     assert int(before.sum()) == round(0.3 * 432)
     gone = before.flatten().argmin()
     assert float(weight.flatten()[gone].detach()) != 0  # masked weights keep their values
@@ -159,7 +159,7 @@ def test_masked_weights_come_back(small_data: Data) -> None:
         weight.view(-1)[gone] = 5.0
     state.phase_step = 4
     phase.updates[0](state)
-    after = state.values[MASKS]["fc1.weight"]
+    after = state.memory(Student).masks["fc1.weight"]
     smallest = torch.where(before.bool(), weight.detach().abs(), torch.inf).argmin()
     assert int(after.view(-1)[gone]) == 1 and int(after.view(-1)[smallest]) == 0
     assert int((before != after).sum()) == 2 and float(weight.flatten()[smallest].detach()) != 0
@@ -167,10 +167,10 @@ def test_masked_weights_come_back(small_data: Data) -> None:
 
 def test_first_masks_may_be_chosen_by_the_logits_slopes(small_data: Data) -> None:
     (plain, _), (state, phase) = begun(small_data), begun(small_data, first="logit-snip")
-    assert counts(plain.values[MASKS]) == counts(state.values[MASKS])
-    assert not torch.equal(plain.values[MASKS]["fc1.weight"], state.values[MASKS]["fc1.weight"])
+    assert counts(plain.memory(Student).masks) == counts(state.memory(Student).masks)
+    assert not torch.equal(plain.memory(Student).masks["fc1.weight"], state.memory(Student).masks["fc1.weight"])
     state.phase_step = 4
     phase.updates[0](state)  # later ones go by magnitude alone
-    for name, mask in state.values[MASKS].items():
+    for name, mask in state.memory(Student).masks.items():
         sizes = state.network.get_parameter(name).detach().abs()
         assert float(sizes[mask == 1].min()) > float(sizes[mask == 0].max())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bayesprune.errors import DataError, NetworkError, SettingError
 from bayesprune.structure import find
 from bayesprune.tangent.kernels import contracted_kernel
-from bayesprune.tangent.objective import MASKS, TEACHER, Distances, TangentTransfer
+from bayesprune.tangent.objective import Distances, Student, TangentTransfer
 from bayesprune.training import TrainState
 
 INPUTS = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -23,16 +23,20 @@ def state_of() -> TrainState:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
     state = TrainState(network, find(network, INPUTS[:2]), INPUTS[:2])
-    state.values[TEACHER] = {name: p.detach() + 0.3 * torch.randn_like(p) for name, p in network.named_parameters()}
-    state.values[MASKS] = {name: (torch.rand_like(network.get_parameter(name)) < 0.5).double() for name in WEIGHTS}
+    state.memory(Student).teacher = {
+        name: p.detach() + 0.3 * torch.randn_like(p) for name, p in network.named_parameters()
+    }
+    state.memory(Student).masks = {
+        name: (torch.rand_like(network.get_parameter(name)) < 0.5).double() for name in WEIGHTS
+    }
     return state
 
 
 def copies(state: TrainState, student: Mapping[str, Tensor]) -> tuple[nn.Module, nn.Module]:
     """A teacher and a student as plain networks; the student's weights are multiplied by its masks."""
     teacher, other = deepcopy(state.network), deepcopy(state.network)
-    teacher.load_state_dict(state.values[TEACHER])
-    masks = state.values[MASKS]
+    teacher.load_state_dict(state.memory(Student).teacher)
+    masks = state.memory(Student).masks
     other.load_state_dict({name: value * masks[name] if name in masks else value for name, value in student.items()})
     return teacher, other
 
@@ -40,7 +44,7 @@ def copies(state: TrainState, student: Mapping[str, Tensor]) -> tuple[nn.Module,
 def by_hand(state: TrainState, student: Mapping[str, Tensor], *, projected: bool) -> tuple[float, float, float]:
     """The three terms before they are weighed, on five inputs: halves of two and three."""
     teacher, other = copies(state, student)
-    keep = state.values[MASKS] if projected else None
+    keep = state.memory(Student).masks if projected else None
     with torch.no_grad():
         kernels = contracted_kernel(teacher, INPUTS[:2], INPUTS[2:])
         differences = contracted_kernel(other, INPUTS[:2], INPUTS[2:], keep=keep) - kernels
@@ -84,7 +88,7 @@ def test_gradients_are_differences_of_the_loss_and_masked_weights_have_none(proj
     step = 1e-6
     for name, parameter in state.network.named_parameters():
         assert parameter.grad is not None
-        mask = state.values[MASKS].get(name, torch.ones_like(parameter))
+        mask = state.memory(Student).masks.get(name, torch.ones_like(parameter))
         assert bool((parameter.grad[mask == 0] == 0).all()) and bool((parameter.grad[mask == 1] != 0).all())
         for position in mask.flatten().nonzero().flatten()[::4]:
             losses = []
@@ -99,8 +103,8 @@ def test_gradients_are_differences_of_the_loss_and_masked_weights_have_none(proj
 
 def test_a_student_that_is_its_teacher_is_at_no_distance() -> None:
     state = state_of()
-    state.values[TEACHER] = dict(state.network.state_dict())
-    state.values[MASKS] = {name: torch.ones_like(state.network.get_parameter(name)) for name in WEIGHTS}
+    state.memory(Student).teacher = dict(state.network.state_dict())
+    state.memory(Student).masks = {name: torch.ones_like(state.network.get_parameter(name)) for name in WEIGHTS}
     for projected in (False, True):
         objective = TangentTransfer(1.0, projected=projected)
         objective.loss(state, INPUTS, None)

@@ -15,7 +15,7 @@ from bayesprune.pruners.problem import weights_of
 from bayesprune.run.method import Plan
 from bayesprune.run.pruned import Pruned
 from bayesprune.tangent.kernels import contracted_kernel
-from bayesprune.tangent.objective import MASKS, TEACHER
+from bayesprune.tangent.objective import Student
 from bayesprune.training import TrainState
 
 RunNtt = Callable[..., Pruned]
@@ -82,7 +82,7 @@ def test_distances_are_means_over_groups_of_64_validation_inputs(
     validation = TensorSplit(inputs, torch.zeros(size, dtype=torch.int64))
     state, plan = planned(replace(small_data, validation=validation))
     start(state, plan, phase=0)
-    masks, kernels, outputs = state.values[MASKS], 0.0, 0.0
+    masks, kernels, outputs = state.memory(Student).masks, 0.0, 0.0
     student = deepcopy(state.network)
     student.load_state_dict({name: value * masks.get(name, 1) for name, value in state.network.state_dict().items()})
     for one in inputs[: 64 * groups].split(64):
@@ -121,12 +121,12 @@ def test_nothing_is_measured_with_labels_meanwhile(run_ntt: RunNtt, small_data: 
 def test_the_teacher_is_what_the_student_began_as(transferred: Planned, small_data: Data) -> None:
     state, plan = transferred(small_data, initial="own")
     begin, _ = transferred(small_data, initial="own", steps=1)
-    teacher = state.values[TEACHER]
+    teacher = state.memory(Student).teacher
     assert teacher.keys() == dict(state.network.named_parameters()).keys()
-    assert all(torch.equal(value, begin.values[TEACHER][name]) for name, value in teacher.items())
+    assert all(torch.equal(value, begin.memory(Student).teacher[name]) for name, value in teacher.items())
     assert not same(state, begin)
     start(state, plan)
-    assert not {TEACHER, MASKS} & state.values.keys()
+    assert "Student" not in state.memories
 
 
 def test_first_weights_are_glorots_or_the_networks_own(planned: Planned, small_data: Data) -> None:
@@ -160,10 +160,10 @@ def test_density_is_exact(masks: str, control: str | None, run_ntt: RunNtt, smal
 def test_the_handed_over_weights_are_those_of_the_student(transferred: Planned, small_data: Data) -> None:
     state, plan = transferred(small_data)
     expected = {
-        name: value.detach() * state.values[MASKS].get(name, torch.ones(()))
+        name: value.detach() * state.memory(Student).masks.get(name, torch.ones(()))
         for name, value in state.network.named_parameters()
     }
-    masks = dict(state.values[MASKS])
+    masks = dict(state.memory(Student).masks)
     start(state, plan)
     assert all(torch.equal(value, expected[name]) for name, value in state.network.named_parameters())
     assert state.masks.keys() == masks.keys() == {"fc1.weight", "fc2.weight", "fc3.weight"}
@@ -231,7 +231,7 @@ def test_removed_channels_were_masked_away(
 ) -> None:
     # The network that is handed over says the same as the masked one did.
     state, plan = transferred(small_data, make(), budget="macs=40%")
-    masks, network = state.values[MASKS], state.network.eval()
+    masks, network = state.memory(Student).masks, state.network.eval()
     inputs = next(iter(small_data.test.batches(30)))[0]
     own = {name: value.detach().clone() for name, value in network.named_parameters()}
     masked = {name: value * masks[name] if name in masks else value for name, value in own.items()}

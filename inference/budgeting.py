@@ -1,23 +1,29 @@
 """Meeting a budget: a controller on the price while gates learn, and the last removals when they are decided."""
 
+from dataclasses import dataclass
 from math import floor
 
 import torch
 from torch import Tensor
 
 from bayesprune.errors import BudgetError
-from bayesprune.inference.objective import GATES, gate_optimizer, guide_of
-from bayesprune.inference.updates import decide, full_theta
 from bayesprune.models.prices import Price
 from bayesprune.run.budget import Budget
 from bayesprune.structure import ExpectedCost, Structure
-from bayesprune.training import Start, TrainState
+from bayesprune.training import Memory, TrainState
 
 GAIN, MOST, LEAST = 0.02, 100.0, 0.01
 """Relative change of the price a step, and how far it may go from where it started."""
 
 Limit = tuple[Budget, float]
 """A budget and the number it allows."""
+
+
+@dataclass
+class PriceFactor(Memory):
+    """What a budget multiplies the price by."""
+
+    value: float = 1.0
 
 
 class BudgetControl:
@@ -41,8 +47,12 @@ class BudgetControl:
 
     def log_gamma(self, structure: Structure, cost: ExpectedCost, theta: Tensor) -> Tensor:
         """Prices now."""
-        self._expected = _spent(self._budget, cost, theta)
-        return self._price.log_gamma(structure, cost, theta) * self._factor
+        self._expected = spent(self._budget, cost, theta)
+        return self._price.log_gamma(structure, cost, theta) * self.factor
+
+    def total(self, structure: Structure, cost: ExpectedCost, gates: Tensor) -> float:
+        """Nats of all that is open, now."""
+        return self._price.total(structure, cost, gates) * self.factor
 
     def update(self, state: TrainState) -> None:
         """After a step: follow the path."""
@@ -50,52 +60,13 @@ class BudgetControl:
         done = min(1.0, state.phase_step / self._steps)
         path = start * (self._limit / start) ** done
         change = 1 + GAIN if self._expected > path else 1 / (1 + GAIN)
-        factor = LEAST if self._expected <= self._limit else self._factor * change
-        state.values["price_factor"] = min(MOST, max(LEAST, factor))
+        factor = LEAST if self._expected <= self._limit else self.factor * change
+        state.memory(PriceFactor).value = min(MOST, max(LEAST, factor))
 
     @property
-    def _factor(self) -> float:
-        return float(self._state.values.get("price_factor", 1.0))
-
-
-def meet_budget(limit: Limit) -> Start:
-    """A phase's start: decide the gates, closing the least useful ones until the budget is met."""
-    budget, allowed = limit
-
-    def start(state: TrainState) -> None:
-        theta = guide_of(state).theta.detach().clone()
-        before = full_theta(state)
-        kept, cost = state.structure.protect(theta > 0.5, theta), expected_cost(state)
-        for gate in removal_order(state, budget, kept).tolist():
-            if _spent(budget, cost, kept.float()) <= allowed:
-                break
-            fewer = kept.clone()
-            fewer[gate] = False
-            if torch.equal(state.structure.protect(fewer, theta), fewer):
-                kept = fewer
-        with torch.no_grad():
-            guide_of(state).theta.copy_(kept.float())
-        decide(state)
-        state.values["theta"] = before
-
-    return start
-
-
-def removal_order(state: TrainState, budget: Budget, kept: Tensor) -> Tensor:
-    """Gates from the first to be closed to the last: the least benefit for the cost that closing them saves.
-
-    The benefit is by how much an open gate lowers the loss, by the averaged gradient; the cost hangs on the other
-    gates in `kept` (bool [J]). Where no average is at hand theta decides.
-    """
-    theta = guide_of(state).theta
-    if GATES not in state.optimizers:
-        return theta.detach().argsort()
-    variable = kept.double().requires_grad_(True)
-    with torch.enable_grad():
-        macs, params = expected_cost(state)(variable)
-        (saved,) = torch.autograd.grad(macs if budget.kind == "macs" else params, variable)
-    benefit_for_cost = -gate_optimizer(state).average(theta).double() / saved.clamp_min(1e-9)
-    return benefit_for_cost.argsort()
+    def factor(self) -> float:
+        """What the price is multiplied by now."""
+        return self._state.memory(PriceFactor).value
 
 
 def checked_limit(budget: Budget, state: TrainState) -> Limit:
@@ -108,7 +79,7 @@ def checked_limit(budget: Budget, state: TrainState) -> Limit:
     for place in state.structure.slices().values():
         least[place.start] = 1.0
     allowed = budget.limit(state.initial_macs, state.initial_params)
-    smallest = _spent(budget, expected_cost(state), least)
+    smallest = spent(budget, expected_cost(state), least)
     if smallest > allowed:
         raise BudgetError(
             f"no network of this kind meets {budget.kind} <= {floor(allowed):,}: with one channel a group it needs "
@@ -123,7 +94,7 @@ def expected_cost(state: TrainState) -> ExpectedCost:
     return ExpectedCost(state.network, state.structure, positions)
 
 
-def _spent(budget: Budget, cost: ExpectedCost, theta: Tensor) -> float:
+def spent(budget: Budget, cost: ExpectedCost, theta: Tensor) -> float:
     """The part of the expected cost that the budget is about."""
     macs, params = cost(theta.double())
     return budget.spent(float(macs), float(params))

@@ -27,6 +27,9 @@ class GatedELBO(ELBO):
     once. `backward()` fills the gradients of the weights and of theta, the latter by the estimator. It has the
     expectation of `pyro.infer.Trace_ELBO` on the same model and guide.
 
+    Attributes:
+        data_loss: mean negative log-likelihood of the last mini-batch.
+
     Args:
         estimator: of the gates' gradient; sampled-label curvature by default.
     """
@@ -34,11 +37,13 @@ class GatedELBO(ELBO):
     def __init__(self, estimator: GateEstimator | None = None) -> None:
         super().__init__()
         self.estimator = estimator or SampledLabelCurvature()
+        self.data_loss = 0.0
 
     def differentiable_loss(self, model: Any, guide: Any, inputs: Tensor, labels: Tensor) -> Tensor:
         """The estimate for one mini-batch, ready for `backward()`."""
         problem = MiniBatch(model, guide, inputs, labels)
         data = self.estimator.loss(problem, guide.theta)
+        self.data_loss = float(data.detach())
         return data * problem.weight + problem.penalty(guide.theta)
 
     def loss(self, model: Any, guide: Any, inputs: Tensor, labels: Tensor) -> float:

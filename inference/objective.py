@@ -7,6 +7,7 @@ from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.estimators import GateEstimator, WithoutEstimate
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.projected import ProjectedGateDescent
+from bayesprune.inference.ramp import LinearRamp, Ramp
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.prices import Price
 from bayesprune.models.priors.gates import FlatteningGatePrior
@@ -28,7 +29,7 @@ class GatedObjective:
         price: of the gates.
         estimator: of their gradient.
         size: training examples N.
-        ramp: steps over which the prices rise linearly to their full height; 0 for none.
+        ramp: how the prices rise; a number of steps for equal parts, 0 for none.
         weight_prior: of the slab.
         estimate_every: steps from one estimate of the gates' gradient to the next, once the network has at most
             `SMALL` of its initial multiply-accumulates; between them theta goes on by its moving average.
@@ -42,15 +43,14 @@ class GatedObjective:
         estimator: GateEstimator,
         size: int,
         *,
-        ramp: int = 0,
+        ramp: Ramp | int = 0,
         weight_prior: WeightPrior | None = None,
         estimate_every: int = 1,
     ) -> None:
-        if ramp < 0:
-            raise SettingError(f"ramp must be >= 0 steps, not {ramp}")
         if estimate_every < 1:
             raise SettingError(f"estimate_every must be >= 1 step, not {estimate_every}")
-        self.price, self.estimator, self.size, self.ramp = price, estimator, size, ramp
+        self.price, self.estimator, self.size = price, estimator, size
+        self.ramp = LinearRamp(ramp) if isinstance(ramp, int) else ramp
         self.weight_prior = weight_prior or GaussianSlab()
         self.estimate_every, self._every = estimate_every, 1
         self._without = WithoutEstimate()
@@ -77,16 +77,19 @@ class GatedObjective:
 
     def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
         """Negative ELBO of a mini-batch divided by N; tells the gates' optimizer the prices."""
-        factor = min(1.0, (state.phase_step + 1) / self.ramp) if self.ramp else 1.0
+        factor = self.ramp.factor(state)
         full = self._log_gamma(state)
         self._prior.set_log_gamma(full * factor)
         optimizer = gate_optimizer(state)
         optimizer.prices, optimizer.ramp = full / self.size, factor
         estimates = state.phase_step % self._every == 0
-        optimizer.stands_for = self._every if estimates else 0
+        optimizer.stands_for, optimizer.waits = self._every if estimates else 0, self.ramp.waits(state)
         self._present = self.estimator if estimates else self._without
         guide_of(state).theta.grad = None
-        negative_elbo: Tensor = self._elbos[self._present](inputs, labels)
+        module = self._elbos[self._present]
+        negative_elbo: Tensor = module(inputs, labels)
+        assert isinstance(module.elbo, GatedELBO)
+        self.ramp.observe(state, module.elbo.data_loss)
         return negative_elbo / self.size
 
     def passes(self, batch_size: int) -> float:

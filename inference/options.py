@@ -7,6 +7,7 @@ from torch import nn
 
 from bayesprune.data import Split, steps_per_epoch
 from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.inference.ramp import LearningRamp, LinearRamp, Ramp
 from bayesprune.inference.removal import REMOVALS, Closed
 from bayesprune.run.settings import (
     RunSettings,
@@ -25,15 +26,16 @@ class ParsimoniousOptions:
         gamma: the hyper-prior's gamma, instead of a price ln gamma.
         price_kind: "equal" for each gate, or "cost" for the multiply-accumulates and parameters it carries.
         alpha: of a cost price: 1 multiply-accumulates only, 0 parameters only.
-        start: inclusion probabilities at the start.
+        start: inclusion probabilities at the start; by default 0.5, with fewer than 300 steps of pruning 0.9.
         prune_share: share of the epochs in which gates learn.
-        horizon: steps in which a useless gate falls from 1 to 0.
+        horizon: steps in which a useless gate falls from 1 to 0; by default 400 with convolutions, 300 without, but
+            at most a fifth of the pruning phase.
         settle_share: last share of the pruning phase, in which the horizon is a fifth.
-        ramp_share: share of the pruning phase over which prices rise; by default 1,600 steps of equal prices, none of
-            cost prices and budgets.
+        ramp_share: share of the pruning phase over which prices rise; by default 1,600 steps, but at most 0.8 of the
+            phase with equal prices and 0.4 with cost prices; none for budgets.
         estimate_every: steps from one estimate of the gates' gradient to the next, once the network is small.
         budget_share: share of the pruning phase after which the expected cost is to be within the budget.
-        shrink_every: steps between removals.
+        shrink_every: steps between removals, and between looks at the objective; fewer in a short pruning phase.
         removal: when a gate's channel may go: "closed" (theta is 0), "average" (and the slow average of d + c is
             positive), or "attraction" (training's steps are bound to close it).
         slab: standard deviation of the weights' prior.
@@ -45,7 +47,7 @@ class ParsimoniousOptions:
     gamma: float | None = None
     price_kind: str | None = None
     alpha: float = 0.9
-    start: float = 0.5
+    start: float | None = None
     prune_share: float | None = None
     horizon: float | None = None
     settle_share: float = 0.2
@@ -63,12 +65,12 @@ class ParsimoniousOptions:
         check_number("gamma", self.gamma, 0.0)
         if self.price_kind not in (None, "equal", "cost"):
             raise SettingError(f"price_kind must be 'equal' or 'cost', not {self.price_kind!r}")
-        for name in ("alpha", "settle_share", "budget_share", "start", "slab"):
+        for name in ("alpha", "settle_share", "budget_share", "slab"):
             check_type(name, getattr(self, name), int | float, "a number")
         for name in ("alpha", "prune_share", "settle_share", "budget_share", "ramp_share"):
             check_number(name, getattr(self, name), 0.0, 1.0, low_allowed=True)
         check_number("start", self.start, 0.0)
-        if not self.start < 1:
+        if self.start is not None and not self.start < 1:
             raise SettingError(f"start must lie strictly between 0 and 1, not {self.start}")
         check_number("horizon", self.horizon, 1.0, low_allowed=True)
         check_integer("estimate_every", self.estimate_every, 1)
@@ -101,8 +103,20 @@ class ParsimoniousOptions:
 LEAST_PRUNE_STEPS = 2_000
 """Steps that gates need to decide themselves; a small data set gives them more of the epochs, up to half."""
 
-RAMP_STEPS, MOST_RAMP = 1_600, 0.8
-"""Steps of the default ramp, and the largest share of the pruning phase it may take."""
+RAMP_STEPS, EQUAL_RAMP, COST_RAMP = 1_600, 0.8, 0.25
+"""Steps of the default ramp, and the largest share of the pruning phase it may take with equal and cost prices."""
+
+LATEST, LEARNING_SHARE = 0.4, 0.025
+"""Share of the pruning phase after which cost prices rise at the latest, and over which the loss is averaged."""
+
+SHORT, SHORT_START = 300, 0.9
+"""With fewer steps of pruning gates start more open: a network half of whose gates are closed learns slowly."""
+
+HORIZON_SHARE, LEAST_HORIZON = 0.2, 50.0
+"""The horizon is at most this share of the pruning phase, but not below so many steps."""
+
+LOOKS = 10
+"""Removals, and looks at the objective, in a pruning phase at least."""
 
 SETTLED = 5.0
 """The horizon is divided by this while marginal gates settle."""
@@ -115,7 +129,9 @@ class Recipe:
         convolutional: whether the network has convolutions.
         prune_steps: of the phase in which gates learn.
         settle: step from which on marginal gates settle.
-        ramp: steps of the prices' ramp.
+        ramp: how prices rise.
+        shrink_every: steps between removals.
+        start: inclusion probabilities at the start.
         learning_rate: while gates learn.
         fixed: training at fixed structure.
     """
@@ -126,7 +142,10 @@ class Recipe:
         self.convolutional = is_convolutional(network)
         prune_epochs = _prune_epochs(settings.epochs, epoch_steps, options.prune_share, self.convolutional)
         self.prune_steps = prune_epochs * epoch_steps
-        self._horizon = options.horizon or (400.0 if self.convolutional else 300.0)
+        usual = 400.0 if self.convolutional else 300.0
+        self._horizon = options.horizon or min(usual, max(LEAST_HORIZON, HORIZON_SHARE * self.prune_steps))
+        self.start = options.start or (0.5 if self.prune_steps >= SHORT else SHORT_START)
+        self.shrink_every = min(options.shrink_every, max(1, self.prune_steps // LOOKS))
         self.settle = round((1 - options.settle_share) * self.prune_steps)
         self.ramp = self._ramp(settings, options)
         self.learning_rate = settings.learning_rate or 2e-3
@@ -135,13 +154,20 @@ class Recipe:
             learning_rate=options.fixed_learning_rate, decay=options.fixed_decay,
         )  # fmt: skip
 
-    def _ramp(self, settings: RunSettings, options: ParsimoniousOptions) -> int:
-        """Steps over which prices rise: on few data the weights must learn something before units are judged."""
+    def _ramp(self, settings: RunSettings, options: ParsimoniousOptions) -> Ramp:
+        """How prices rise: the weights must learn something before units are judged.
+
+        Prices that follow a budget need no ramp: they are low as long as the path to the budget is above the cost.
+        """
         if options.ramp_share is not None:
-            return round(options.ramp_share * self.prune_steps)
+            return LinearRamp(round(options.ramp_share * self.prune_steps))
+        if options.follows_budget(settings):
+            return LinearRamp(0)
         equal = options.price_kind == "equal" or (options.price_kind is None and not self.convolutional)
-        ramped = equal and not options.follows_budget(settings)
-        return min(RAMP_STEPS, round(MOST_RAMP * self.prune_steps)) if ramped else 0
+        if equal:
+            return LinearRamp(min(RAMP_STEPS, round(EQUAL_RAMP * self.prune_steps)))
+        steps = min(RAMP_STEPS, round(COST_RAMP * self.prune_steps))
+        return LearningRamp(steps, round(LATEST * self.prune_steps), max(5.0, LEARNING_SHARE * self.prune_steps))
 
     def horizon(self, step: int) -> float:
         """Steps in which a useless gate falls from 1 to 0, for the step that follows `step` steps."""

@@ -9,7 +9,8 @@ from torch.optim import Optimizer
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.inference.budgeting import BudgetControl, checked_limit, meet_budget
+from bayesprune.inference.budgeting import BudgetControl, checked_limit
+from bayesprune.inference.deciding import Decide
 from bayesprune.inference.estimators import estimator
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.noise import NOISE, LearntNoise, NoiseScale, hold, noise_optimizers
@@ -18,7 +19,9 @@ from bayesprune.inference.options import ParsimoniousOptions, Recipe
 from bayesprune.inference.pricing import make_price
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.removal import removal_rule
-from bayesprune.inference.updates import Settle, Shrink, decide, describe, posterior
+from bayesprune.inference.updates import Settle, Shrink, describe, hold_last, posterior
+from bayesprune.inference.visited import Sample
+from bayesprune.inference.watch import Watch
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
@@ -28,6 +31,9 @@ from bayesprune.run.settings import RunSettings
 from bayesprune.training import Phase, Start, TrainState, adam, constant
 from bayesprune.training.fixed import FixedTraining
 from bayesprune.training.phase import Update
+
+WATCHED, MOST_EXAMPLES = 1_000, 2_000
+"""Training examples on which the objective is watched, and on which gates are decided at most."""
 
 
 class Parsimonious:
@@ -45,18 +51,20 @@ class Parsimonious:
             raise SettingError("the network has no groups to prune: `keep` or its layers exclude all of them")
         recipe = Recipe(state.network, data.train, settings, options)
         price, slab = make_price(state, settings, options, len(data.train)), GaussianSlab(options.slab)
-        state.modules[GUIDE] = _guide(state, options.start)
-        updates: list[Update] = [Settle(recipe.horizon)]
-        begin_fixed: Start = decide
-        if settings.budget is not None:
-            limit = checked_limit(Budget.parse(settings.budget), state)
-            begin_fixed = meet_budget(limit)
-            if options.follows_budget(settings):
-                steps = round(options.budget_share * recipe.prune_steps)
-                price = control = BudgetControl(price, limit, steps, state)
-                updates.append(control.update)
+        state.modules[GUIDE] = _guide(state, recipe.start)
+        updates: list[Update] = [Settle(recipe.horizon), hold_last]
+        limit = None if settings.budget is None else checked_limit(Budget.parse(settings.budget), state)
+        follows = options.follows_budget(settings)
+        if limit is not None and follows:
+            steps = round(options.budget_share * recipe.prune_steps)
+            price = control = BudgetControl(price, limit, steps, state)
+            updates.append(control.update)
+        state.remember_initial()
+        sample = Sample.draw(data.train, settings.seed, MOST_EXAMPLES)
+        watch = Watch(sample.first(WATCHED), price, recipe.shrink_every)
+        updates.append(watch)
         rule = removal_rule(options.removal, 1 / (len(data.train) * options.slab**2))
-        updates.append(Shrink(options.shrink_every, rule))
+        updates.append(Shrink(recipe.shrink_every, rule))
         objective = GatedObjective(
             price, estimator(settings.estimator), len(data.train), ramp=recipe.ramp, weight_prior=slab,
             estimate_every=options.estimate_every,
@@ -71,7 +79,11 @@ class Parsimonious:
             "prune", recipe.prune_steps, objective, adam(recipe.learning_rate), constant,
             extra_optimizers=gate_optimizers, updates=updates,
         )  # fmt: skip
-        return Plan((pruning, _fixed(state, recipe.fixed, options.learnt_noise, begin_fixed)), describe, posterior)
+        return Plan(
+            (pruning, _fixed(state, recipe.fixed, options.learnt_noise, Decide(watch, sample, limit, free=follows))),
+            describe,
+            posterior,
+        )
 
 
 def _fixed(state: TrainState, training: FixedTraining, learnt: float | None, begin: Start) -> Phase:

@@ -1,4 +1,4 @@
-"""What happens to the gates between optimizer steps: settling, shrinking, deciding, keeping the trace."""
+"""What happens to the gates between optimizer steps: settling, holding, shrinking, keeping the trace."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError
+from bayesprune.inference.deciding import Decision, full
 from bayesprune.inference.objective import gate_optimizer, guide_of
 from bayesprune.inference.removal import Closed, RemovalRule
+from bayesprune.inference.watch import Best, slower
 from bayesprune.run.method import GatePosterior
-from bayesprune.training import TrainState
+from bayesprune.training import Memory, TrainState
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Shrink:
 
 @dataclass(frozen=True)
 class Settle:
-    """Sets the horizon of the step to come, so that marginal gates reach 0 or 1 towards the end.
+    """Sets the horizon of the step to come: shorter towards the end, for marginal gates; longer after undone rises.
 
     Attributes:
         horizon: the horizon after so many steps of the phase.
@@ -48,7 +50,20 @@ class Settle:
 
     def __call__(self, state: TrainState) -> None:
         """Set it."""
-        gate_optimizer(state).horizon = self.horizon(state.phase_step)
+        gate_optimizer(state).horizon = self.horizon(state.phase_step) * slower(state)
+
+
+@torch.no_grad()
+def hold_last(state: TrainState) -> None:
+    """Keep one gate open wherever all would close: the best of every group, and of what a layer reads or writes.
+
+    A network with a layer that passes nothing learns nothing, so all its other gates would look useless. An update of
+    the loop; it projects theta onto what is left of the box without those points.
+    """
+    theta = guide_of(state).theta
+    is_open = theta >= 0.5
+    needed = state.structure.protect(is_open, theta) & ~is_open
+    theta.masked_fill_(needed, 1.0)
 
 
 def remove(state: TrainState, open_gates: Tensor) -> None:
@@ -59,39 +74,30 @@ def remove(state: TrainState, open_gates: Tensor) -> None:
         state.shrink(protected)
 
 
-def decide(state: TrainState) -> None:
-    """End of pruning: keep theta > 1/2, close the rest, and remember what was undecided.
+@dataclass
+class Trace(Memory):
+    """Inclusion probabilities [J at the start] after every epoch of pruning, and the steps done by then."""
 
-    Afterwards every gate is 0 or 1: `values["theta"]` [J at the start] holds theta before this last decision.
-    """
-    theta = guide_of(state).theta
-    state.values["theta"] = full_theta(state)
-    remove(state, theta.detach() > 0.5)
-    with torch.no_grad():
-        guide_of(state).theta.fill_(1.0)
-
-
-def full_theta(state: TrainState) -> Tensor:
-    """theta [J at the start]: 0 where the gate was removed."""
-    full = torch.zeros(state.structure.initial_gate_count)
-    full[state.structure.original_gates()] = guide_of(state).theta.detach()
-    return full
+    theta: list[Tensor] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
 
 
 def describe(state: TrainState) -> dict[str, object]:
-    """Entries of an epoch's record: undecided gates and open gates a group; keeps theta's trace on the way."""
-    theta = guide_of(state).theta.detach()
-    if "theta" not in state.values:
-        state.values.setdefault("trace", []).append(full_theta(state))
-        state.values.setdefault("trace_steps", []).append(state.step)
+    """Entries of an epoch's record: undecided gates, open gates a group, undone rises; keeps theta's trace."""
+    theta, trace = guide_of(state).theta.detach(), state.memory(Trace)
+    if state.memory(Decision).theta is None:
+        trace.theta.append(full(state, theta))
+        trace.steps.append(state.step)
     alive = {name: int((theta[place] > 0).sum()) for name, place in state.structure.slices().items()}
-    return {"undecided": int(((theta > 0) & (theta < 1)).sum()), "alive": alive}
+    undecided = int(((theta > 0) & (theta < 1)).sum())
+    return {"undecided": undecided, "alive": alive, "undone": state.memory(Best).undone}
 
 
 def posterior(state: TrainState) -> GatePosterior:
     """What the finished run says of the structure."""
     decided = torch.zeros(state.structure.initial_gate_count, dtype=torch.uint8)
     decided[state.structure.original_gates()] = 1
-    trace = state.values.get("trace") or [state.values["theta"]]
-    steps = state.values.get("trace_steps") or [0]
-    return GatePosterior(state.values["theta"], decided, torch.stack(list(trace)), torch.tensor(steps))
+    decision, trace = state.memory(Decision), state.memory(Trace)
+    assert decision.theta is not None and decision.reason is not None
+    theta = torch.stack(trace.theta or [decision.theta])
+    return GatePosterior(decision.theta, decided, theta, torch.tensor(trace.steps or [0]), decision.reason)

@@ -13,15 +13,34 @@ from bayesprune.structure import ExpectedCost, Structure
 
 
 class Price(Protocol):
-    """Says ln gamma [J] of the present gates."""
+    """Says ln gamma [J] of the present gates.
+
+    Attributes:
+        factor: what a budget has multiplied the price by so far.
+    """
+
+    @property
+    def factor(self) -> float:
+        """1 unless the price follows a budget."""
+        ...
 
     def log_gamma(self, structure: Structure, cost: ExpectedCost, theta: Tensor) -> Tensor:
         """Prices in nats, before any ramp."""
         ...
 
+    def total(self, structure: Structure, cost: ExpectedCost, gates: Tensor) -> float:
+        """Nats of all that is open at gates [J] in {0, 1}: what the prices are the differences of."""
+        ...
+
+
+class _Unchanged:
+    """A price that follows nothing."""
+
+    factor = 1.0
+
 
 @dataclass(frozen=True)
-class EqualPrice:
+class EqualPrice(_Unchanged):
     """The same price for every gate."""
 
     nats: float
@@ -33,9 +52,13 @@ class EqualPrice:
         """`nats` for each gate."""
         return torch.full_like(theta, self.nats)
 
+    def total(self, structure: Structure, cost: ExpectedCost, gates: Tensor) -> float:
+        """`nats` for each open gate."""
+        return self.nats * float(gates.sum())
+
 
 @dataclass(frozen=True)
-class LayerPrice:
+class LayerPrice(_Unchanged):
     """One price for each group, by name."""
 
     nats: Mapping[str, float]
@@ -48,6 +71,10 @@ class LayerPrice:
         """Each group's price for its gates."""
         self.check(structure)
         return torch.cat([theta.new_full((len(g.kept),), float(self.nats[g.name])) for g in structure.groups])
+
+    def total(self, structure: Structure, cost: ExpectedCost, gates: Tensor) -> float:
+        """Each open gate's price."""
+        return float((self.log_gamma(structure, cost, gates) * gates).sum())
 
     def check(self, structure: Structure) -> None:
         """Refuse prices that do not name the groups.
@@ -62,7 +89,7 @@ class LayerPrice:
 
 
 @dataclass(frozen=True)
-class CostPrice:
+class CostPrice(_Unchanged):
     """Prices in proportion to the cost a gate carries, re-evaluated as the network shrinks.
 
         ln gamma_j = nats J [alpha dE[MAC]/dtheta_j / MAC_0 + (1 - alpha) dE[params]/dtheta_j / P_0]
@@ -91,10 +118,17 @@ class CostPrice:
         """The share of the expected cost that hangs on each gate."""
         with torch.enable_grad():
             variable = theta.detach().clone().requires_grad_(True)
-            macs, params = cost(variable)
-            share = self.alpha * macs / self.macs + (1 - self.alpha) * params / self.params
-            (slope,) = torch.autograd.grad(share, variable)
+            (slope,) = torch.autograd.grad(self._share(cost, variable), variable)
         return (self.nats * self.gates) * slope.clamp_min(1e-12)
+
+    def total(self, structure: Structure, cost: ExpectedCost, gates: Tensor) -> float:
+        """The share of the initial cost that is left, which no sum of `log_gamma` is: a product counts once."""
+        return self.nats * self.gates * float(self._share(cost, gates))
+
+    def _share(self, cost: ExpectedCost, theta: Tensor) -> Tensor:
+        """Expected cost at theta [J] over that at the start."""
+        macs, params = cost(theta)
+        return self.alpha * macs / self.macs + (1 - self.alpha) * params / self.params
 
 
 def check_nats(name: str, value: float) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -9,6 +10,15 @@ from torch import Tensor
 from bayesprune.data import Data
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import Phase, TrainState
+
+
+class Reason(IntEnum):
+    """Why a gate is open or closed in the end."""
+
+    OPEN = 0
+    CLOSED_BY_PRICE = 1
+    CLOSED_AT_END = 2
+    CUT_FOR_BUDGET = 3
 
 
 @dataclass(frozen=True)
@@ -20,12 +30,18 @@ class GatePosterior:
         decided: final gates [J], 0 or 1.
         trace: theta [E, J] after every epoch of pruning.
         steps: optimizer steps [E] at those times.
+        reason: why each gate [J] is open or closed, as `Reason`.
     """
 
     inclusion_probability: Tensor
     decided: Tensor
     trace: Tensor
     steps: Tensor
+    reason: Tensor
+
+    def count(self, reason: Reason) -> int:
+        """How many gates are open or closed for this reason."""
+        return int((self.reason == int(reason)).sum())
 
     @property
     def decided_at_end(self) -> int:

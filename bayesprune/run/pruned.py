@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bayesprune.data import Data
 from bayesprune.errors import BayespruneError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
-from bayesprune.run.method import GatePosterior
+from bayesprune.run.method import GatePosterior, Reason
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunFolder, RunRecord, library_versions
@@ -106,7 +106,7 @@ class Pruned:
             groups=tuple(
                 Group(g["name"], g["size"], torch.tensor(g["kept"], dtype=torch.long), (), ()) for g in record.groups
             ),
-            posterior=None if tensors is None else GatePosterior(*(tensors[name] for name in _POSTERIOR)),
+            posterior=None if tensors is None else _posterior_of(tensors),
             evaluation=Evaluation(**{name: result[name] for name in Evaluation.__dataclass_fields__}),
             history=record.history,
             layers=layer_costs(network, torch.zeros(1, *record.input_shape)),
@@ -169,6 +169,8 @@ class Pruned:
             "architecture": {group.name: len(group.kept) for group in self.groups},
             "undecided_gates": 0 if posterior is None else int((posterior.decided > 1).sum()),
             "decided_at_end": 0 if posterior is None else posterior.decided_at_end,
+            "closed_by_price": 0 if posterior is None else posterior.count(Reason.CLOSED_BY_PRICE),
+            "cut_for_budget": 0 if posterior is None else posterior.count(Reason.CUT_FOR_BUDGET),
             "train_seconds": self.seconds,
             "train_macs_ratio": self.macs_ratio,
         }
@@ -252,7 +254,7 @@ def _spec_of(record: RunRecord, factory: Factory | None) -> NetworkSpec:
 
 
 _COUNTS = ("inputs", "outputs", "params", "macs", "weights")
-_POSTERIOR = ("inclusion_probability", "decided", "trace", "steps")
+_POSTERIOR = ("inclusion_probability", "decided", "trace", "steps", "reason")
 
 
 def _layer_row(layer: LayerCost, dense: Mapping[str, LayerCost]) -> dict[str, Any]:
@@ -266,6 +268,14 @@ def _layer_row(layer: LayerCost, dense: Mapping[str, LayerCost]) -> dict[str, An
 def _dense_name(name: str, dense: Mapping[str, object]) -> str:
     """The name of a layer in the dense network."""
     return name if name in dense else plain_name(name)
+
+
+def _posterior_of(tensors: Mapping[str, Tensor]) -> GatePosterior:
+    """The posterior of a record; runs of version 0.1.0 did not say why gates are closed."""
+    theta, decided = tensors["inclusion_probability"], tensors["decided"]
+    closed = torch.where(theta > 0, int(Reason.CLOSED_AT_END), int(Reason.CLOSED_BY_PRICE))
+    reason = tensors.get("reason", torch.where(decided > 0, int(Reason.OPEN), closed).to(torch.uint8))
+    return GatePosterior(theta, decided, tensors["trace"], tensors["steps"], reason)
 
 
 def _posterior_tensors(posterior: GatePosterior | None) -> dict[str, Tensor] | None:

@@ -26,3 +26,18 @@ def hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
         for handle in handles:
             stack.enter_context(handle)
         yield
+
+
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, but batch normalisation that is being trained takes its batch's statistics and keeps none."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    tracking = [norm.track_running_stats for norm in norms]
+    with evaluating(network):
+        try:
+            for norm in norms:
+                norm.training, norm.track_running_stats = True, False
+            yield
+        finally:
+            for norm, tracks in zip(norms, tracking, strict=True):
+                norm.track_running_stats = tracks

@@ -10,6 +10,7 @@ from bayesprune.data import TensorSplit
 from bayesprune.errors import SettingError
 from bayesprune.inference.options import ParsimoniousOptions, Recipe
 from bayesprune.inference.pricing import default_price, make_price
+from bayesprune.inference.ramp import LearningRamp, LinearRamp
 from bayesprune.models import LeNet5, LeNet300
 from bayesprune.models.prices import CostPrice, EqualPrice, LayerPrice
 from bayesprune.run.settings import RunSettings
@@ -39,22 +40,33 @@ def test_the_measured_recipe_on_mnist() -> None:
     assert perceptron.settle == 4_400
     assert [perceptron.horizon(step) for step in (0, 4_399, 4_400, 5_500)] == [300, 300, 60, 60]
     assert (perceptron.learning_rate, perceptron.fixed.noise, perceptron.fixed.consistency) == (2e-3, 0.3, 0.5)
-    assert perceptron.ramp == 1_600
+    assert perceptron.ramp == LinearRamp(1_600)
     convolutional = recipe(LeNet5(), 550, 40)
     assert (convolutional.prune_steps, convolutional.fixed.steps) == (4_400, 17_600)
     assert convolutional.horizon(0) == 400
-    assert convolutional.ramp == 0
+    assert convolutional.ramp == LearningRamp(1_100, 1_760, 110.0)
+    assert (perceptron.start, perceptron.shrink_every, convolutional.shrink_every) == (0.5, 100, 100)
     assert (convolutional.learning_rate, convolutional.fixed.noise, convolutional.fixed.consistency) == (2e-3, 0.2, 0.0)
 
 
 def test_ramp_by_default() -> None:
-    """Of equal prices, at most 80 % of the pruning phase; none of prices by cost, nor with a budget."""
-    assert recipe(LeNet300(), 10, 10).ramp == 40
-    assert recipe(LeNet300(), 10, 10, price_kind="cost").ramp == 0
-    assert recipe(LeNet5(), 550, 40, price_kind="equal").ramp == 1_600
-    assert recipe(LeNet300(), 550, 40, ramp_share=0.0).ramp == 0
+    """Of equal prices at most 80 % of the pruning phase, of cost prices 25 % once learning slows; none of budgets."""
+    assert recipe(LeNet300(), 10, 10).ramp == LinearRamp(40)
+    assert recipe(LeNet300(), 10, 10, price_kind="cost").ramp == LearningRamp(12, 20, 5.0)
+    assert recipe(LeNet5(), 550, 40, price_kind="equal").ramp == LinearRamp(1_600)
+    assert recipe(LeNet300(), 550, 40, ramp_share=0.0).ramp == LinearRamp(0)
     settings = RunSettings("parsimonious", epochs=40, budget="macs=10%")
-    assert Recipe(LeNet300(), split(55_000), settings, ParsimoniousOptions()).ramp == 0
+    assert Recipe(LeNet300(), split(55_000), settings, ParsimoniousOptions()).ramp == LinearRamp(0)
+
+
+def test_short_runs_fit_the_steps_there_are() -> None:
+    """50 steps of pruning: a horizon of 50 at least, ten removals, gates that start open; what is asked for stays."""
+    short = recipe(LeNet300(), 10, 10)
+    assert (short.prune_steps, short.horizon(0), short.shrink_every, short.start) == (50, 50.0, 5, 0.9)
+    middle = recipe(LeNet5(), 35, 30)
+    assert (middle.prune_steps, middle.horizon(0), middle.shrink_every, middle.start) == (525, 105.0, 52, 0.5)
+    asked = recipe(LeNet300(), 10, 10, horizon=300.0, shrink_every=2, start=0.3)
+    assert (asked.horizon(0), asked.shrink_every, asked.start) == (300.0, 2, 0.3)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.01, 1), (0.3, 3), (1.0, 10)])
@@ -71,7 +83,7 @@ def test_small_data_get_more_epochs_of_pruning() -> None:
 
 def test_options_change_the_numbers() -> None:
     chosen = recipe(LeNet300(), 10, 10, horizon=2.0, settle_share=0.5, ramp_share=0.25, prune_share=0.4)
-    assert (chosen.settle, chosen.ramp) == (20, 10)
+    assert (chosen.settle, chosen.ramp) == (20, LinearRamp(10))
     assert [chosen.horizon(step) for step in (19, 20)] == [2.0, 1.0]  # at least one step
 
 

@@ -15,6 +15,7 @@ from bayesprune.errors import BayespruneError, BudgetError, SettingError
 from bayesprune.inference.estimators import ESTIMATORS
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.models import LeNet300
+from bayesprune.run.method import Reason
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.running import run
 from bayesprune.run.settings import RunSettings
@@ -100,9 +101,12 @@ def test_posterior_history_and_structure_agree(puzzle: Data) -> None:
     for record in pruned.history[14:]:
         assert record["undecided"] == 0
         assert record["alive"] == {name: len(indices) for name, indices in pruned.kept.items()}
-    # a gate at 0 for good stays at 0, and inclusion above 1/2 is what is kept (or a group's last)
-    assert bool((kept[posterior.inclusion_probability > 0.5] == 1).all())
-    assert bool((posterior.trace[:, kept == 1][-1] > 0).all())
+    theta = posterior.inclusion_probability
+    assert torch.equal(posterior.reason == int(Reason.OPEN), kept == 1)
+    assert torch.equal(posterior.reason == int(Reason.CLOSED_BY_PRICE), (kept == 0) & (theta == 0))
+    assert torch.equal(posterior.reason == int(Reason.CLOSED_AT_END), (kept == 0) & (theta > 0))
+    assert pruned.result()["closed_by_price"] == int(((kept == 0) & (theta == 0)).sum())
+    assert pruned.result()["cut_for_budget"] == 0
 
 
 @pytest.mark.parametrize("budget", ["macs=30%", "params=60", "macs=10%"])
@@ -116,6 +120,17 @@ def test_a_budget_is_met_from_above(budget: str, puzzle: Data) -> None:
     inputs, first, second = (len(pruned.kept[name]) for name in ("inputs", "fc1", "fc2"))
     largest = max(first, inputs + second + 1, first + 3 + 1)
     assert allowed - 2 * largest < spent <= allowed
+
+
+def test_what_was_cut_for_a_budget_is_said(puzzle: Data) -> None:
+    """Beside a price that closes next to nothing: open gates are cut, and each closed gate has one of three reasons."""
+    pruned = solve(puzzle, 0, epochs=10, price=1e-3, budget="macs=30%")
+    assert pruned.posterior is not None
+    result, cut = pruned.result(), pruned.posterior.reason == int(Reason.CUT_FOR_BUDGET)
+    assert result["cut_for_budget"] == int(cut.sum()) > 0
+    assert bool((pruned.posterior.decided[cut] == 0).all())
+    closed = sum(pruned.posterior.count(reason) for reason in Reason if reason != Reason.OPEN)
+    assert closed == int((pruned.posterior.decided == 0).sum())
 
 
 def test_beside_a_price_a_budget_only_caps_what_that_leaves(puzzle: Data) -> None:
@@ -255,7 +270,7 @@ class Convolutional(nn.Module):
 def test_batch_normalisation_and_a_shortcut(name: str, small_data: Data) -> None:
     """The running statistics of the compact network are those of its own activations."""
     torch.manual_seed(0)
-    pruned = small_run(small_data, start=Convolutional(), estimator=name, price=3.0)
+    pruned = small_run(small_data, start=Convolutional(), estimator=name, price=30.0)
     assert pruned.evaluation.params < sum(p.numel() for p in Convolutional().parameters())
     assert torch.isfinite(torch.nn.utils.parameters_to_vector(pruned.network.parameters())).all()
     assert pruned.network(torch.randn(2, 1, 6, 6)).shape == (2, 3)

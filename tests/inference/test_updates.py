@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError
+from bayesprune.inference.deciding import Decision, full
 from bayesprune.inference.objective import gate_optimizer, guide_of
 from bayesprune.inference.removal import Closed
-from bayesprune.inference.updates import Settle, Shrink, decide, describe, full_theta, posterior, remove
+from bayesprune.inference.updates import Settle, Shrink, describe, hold_last, posterior, remove
 from bayesprune.training import TrainState
 
 MakeState = Callable[..., TrainState]
@@ -49,7 +50,7 @@ def test_shrink_removes_what_is_exactly_closed(gated_state: MakeState) -> None:
     assert state.structure.kept() == {"inputs": [0, 2, 4, 5], "fc1": [2, 3, 4], "fc2": [2, 3]}
     assert torch.equal(theta_of(state), THETA[stays])
     torch.testing.assert_close(gate_optimizer(state).average(guide_of(state).theta), slopes[stays])
-    assert torch.equal(full_theta(state), THETA)
+    assert torch.equal(full(state, theta_of(state)), THETA)
     update(state)  # nothing left to remove
     assert state.shape_version == 1
 
@@ -63,9 +64,6 @@ def test_a_group_s_last_gate_stays(gated_state: MakeState) -> None:
     assert state.structure.kept() == {"inputs": [2], "fc1": [0], "fc2": [0]}
     Shrink(every=1)(state)
     assert state.structure.gate_count == 3
-    decide(state)
-    assert state.structure.gate_count == 3
-    assert torch.equal(theta_of(state), torch.ones(3))
 
 
 def test_shrink_asks_its_rule(gated_state: MakeState) -> None:
@@ -100,20 +98,20 @@ def test_settle_sets_the_horizon_of_the_step_to_come(gated_state: MakeState) -> 
     assert horizons == [100.0] * 4 + [20.0] * 3
 
 
-def test_decide(gated_state: MakeState) -> None:
-    """theta > 1/2 stays (1/2 itself does not), every theta is 1 then, and theta before is remembered."""
-    state = gated_state(THETA)
-    describe(state)
-    decide(state)
-    assert state.structure.kept() == {"inputs": [0, 4, 5], "fc1": [2, 4], "fc2": [2]}
-    assert torch.equal(theta_of(state), torch.ones(6))
-    assert torch.equal(state.values["theta"], THETA)
-    result = posterior(state)
-    assert torch.equal(result.inclusion_probability, THETA)
-    assert result.decided.tolist() == [1, 0, 0, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0]
-    assert result.decided.dtype == torch.uint8
-    assert result.decided_at_end == int(((THETA > 0) & (THETA < 1)).sum()) == 6
-    assert result.trace.shape == (1, 15)
+@pytest.mark.parametrize("emptied", [0.0, 0.3, 0.49])
+def test_one_gate_of_every_group_is_held_open(emptied: float, gated_state: MakeState) -> None:
+    """The best of a group whose gates have all fallen below 1/2; a group with an open gate is left alone."""
+    theta = torch.tensor([0.7, 0.2, 0, 0, 0, 0, *[emptied] * 2, emptied + 0.005, *[emptied] * 2, 0.1, 0.5, 0.2, 0.3])
+    state = gated_state(theta)
+    hold_last(state)
+    theta[8] = 1.0
+    assert torch.equal(theta_of(state), theta)
+
+
+def decided_as(state: TrainState, reason: list[int]) -> None:
+    """As if the gates had been decided, for these reasons."""
+    memory = state.memory(Decision)
+    memory.theta, memory.reason = full(state, theta_of(state)), torch.tensor(reason, dtype=torch.uint8)
 
 
 def test_record_and_trace(gated_state: MakeState) -> None:
@@ -121,16 +119,16 @@ def test_record_and_trace(gated_state: MakeState) -> None:
     state = gated_state(THETA)
     state.step = 10
     record = describe(state)
-    assert record == {"undecided": 6, "alive": {"inputs": 4, "fc1": 3, "fc2": 2}}
+    assert record == {"undecided": 6, "alive": {"inputs": 4, "fc1": 3, "fc2": 2}, "undone": 0}
     Shrink(every=1)(state)
     with torch.no_grad():
         guide_of(state).theta[:4] = torch.tensor([0.9, 0.0, 1.0, 0.7])
     state.step = 20
     record = describe(state)
-    assert record == {"undecided": 6, "alive": {"inputs": 3, "fc1": 3, "fc2": 2}}
-    decide(state)
+    assert record == {"undecided": 6, "alive": {"inputs": 3, "fc1": 3, "fc2": 2}, "undone": 0}
+    decided_as(state, [0] * 15)
     state.step = 30
-    assert describe(state) == {"undecided": 0, "alive": {"inputs": 3, "fc1": 2, "fc2": 1}}
+    describe(state)
     result = posterior(state)
     second = THETA.clone()
     second[[0, 2, 4, 5]] = torch.tensor([0.9, 0.0, 1.0, 0.7])
@@ -143,7 +141,7 @@ def test_record_and_trace(gated_state: MakeState) -> None:
 def test_posterior_without_an_epoch_of_pruning(gated_state: MakeState) -> None:
     """The trace then is theta before the last decision alone."""
     state = gated_state(THETA)
-    decide(state)
+    decided_as(state, [0] * 15)
     result = posterior(state)
     assert torch.equal(result.trace, THETA.unsqueeze(0))
     assert result.steps.tolist() == [0]

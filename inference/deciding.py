@@ -1,0 +1,92 @@
+"""The end of pruning: every gate is decided, by its probability and by exact differences of the objective."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bayesprune.inference.budgeting import Limit
+from bayesprune.inference.differences import Choice, ExactDifferences
+from bayesprune.inference.objective import guide_of
+from bayesprune.inference.visited import Objective, Sample
+from bayesprune.inference.watch import Watch
+from bayesprune.run.method import Reason
+from bayesprune.training import Memory, TrainState
+from bayesprune.training.snapshot import put_back, take
+
+
+@dataclass
+class Decision(Memory):
+    """What was decided at the end of pruning, for the gates at the start.
+
+    Attributes:
+        theta: inclusion probabilities [J] before.
+        reason: why each gate is open or closed [J], as `Reason`.
+        reopened: gates that were open in the end although theta was at most 1/2.
+    """
+
+    theta: Tensor | None = None
+    reason: Tensor | None = None
+    reopened: int = 0
+
+
+class Decide:
+    """A phase's start: decide all gates, and remove the channels of closed ones.
+
+    Gates are open where theta > 1/2. Then single gates are closed or opened, one after the other, wherever that lowers
+    the objective by more than its standard error, and for a budget until it is met. If the best network visited does
+    better when it is decided so, it is taken instead.
+
+    Args:
+        watch: of the pruning phase: it knows the price, and the best network visited.
+        sample: training examples for differences.
+        limit: of a budget.
+        free: whether the price only served to meet the budget, so that what fits in costs nothing.
+    """
+
+    def __init__(self, watch: Watch, sample: Sample, limit: Limit | None = None, *, free: bool = False) -> None:
+        self.watch, self.sample, self.limit, self.free = watch, sample, limit, free
+
+    def __call__(self, state: TrainState) -> None:
+        """Decide."""
+        chosen, now = self.decided(state)
+        if self.watch.has_risen(state):
+            present = take(state)
+            self.watch.go_back(state)
+            other, best = self.decided(state)
+            if best.value < now.value:
+                chosen = other
+            else:
+                put_back(state, present)
+        self._settle(state, chosen)
+
+    def decided(self, state: TrainState) -> tuple[Choice, Objective]:
+        """Which gates to open in the network as it is, and the objective of that."""
+        look = ExactDifferences(state, self.sample, self.watch.price, free=self.free)
+        chosen = Choice(look.threshold())
+        if self.limit is not None:
+            look.fit(chosen, self.limit)
+        look.improve(chosen, self.limit)
+        return chosen, look.objective(chosen.open)
+
+    def _settle(self, state: TrainState, chosen: Choice) -> None:
+        """Remember what was decided and why, and shrink."""
+        memory, theta = state.memory(Decision), guide_of(state).theta.detach().clone()
+        memory.theta = full(state, theta)
+        reason = torch.full((state.structure.initial_gate_count,), int(Reason.CLOSED_BY_PRICE), dtype=torch.uint8)
+        present = torch.where(theta > 0, int(Reason.CLOSED_AT_END), int(Reason.CLOSED_BY_PRICE)).to(torch.uint8)
+        present[chosen.cut] = int(Reason.CUT_FOR_BUDGET)
+        present[chosen.open] = int(Reason.OPEN)
+        reason[state.structure.original_gates()] = present
+        memory.reason, memory.reopened = reason, int((chosen.open & (theta <= 0.5)).sum())
+        if not bool(chosen.open.all()):
+            state.shrink(chosen.open)
+        with torch.no_grad():
+            guide_of(state).theta.fill_(1.0)
+
+
+def full(state: TrainState, theta: Tensor) -> Tensor:
+    """theta [J at the start]: 0 where the gate was removed."""
+    whole = torch.zeros(state.structure.initial_gate_count)
+    whole[state.structure.original_gates()] = theta.detach()
+    return whole

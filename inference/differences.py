@@ -1,0 +1,128 @@
+"""Exact differences of the objective between networks that differ in one gate, at fixed weights."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bayesprune.inference.budgeting import Limit, expected_cost, spent
+from bayesprune.inference.objective import GATES, gate_optimizer, guide_of
+from bayesprune.inference.visited import Objective, Sample
+from bayesprune.models.prices import Price
+from bayesprune.training import TrainState
+
+EFFORT = 0.02
+"""Differences may cost so large a share of the multiply-accumulates of training so far."""
+
+FEWEST, LEAST_PASSES = 250, 50_000
+"""Examples on which a difference is taken at least, and passes of single examples that are always allowed."""
+
+SWEEPS = 2
+"""Times that doubtful gates are looked at, at most; less when nothing changes any more."""
+
+SURE = 3.0
+"""An open gate is not doubtful that is worth more than so many prices by the averaged gradient."""
+
+
+@dataclass(eq=False)
+class Choice:
+    """Open gates [J] (bool), and those that were cut for a budget."""
+
+    open: Tensor
+
+    def __post_init__(self) -> None:
+        self.cut = torch.zeros_like(self.open)
+
+
+class ExactDifferences:
+    """Exact differences of the objective between networks that differ in one gate, at fixed weights.
+
+    Args:
+        state: of the run.
+        sample: training examples; as many of the first are used as the effort allows.
+        price: of what is open.
+        free: whether open gates cost nothing in the objective, since a budget bounds them.
+    """
+
+    def __init__(self, state: TrainState, sample: Sample, price: Price, *, free: bool = False) -> None:
+        self.state, self.price, self.free = state, price, free
+        self.theta, self.cost = guide_of(state).theta.detach(), expected_cost(state)
+        allowed = EFFORT * (state.macs + state.epoch_macs) / max(state.network_macs(), 1)
+        gates = max(1, len(self.theta))
+        count = min(len(sample.labels), max(FEWEST, round(allowed / (1.5 * gates))))
+        self.sample = sample.first(count)
+        self.left = max(round(allowed / count), LEAST_PASSES // count)
+
+    def threshold(self) -> Tensor:
+        """Gates that are open because theta > 1/2, and those that have to be."""
+        return self.state.structure.protect(self.theta > 0.5, self.theta)
+
+    def objective(self, open_gates: Tensor) -> Objective:
+        """The objective with these gates open."""
+        found = self.sample.objective(self.state, self.price, open_gates.to(self.theta.dtype), self.cost)
+        return replace(found, price=0.0) if self.free else found
+
+    def improve(self, chosen: Choice, limit: Limit | None) -> None:
+        """Close or open single gates, the most doubtful first, while that lowers the objective."""
+        present = self.objective(chosen.open)
+        for _ in range(SWEEPS):
+            changed = False
+            for gate in self._doubtful():
+                if self.left <= 0:
+                    return
+                trial = self._flipped(chosen.open, gate, limit)
+                if trial is None:
+                    continue
+                self.left -= 1
+                other = self.objective(trial)
+                rise, error = other.above(present)
+                if rise < -error:
+                    chosen.open, present, changed = trial, other, True
+            if not changed:
+                return
+
+    def fit(self, chosen: Choice, limit: Limit) -> None:
+        """Close the gates that are worth least for the cost they save until the budget is met."""
+        budget, allowed = limit
+        for gate in self._least_worth(chosen.open, limit):
+            if spent(budget, self.cost, chosen.open.float()) <= allowed:
+                return
+            trial = self._flipped(chosen.open, gate, None)
+            if trial is not None and not bool(trial[gate]):
+                chosen.open, chosen.cut[gate] = trial, True
+
+    def _flipped(self, open_gates: Tensor, gate: int, limit: Limit | None) -> Tensor | None:
+        """The gates with one flipped; None where that empties a layer or breaks the budget."""
+        trial = open_gates.clone()
+        trial[gate] = ~trial[gate]
+        if bool(trial[gate]):
+            fits = limit is None or spent(limit[0], self.cost, trial.float()) <= limit[1]
+            return trial if fits else None
+        return trial if torch.equal(self.state.structure.protect(trial, self.theta), trial) else None
+
+    def _doubtful(self) -> list[int]:
+        """Gates from the most doubtful to the surest; without those that are surely worth their price."""
+        margin = self._margin()
+        return [gate for gate in margin.abs().argsort().tolist() if margin[gate] > 1 - SURE]
+
+    def _margin(self) -> Tensor:
+        """By how many prices each gate [J] is worth less than its price: by the averaged gradient, else by theta."""
+        if GATES not in self.state.optimizers:
+            return 0.5 - self.theta
+        prices = self.price.log_gamma(self.state.structure, self.cost, self.theta).clamp_min(1e-12)
+        return gate_optimizer(self.state).average(guide_of(self.state).theta) * self.sample.size / prices + 1
+
+    def _least_worth(self, open_gates: Tensor, limit: Limit) -> list[int]:
+        """Open gates from the first to cut to the last: the least rise of the objective for the cost it saves."""
+        budget, _ = limit
+        whole = self.objective(open_gates)
+        here = spent(budget, self.cost, open_gates.float())
+        ranks = []
+        for gate in open_gates.nonzero().flatten().tolist():
+            trial = self._flipped(open_gates, gate, None)
+            if trial is None:
+                continue
+            rise = self.sample.size * float((self.objective(trial).losses - whole.losses).mean())
+            saved = here - spent(budget, self.cost, trial.float())
+            ranks.append((rise / max(saved, 1e-9), gate))
+        return [gate for _, gate in sorted(ranks)]

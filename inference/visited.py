@@ -1,0 +1,97 @@
+"""The full objective of the networks that a run visits, on one sample of the training data."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from bayesprune.data import Split
+from bayesprune.inference.budgeting import expected_cost
+from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
+from bayesprune.models.prices import Price
+from bayesprune.structure import ExpectedCost, Gating
+from bayesprune.structure.modes import batch_statistics
+from bayesprune.training import TrainState
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """N times the mean negative log-likelihood plus the prices of what is open, in nats, at decided gates.
+
+    Attributes:
+        losses: negative log-likelihood [n] of the sample's examples.
+        price: nats of all that is open.
+        size: training examples N.
+    """
+
+    losses: Tensor
+    price: float
+    size: int
+
+    @property
+    def value(self) -> float:
+        """The objective, estimated from the sample."""
+        return self.size * float(self.losses.mean()) + self.price
+
+    def above(self, other: "Objective") -> tuple[float, float]:
+        """By how much it is above another one of the same sample, and the standard error of that, in nats."""
+        difference = self.losses - other.losses
+        count = len(difference)
+        left_out = max(0.0, 1 - count / self.size)
+        error = self.size * float(difference.std()) * (left_out / count) ** 0.5 if count > 1 else 0.0
+        return self.size * float(difference.mean()) + self.price - other.price, error
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Fixed training examples on which networks are compared.
+
+    Attributes:
+        inputs, labels: n examples.
+        size: training examples N that they stand for.
+        likelihood: of the labels.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    size: int
+    likelihood: Likelihood = field(default_factory=CategoricalLikelihood)
+
+    @classmethod
+    def draw(cls, train: Split, seed: int, most: int) -> "Sample":
+        """At most so many training examples, chosen by the seed; all of them where there are no more."""
+        inputs, labels, found = [], [], 0
+        for some, theirs in train.batches(min(most, len(train)), seed=seed):
+            inputs.append(some)
+            labels.append(theirs)
+            found += len(theirs)
+            if found >= most:  # a loader has batches of its own size
+                break
+        return cls(torch.cat(inputs)[:most], torch.cat(labels)[:most], len(train))
+
+    def first(self, count: int) -> "Sample":
+        """The first so many of its examples."""
+        return replace(self, inputs=self.inputs[:count], labels=self.labels[:count])
+
+    @torch.no_grad()
+    def losses(self, state: TrainState, gates: Tensor) -> Tensor:
+        """Negative log-likelihood [n] of every example under gates [J]; the network stays as it is."""
+        gating = Gating(state.network, state.structure)
+        try:
+            with batch_statistics(state.network), gating.applied(gates):
+                log_prob: Tensor = self.likelihood(state.network(self.inputs)).log_prob(self.labels)
+                return -log_prob
+        finally:
+            gating.remove()
+
+    def objective(self, state: TrainState, price: Price, gates: Tensor, cost: ExpectedCost | None = None) -> Objective:
+        """The objective at gates [J] in [0, 1]; exact at decided ones.
+
+        Args:
+            state: of the run.
+            price: of what is open.
+            gates: by which the network is gated.
+            cost: of the network, where it is known already.
+        """
+        nats = price.total(state.structure, cost or expected_cost(state), gates)
+        return Objective(self.losses(state, gates), nats, self.size)

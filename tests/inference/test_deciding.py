@@ -1,0 +1,142 @@
+"""The end of pruning: exact differences against networks written out, budgets, and why each gate is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from bayesprune.inference.budgeting import Limit, checked_limit
+from bayesprune.inference.deciding import Decide, Decision
+from bayesprune.inference.objective import guide_of
+from bayesprune.inference.visited import Sample
+from bayesprune.inference.watch import Watch
+from bayesprune.models.prices import EqualPrice
+from bayesprune.run.budget import Budget
+from bayesprune.run.method import Reason
+from bayesprune.training import TrainState
+
+MakeState = Callable[..., TrainState]
+MACS = 6 * 5 + 5 * 4 + 4 * 3
+PARAMS = MACS + 5 + 4 + 3
+
+
+def sample(size: int = 40) -> Sample:
+    generator = torch.Generator().manual_seed(3)
+    inputs = torch.randn(size, 6, generator=generator)
+    return Sample(inputs, (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0.5).long(), size)
+
+
+def deciding(state: TrainState, price: float, limit: Limit | None = None) -> Decide:
+    state.remember_initial()
+    return Decide(Watch(sample(), EqualPrice(price), 1), sample(), limit)
+
+
+@torch.no_grad()
+def objective(network: Any, gates: Tensor, price: float) -> float:
+    """N times the mean loss plus the prices of open gates [15], the network written out."""
+    examples = sample()
+    hidden = network.fc1(examples.inputs * gates[:6]).relu() * gates[6:11]
+    logits = network.fc3(network.fc2(hidden).relu() * gates[11:])
+    return float(cross_entropy(logits, examples.labels, reduction="sum")) + price * float(gates.sum())
+
+
+def left(state: TrainState) -> Tensor:
+    """Which gates [15] of the start are there: 0 or 1."""
+    gates = torch.zeros(15)
+    gates[state.structure.original_gates()] = 1.0
+    return gates
+
+
+@pytest.mark.parametrize("price", [0.05, 0.5, 2.0])
+@pytest.mark.parametrize("theta", [1.0, 0.3])
+def test_no_single_gate_would_lower_the_objective(price: float, theta: float, gated_state: MakeState) -> None:
+    """Whatever theta was: closing any gate that is open, or opening any that is closed, makes it higher (by hand)."""
+    state = gated_state(theta)
+    network = deepcopy(state.network)
+    deciding(state, price)(state)
+    gates = left(state)
+    here = objective(network, gates, price)
+    start = torch.ones(15) if theta > 0.5 else torch.zeros(15).index_fill(0, torch.tensor([0, 6, 11]), 1.0)
+    assert here <= objective(network, start, price) + 1e-4
+    for gate in range(15):
+        other = gates.clone()
+        other[gate] = 1 - other[gate]
+        if min(float(part.sum()) for part in other.split([6, 5, 4])) > 0:
+            assert here <= objective(network, other, price) + 1e-4
+
+
+def test_reasons(gated_state: MakeState) -> None:
+    """theta 0 is closed by its price; a closed gate that was undecided, at the end; all others are open."""
+    theta = torch.tensor([1.0, 0.4, 1, 1, 0, 1, 1, 0.6, 0, 0.5, 1, 1, 1, 0.2, 1])
+    state = gated_state(theta)
+    deciding(state, 1e-6)(state)
+    memory = state.memory(Decision)
+    assert memory.theta is not None and memory.reason is not None
+    assert torch.equal(memory.theta, theta)
+    is_open = torch.zeros(15, dtype=torch.bool)
+    is_open[state.structure.original_gates()] = True
+    assert torch.equal(memory.reason == int(Reason.OPEN), is_open)
+    assert torch.equal(memory.reason == int(Reason.CLOSED_BY_PRICE), ~is_open & (theta == 0))
+    assert torch.equal(memory.reason == int(Reason.CLOSED_AT_END), ~is_open & (theta > 0))
+    assert memory.reopened == int((is_open & (theta <= 0.5)).sum())
+    assert bool((guide_of(state).theta == 1).all())
+
+
+@pytest.mark.parametrize("kind", ["macs", "params"])
+@pytest.mark.parametrize("share", [0.2, 0.25, 0.5, 0.9])
+def test_budget_is_met(kind: str, share: float, gated_state: MakeState) -> None:
+    """All gates open, and prices that close none: what is closed was cut for the budget, and no more than needed."""
+    state = gated_state(1.0)
+    limit = checked_limit(Budget.parse(f"{kind}={round(100 * share)}%"), state)
+    assert limit[1] == pytest.approx(share * (MACS if kind == "macs" else PARAMS))
+    deciding(state, 1e-6, limit)(state)
+    assert limit[0].spent(state.network_macs(), state.params()) <= limit[1]
+    assert all(len(group.kept) >= 1 for group in state.structure.groups)
+    memory = state.memory(Decision)
+    assert memory.reason is not None
+    cut = int((memory.reason == int(Reason.CUT_FOR_BUDGET)).sum())
+    assert cut > 0
+    assert (
+        cut + int((memory.reason == int(Reason.OPEN)).sum()) + int((memory.reason == int(Reason.CLOSED_AT_END)).sum())
+        == 15
+    )
+
+
+def test_a_better_network_visited_is_taken(gated_state: MakeState) -> None:
+    """The weights are spoilt after the best visit: what is decided is the network of that visit."""
+    state = gated_state(1.0)
+    decide = deciding(state, 0.1)
+    learn(state)
+    decide.watch.look(state)
+    visited = deepcopy(state.network)
+    with torch.no_grad():
+        state.network.get_parameter("fc3.weight").mul_(-30.0)
+    decide(state)
+    value = decide.watch.objective(state).value
+    assert value == pytest.approx(objective(visited, left(state), 0.1), rel=1e-4)
+    assert value <= objective(visited, torch.ones(15), 0.1) + 1e-4
+
+
+def learn(state: TrainState) -> None:
+    """Fit the sample."""
+    optimizer, examples = torch.optim.Adam(state.network.parameters(), 0.02), sample()
+    for _ in range(100):
+        optimizer.zero_grad()
+        cross_entropy(state.network(examples.inputs), examples.labels).backward()
+        optimizer.step()
+
+
+def test_losses_do_not_change_the_network(gated_state: MakeState) -> None:
+    state = gated_state(1.0)
+    before = {name: value.clone() for name, value in state.network.state_dict().items()}
+    mode = state.network.training
+    losses: Tensor = sample().losses(state, torch.ones(15))
+    assert losses.shape == (40,)
+    assert state.network.training == mode
+    assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())

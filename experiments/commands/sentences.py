@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bayesprune.experiments.compare import verdict_of
-from bayesprune.experiments.configurations import method_of, place_of, unique_runs
+from bayesprune.experiments.configurations import unique_runs
 from bayesprune.experiments.report.words import counted
+from bayesprune.experiments.run_settings import method_of, place_of
 from bayesprune.experiments.summary import metrics_for
+from bayesprune.experiments.verdict import verdict_of
 from bayesprune.store.runs import RunRecord
 
 

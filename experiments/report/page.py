@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayesprune.errors import SettingError
-from bayesprune.experiments.configurations import Configuration, configurations, place_of
+from bayesprune.experiments.configurations import Configuration, configurations
 from bayesprune.experiments.report.tables import (
     Table,
     layer_table,
@@ -15,6 +15,7 @@ from bayesprune.experiments.report.tables import (
     summary_table,
 )
 from bayesprune.experiments.report.words import clean, counted, listed, seeds_sentence
+from bayesprune.experiments.run_settings import place_of
 from bayesprune.experiments.summary import METRICS
 from bayesprune.store.atomic import write_text
 from bayesprune.store.runs import RunRecord

@@ -7,7 +7,7 @@ from typing import Any
 
 from bayesprune.experiments.configurations import Configuration, unique_runs
 from bayesprune.experiments.number_format import MISSING
-from bayesprune.experiments.summary import metric_of, metrics_for, summary_rows
+from bayesprune.experiments.summary import dense_runs, metric_of, metrics_for, summary_rows
 from bayesprune.store.runs import RunRecord
 
 _NOT_IN_SUMMARY = ("brier", "density")
@@ -48,11 +48,11 @@ def summary_table(records: Sequence[RunRecord]) -> Table:
 
 def runs_table(found: Sequence[Configuration], records: Sequence[RunRecord]) -> Table:
     """Every run by itself."""
-    metrics, runs = metrics_for(records), unique_runs(records)
+    metrics, dense = metrics_for(records), dense_runs(unique_runs(records))
     rows = []
     for one in found:
         for run in one.records:
-            values = [metric_of(run, metric.key, runs) for metric in metrics]
+            values = [metric_of(run, metric.key, dense) for metric in metrics]
             numbers = [metric.form.show(value) for metric, value in zip(metrics, values, strict=True)]
             rows.append((one.label, str(run.result["seed"]), *numbers, _undecided(run), run.id))
     headings = ("method", "seed", *(m.heading for m in metrics), "gates decided at the end", "run")

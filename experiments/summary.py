@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bayesprune.experiments.configurations import configurations, unique_runs
+from bayesprune.experiments.gates import flagged
 from bayesprune.experiments.number_format import NumberFormat, compact_spread
 from bayesprune.experiments.run_settings import method_of, training_of
 from bayesprune.experiments.statistics import mean_and_spread
@@ -136,6 +137,8 @@ def metrics_for(records: Sequence[RunRecord]) -> tuple[Metric, ...]:
 def terminal_table(records: Sequence[RunRecord]) -> "Table":
     """The summary by method: `mean ± sample standard deviation` over seeds, mean alone for one run.
 
+    A method with runs that warn of something is marked by an exclamation mark.
+
     Where the terminal is too narrow for a row on one line, the spread stands below the mean.
     """
     from bayesprune.experiments.fitting_table import FittingTable
@@ -143,8 +146,8 @@ def terminal_table(records: Sequence[RunRecord]) -> "Table":
     metrics = [metric for metric in metrics_for(records) if metric.key in _TERMINAL_HEADINGS]
     headings = ["method", *(_TERMINAL_HEADINGS[metric.key] for metric in metrics)]
     rows = [
-        [row["label"], *(metric.show(row[metric.key], narrow=True) for metric in metrics)]
-        for row in summary_rows(records)
+        [flagged(row["label"], one.records), *(metric.show(row[metric.key], narrow=True) for metric in metrics)]
+        for row, one in zip(summary_rows(records), configurations(records), strict=True)
     ]
     stacked_rows = [[row[0], *(cell.replace(" ± ", "\n± ") for cell in row[1:])] for row in rows]
     stacked_headings = [heading.replace(" ", "\n").replace("/", "\n/ ") for heading in headings]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import fsum
 
 from bayesprune.experiments.configurations import Configuration, configurations
-from bayesprune.experiments.report.words import counted
 from bayesprune.experiments.run_settings import place_of
 from bayesprune.experiments.statistics import (
     PairedDifference,
@@ -14,6 +13,7 @@ from bayesprune.experiments.statistics import (
     points_of,
     verdict,
 )
+from bayesprune.experiments.words import counted
 from bayesprune.store.runs import RunRecord
 
 REFERENCE = "parsimonious"

@@ -29,7 +29,7 @@ def study(make_run: MakeRun) -> list[RunRecord]:
 
 
 def test_the_strongest_rival_at_no_more_cost_is_named_with_its_size(make_run: MakeRun) -> None:
-    # Error rates .06 and .13: the images alone give an interval of 1.96 sqrt(.095 / 1000) + .001 = .0201 on either side.
+    # Error rates .06 and .13: the images alone give 1.96 sqrt(.095 / 1000) + .001 = .0201 on either side.
     sentence = verdict_of(study(make_run))
     assert sentence.startswith(
         "parsimonious beats random by 7.0 points of accuracy (95 % interval 5.0 to 9.0, 4 seeds). random is the most "
@@ -41,8 +41,8 @@ def test_the_strongest_rival_at_no_more_cost_is_named_with_its_size(make_run: Ma
 def test_what_pruning_cost_is_told(make_run: MakeRun) -> None:
     # Dense has 10,000 MACs and 10,050 parameters; .06 and .04 give 1.96 sqrt(.05 / 1000) + .001 = .0149.
     assert (
-        "Against dense, parsimonious loses 2.0 points of accuracy (95 % interval 0.5 to 3.5, 4 seeds); it keeps 10 % of "
-        "the MACs and 10.4 % of the parameters." in verdict_of(study(make_run))
+        "Against dense, parsimonious loses 2.0 points of accuracy (95 % interval 0.5 to 3.5, 4 seeds); it keeps 10 % "
+        "of the MACs and 10.4 % of the parameters." in verdict_of(study(make_run))
     )
     small = [*runs_of(make_run, "dense", 0.935, 10_000), *study(make_run)[SEEDS:]]
     assert "parsimonious gains 0.5 points of accuracy (95 % interval -1.1 to 2.1, 4 seeds, which may be chance)" in (
@@ -55,8 +55,8 @@ def test_what_pruning_cost_is_told(make_run: MakeRun) -> None:
 
 def test_a_larger_network_that_is_better_is_told_and_called_no_equal(make_run: MakeRun) -> None:
     assert verdict_of(study(make_run)).endswith(
-        "magnitude is 1.0 points more accurate (95 % interval -0.6 to 2.6, 4 seeds), but it is no equal: it takes 10,000 "
-        "MACs, 10 times as many."
+        "magnitude is 1.0 points more accurate (95 % interval -0.6 to 2.6, 4 seeds), but it is no equal: it takes "
+        "10,000 MACs, 10 times as many."
     )
     without = [run for run in study(make_run) if run.result["method"] != "magnitude"]
     assert "no equal" not in verdict_of(without)

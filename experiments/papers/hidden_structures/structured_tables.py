@@ -69,7 +69,8 @@ def _gap(one: RowRuns, ours: RowRuns | None) -> str:
     pairs = paired_runs(one.records, ours.records)
     if not pairs:
         return MISSING
-    return shown_difference(paired_difference([error(a) for a, _ in pairs], [error(b) for _, b in pairs]))
+    more, less = ([error(pair[side]) for pair in pairs] for side in (0, 1))
+    return shown_difference(paired_difference(more, less, images=None))
 
 
 def _choice_table(network: str, found: Sequence[RowRuns]) -> Table | None:

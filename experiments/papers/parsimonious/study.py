@@ -13,7 +13,7 @@ from bayesprune.experiments.papers.parsimonious.targets import targets
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.papers.verdicts import Target, summary, targets_table
 from bayesprune.experiments.report.sections import Document, Section
-from bayesprune.experiments.report.words import counted, listed
+from bayesprune.experiments.words import counted, listed
 from bayesprune.run.settings import RunSettings
 
 _TITLE = "Parsimonious networks"

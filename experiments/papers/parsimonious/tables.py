@@ -24,7 +24,7 @@ from bayesprune.experiments.papers.measured import (
 from bayesprune.experiments.papers.parsimonious.published import PUBLISHED, Published
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.report.tables import Table
-from bayesprune.experiments.report.words import counted
+from bayesprune.experiments.words import counted
 
 TITLES = {"lenet300": "LeNet-300-100", "lenet5": "LeNet-5"}
 FACTORS = {

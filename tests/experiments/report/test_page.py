@@ -218,3 +218,16 @@ def test_importing_the_report_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_page_tells_what_happened_to_the_gates_and_what_runs_warn_of(
+    make_run: MakeRun, write: Callable[..., str]
+) -> None:
+    ends = [1, 2, 3] + [0] * 27
+    page = Page(write([make_run("parsimonious", ends=ends, warnings=["<b>it</b> lost 9 points"])]))
+    assert "What happened to the gates of parsimonious, seed 0" in page.words
+    cells = [text for _, text in page.cells]
+    start = cells.index("all groups")
+    assert cells[start : start + 6] == ["all groups", "30", "27", "1", "1", "1"]
+    assert "Rows marked with ! have runs that warn:" in page.words and "<b>it</b> lost 9 points" in page.words
+    assert "runs that warn" not in write([make_run("parsimonious")])

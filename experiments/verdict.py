@@ -13,13 +13,13 @@ from bayesprune.experiments.statistics import (
     points_of,
     verdict,
 )
-from bayesprune.experiments.words import counted
+from bayesprune.experiments.words import counted, listed
 from bayesprune.store.runs import RunRecord
 
 REFERENCE = "parsimonious"
 NEAR = 0.8
 """A rival with fewer MACs than this share of ours is no equal: its loss of accuracy may be that of its size. One filter
-of a small first layer takes up to a fifth of a network's MACs, so that rivals cut to size may be so much smaller."""
+of a small first layer takes up to a fifth of a network's MACs, so that a rival of the same budget may be so much smaller."""
 _SHARED = ("widths", "factory", "data_fingerprint", "epochs", "batch_size")
 """Settings that two configurations must share to be compared, beside network and data."""
 
@@ -62,7 +62,11 @@ def verdict_of(records: Sequence[RunRecord]) -> str:
     found = configurations(records)
     ours = [one for one in found if one.method == REFERENCE]
     if not ours:
-        return f"{counted(len(records), 'run')}, none of {REFERENCE}: there is nothing to compare it with."
+        methods = listed(list(dict.fromkeys(one.method for one in found)))
+        return (
+            f"{counted(len(records), 'run')} of {methods}. A verdict holds {REFERENCE} against the others, and no "
+            f"run here is of {REFERENCE}."
+        )
     rivals = [[pair for other in found if (pair := _rival(one, other)) is not None] for one in ours]
     chosen = max(range(len(ours)), key=lambda number: (any(one.fair for one in rivals[number]), bool(rivals[number])))
     if rivals[chosen]:

@@ -113,4 +113,7 @@ def test_without_rivals_the_best_and_the_smallest_stand_against_dense(make_run: 
 
 
 def test_without_ours_there_is_no_verdict(make_run: MakeRun) -> None:
-    assert verdict_of([make_run("dense")]) == "1 run, none of parsimonious: there is nothing to compare it with."
+    assert verdict_of([make_run("dense"), make_run("random")]) == (
+        "2 runs of dense and random. A verdict holds parsimonious against the others, and no run here is of "
+        "parsimonious."
+    )

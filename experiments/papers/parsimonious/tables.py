@@ -64,7 +64,7 @@ def factor_tables(network: str, found: Sequence[RowRuns]) -> list[Table]:
         if rows:
             headings = (
                 heading, "architecture", "runs", "test error %", "validation error %", "MACs", "parameters",
-                "decided at the end, % of gates", "training MACs / dense", "seconds a run",
+                "undecided when pruning ended, % of gates", "training MACs / dense", "seconds a run",
             )  # fmt: skip
             tables.append(Table(f"{TITLES[network]}: {title}", headings, tuple(map(_factor_row, rows)), words=2))
     return tables

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from bayesprune.experiments.matching import Kin, kin
-from bayesprune.experiments.run_settings import OPTION, SIZES, decisive_settings, method_of, place_of, shown
+from bayesprune.experiments.run_settings import (
+    OPTION,
+    SIZES,
+    decisive_settings,
+    is_technical,
+    method_of,
+    place_of,
+    shown,
+)
 from bayesprune.store.identity import canonical_json
 from bayesprune.store.runs import RunRecord
-
-_TECHNICAL = ("factory", "data_fingerprint", "version")
-"""Not shown where other settings tell configurations apart."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ def _repeated(kinds: Sequence[tuple[str, Any]], notes: Sequence[Sequence[str]]) 
 
 def _differing(settings: Mapping[str, Any], all_of: Sequence[Mapping[str, Any]], technical: bool) -> list[str]:
     """The settings that are not the same everywhere, as `name=value`; sizes that another run gave are left out."""
-    names = dict.fromkeys(name for one in all_of for name in one if (name in _TECHNICAL) == technical)
+    names = dict.fromkeys(name for one in all_of for name in one if is_technical(name) == technical)
     varied = [name for name in names if len({canonical_json(one.get(name)) for one in all_of}) > 1]
     # A size is missing where another run gave it.
     present = [name for name in varied if name in settings or name not in SIZES]

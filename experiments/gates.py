@@ -13,8 +13,8 @@ class GateCounts:
 
     Attributes:
         open: that stay open: their channels are in the compact network.
-        closed_by_price: that closed in training: they were worth less than their price.
-        closed_at_end: that were still undecided when pruning ended, and were closed then.
+        closed_by_price: that closed during training: they were worth less than their price.
+        closed_at_end: that were not yet closed when pruning ended, and were closed then for the same reason.
         cut_for_budget: that were closed to meet the budget, whatever they were worth.
     """
 
@@ -62,18 +62,16 @@ def gates_sentence(run: RunRecord) -> str:
     why = [
         f"{count:,} {words}"
         for count, words in (
-            (all_of.closed_by_price, "closed in training, worth less than their price"),
-            (all_of.closed_at_end, "closed at the end, still undecided when pruning ended"),
+            (all_of.closed_by_price, "closed during training because they were worth less than their price"),
+            (all_of.closed_at_end, "closed for the same reason when pruning ended"),
             (all_of.cut_for_budget, "closed to meet the budget"),
         )
         if count
     ]
     back = run.result.get("reopened") or 0
-    again = (
-        f" {counted(back, 'gate')} had been closed and {'was' if back == 1 else 'were'} opened again." if back else ""
-    )
-    closed = f": {listed(why)}" if why else ""
-    return f"Of {counted(all_of.gates, 'gate')} {all_of.open:,} stay open{closed}.{again}"
+    kept = f" {counted(back, 'gate')} that had nearly closed stayed open: worth more than the price." if back else ""
+    closed = f"; {listed(why)}" if why else ""
+    return f"Of {counted(all_of.gates, 'gate')} {all_of.open:,} stay open{closed}.{kept}"
 
 
 def _older_sentence(run: RunRecord) -> str:

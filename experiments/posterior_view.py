@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 MOST_GATES = 20
 """So many gates at most are summarised one by one."""
 _LEGEND = (
-    "open: the channel stays. closed_by_price: closed in training, worth less than its price. closed_at_end: still "
-    "undecided when pruning ended, and closed then. cut_for_budget: closed to meet the budget."
+    "open: the channel stays. closed_by_price: closed during training, worth less than its price. closed_at_end: "
+    "closed for the same reason when pruning ended. cut_for_budget: closed to meet the budget."
 )
 _PICTURES = {".png": "png", ".svg": "svg"}
 

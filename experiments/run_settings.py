@@ -14,7 +14,13 @@ OPTION = "option "
 """Before the name of a method's own setting."""
 _REMOVAL = frozenset({"method", "price", *SIZES, "estimator", "keep", "inputs", "flatten_inputs"})
 """Settings that say what to remove, and how; dense training does not depend on them."""
-_RUN = "run:"
+_RUN, _WEIGHTS_DIGEST = "run:", "weights_digest"
+_TECHNICAL = ("factory", "version", "_digest", "_fingerprint")
+
+
+def is_technical(name: str) -> bool:
+    """Whether a setting is a hash or the like, which tells people little."""
+    return name.endswith(_TECHNICAL)
 
 
 def method_of(record: RunRecord) -> str:
@@ -39,7 +45,9 @@ def decisive_settings(record: RunRecord, runs: Sequence[RunRecord] = ()) -> dict
     options = settings.pop("options", None) or {}
     weights = settings.get("weights")
     if isinstance(weights, str) and weights.startswith(_RUN):
-        settings["weights"] = _start(weights, runs)
+        settings |= {"weights": _start(weights, runs), _WEIGHTS_DIGEST: None}
+    elif settings.get(_WEIGHTS_DIGEST) is not None:
+        settings.pop("weights", None)  # their content decides, not the name of their file
     return settings | {f"{OPTION}{name}": value for name, value in options.items()} | {
         "version": record.versions.get("bayesprune")
     }  # fmt: skip

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 
 from bayesprune.errors import SettingError
 
+_LEAST_POINTS = 5e-4
+"""Percentage points that are shown as 0."""
+
 
 @dataclass(frozen=True)
 class MeanAndSpread:
@@ -135,10 +138,19 @@ def verdict(first: str, second: str, difference: PairedDifference, condition: st
     if difference.decided:
         return f"{first} beats {second} by {points} of accuracy{where} ({sure})."
     if difference.low is not None:
-        return f"{first} and {second} cannot be told apart in accuracy{where}: difference {points} ({sure})."
+        return f"{first} and {second} cannot be told apart in accuracy{where}: {_chance(first, second, difference)}."
     if difference.mean == 0.0:
         return f"{first} and {second} have the same accuracy{where}; one seed decides nothing: run at least 3."
     return f"{first} is {points} of accuracy above {second}{where}, but one seed decides nothing: run at least 3."
+
+
+def _chance(first: str, second: str, difference: PairedDifference) -> str:
+    """Who is ahead by what may be chance."""
+    if difference.mean < 0.0:
+        return _chance(second, first, difference.reversed)
+    if 100.0 * difference.mean < _LEAST_POINTS:
+        return f"their means are the same ({interval_of(difference)})"
+    return f"{first} is {points_of(difference)} ahead, which may be chance ({interval_of(difference)})"
 
 
 def points_of(difference: PairedDifference) -> str:
@@ -162,7 +174,7 @@ def _points(*shares: float) -> list[str]:
     """Shares as percentage points, with as many decimals (1 to 3) as show that none of them is 0."""
     points = [100.0 * share for share in shares]
     for decimals in (1, 2, 3):
-        if all(round(value, decimals) != 0.0 for value in points if abs(value) >= 5e-4):
+        if all(round(value, decimals) != 0.0 for value in points if abs(value) >= _LEAST_POINTS):
             break
     # Adding 0 turns the -0.0 of a rounded small number into 0.0.
     return [f"{round(value, decimals) + 0.0:.{decimals}f}" for value in points]

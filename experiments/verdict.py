@@ -18,9 +18,9 @@ from bayesprune.store.runs import RunRecord
 
 REFERENCE = "parsimonious"
 NEAR = 0.8
-"""A rival with fewer MACs than this share of ours is no equal: its loss of accuracy may be that of its size. One filter
-of a small first layer takes up to a fifth of a network's MACs, so that a rival of the same budget may be so much smaller."""
-_SHARED = ("widths", "factory", "data_fingerprint", "epochs", "batch_size")
+"""A rival with fewer MACs than this share of ours is no equal: it may be less accurate for being smaller. One filter
+of a small first layer takes up to a fifth of a network's MACs, so a rival of the same budget may be so much smaller."""
+_SHARED = ("widths", "factory", "code_digest", "data_fingerprint", "weights_digest", "epochs", "batch_size")
 """Settings that two configurations must share to be compared, beside network and data."""
 
 

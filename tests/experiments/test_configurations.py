@@ -29,6 +29,7 @@ def labels(runs: list[RunRecord]) -> list[tuple[str, list[int]]]:
         ("options", ({"start": 0.5}, {"start": 0.9}), ("start=0.5", "start=0.9")),
         ("options", ({}, {"start": 0.9}), ("start=None", "start=0.9")),
         ("weights", (None, "a.safetensors"), ("weights=None", "weights=a.safetensors")),
+        ("weights_digest", ("ab", "cd"), ("weights_digest=ab", "weights_digest=cd")),
         ("data_fingerprint", ("ab", "cd"), ("data_fingerprint=ab", "data_fingerprint=cd")),
         ("a_setting_of_later", (1, 2), ("a_setting_of_later=1", "a_setting_of_later=2")),
     ],
@@ -45,6 +46,14 @@ def test_runs_that_differ_in_a_setting_are_never_averaged(
 def test_where_and_how_a_run_was_made_does_not_matter(make_run: MakeRun, name: str) -> None:
     runs = [make_run("parsimonious", seed, settings={name: seed}) for seed in range(3)]
     assert labels(runs) == [("parsimonious", [0, 1, 2])]
+
+
+def test_weights_are_told_apart_by_their_content(make_run: MakeRun) -> None:
+    moved = [
+        make_run("parsimonious", seed, settings={"weights": f"{seed}.safetensors", "weights_digest": "ab"})
+        for seed in range(3)
+    ]
+    assert labels(moved) == [("parsimonious", [0, 1, 2])]
 
 
 def test_every_setting_that_differs_is_shown_and_the_obvious_is_not(make_run: MakeRun) -> None:
@@ -120,16 +129,15 @@ def test_a_size_that_was_asked_for_is_no_size_that_was_taken(make_run: MakeRun) 
     assert labels(asked) == [("l1-units", [1, 2])]
 
 
+def starting(run: RunRecord) -> dict[str, Any]:
+    """Settings of a run that begins with the network of another."""
+    return {"weights": f"run:{run.id}", "weights_digest": f"run:{run.id}", "density": 0.1}
+
+
 def test_runs_that_begin_with_other_runs_are_told_apart_by_those(make_run: MakeRun) -> None:
     plain = [make_run("dense", seed) for seed in (0, 1)]
     noisy = [make_run("dense", seed, settings={"noise": 0.5}) for seed in (0, 1)]
-    pruned = [
-        make_run("magnitude", run.result["seed"], settings={"weights": f"run:{run.id}", "density": 0.1})
-        for run in plain
-    ]
+    pruned = [make_run("magnitude", run.result["seed"], settings=starting(run)) for run in plain]
     assert labels(plain + pruned) == [("dense", [0, 1]), ("magnitude", [0, 1])]
-    more = [
-        make_run("magnitude", run.result["seed"], settings={"weights": f"run:{run.id}", "density": 0.1})
-        for run in noisy
-    ]
+    more = [make_run("magnitude", run.result["seed"], settings=starting(run)) for run in noisy]
     assert [seeds for _, seeds in labels(plain + noisy + pruned + more)] == [[0, 1]] * 4

@@ -162,17 +162,17 @@ def test_what_has_no_statistics_is_refused(a: list[float], b: list[float], level
         (
             PairedDifference(0.001, -0.004, 0.006, 3, 0.95),
             "parsimonious and l1-units cannot be told apart in accuracy at the same MACs: "
-            "difference 0.1 points (95 % interval -0.4 to 0.6, 3 seeds).",
+            "parsimonious is 0.1 points ahead, which may be chance (95 % interval -0.4 to 0.6, 3 seeds).",
         ),
         (
             PairedDifference(-0.001, -0.006, 0.004, 3, 0.95),
             "parsimonious and l1-units cannot be told apart in accuracy at the same MACs: "
-            "difference -0.1 points (95 % interval -0.6 to 0.4, 3 seeds).",
+            "l1-units is 0.1 points ahead, which may be chance (95 % interval -0.4 to 0.6, 3 seeds).",
         ),
         (
             PairedDifference(0.01, 0.0, 0.02, 3, 0.95),
             "parsimonious and l1-units cannot be told apart in accuracy at the same MACs: "
-            "difference 1.0 points (95 % interval 0.0 to 2.0, 3 seeds).",
+            "parsimonious is 1.0 points ahead, which may be chance (95 % interval 0.0 to 2.0, 3 seeds).",
         ),
         (
             PairedDifference(0.01, 0.0002, 0.0198, 4, 0.95),
@@ -203,7 +203,8 @@ def test_the_sentence(difference: PairedDifference, sentence: str) -> None:
 def test_without_a_condition_nothing_is_added_and_noise_is_no_number() -> None:
     difference = PairedDifference(1e-18, -1e-18, 1e-18, 2, 0.95)
     assert verdict("dense", "random", difference) == (
-        "dense and random cannot be told apart in accuracy: difference 0.0 points (95 % interval 0.0 to 0.0, 2 seeds)."
+        "dense and random cannot be told apart in accuracy: their means are the same "
+        "(95 % interval 0.0 to 0.0, 2 seeds)."
     )
 
 

@@ -12,8 +12,8 @@ SEEDS = 4
 
 def runs_of(make_run: MakeRun, method: str, accuracy: float, macs: int, **given: Any) -> list[RunRecord]:
     """Runs of a method whose accuracies are this one, a thousandth more or less."""
-    given = {"params": macs + 50, "seeds": range(SEEDS)} | given
-    seeds = given.pop("seeds")
+    seeds: range = given.pop("seeds", range(SEEDS))
+    given = {"params": macs + 50} | given
     return [make_run(method, seed, accuracy=accuracy + (-1) ** seed / 1000, macs=macs, **given) for seed in seeds]
 
 

@@ -35,7 +35,8 @@ def gates_sketch(run: RunRecord) -> Sketch | None:
         f"{TITLES[network]}: gates on their way",
         f"Inclusion probabilities by epoch, seed {run.result['seed']}. {'; '.join(facts)}.",
         f"Up to {_SHOWN} gates a layer, evenly drawn from all of it; blue: kept, orange: removed. The last point is "
-        f"where a gate ended; {run.result['decided_at_end'] or 0:,} of {run.gates:,} were undecided when pruning ended.",
+        f"where a gate ended; {run.result['decided_at_end'] or 0:,} of {run.gates:,} were undecided when pruning "
+        "ended.",
         lambda: _figure(run),
     )
 

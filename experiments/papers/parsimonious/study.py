@@ -98,7 +98,8 @@ def _method_section(found: Sequence[RowRuns]) -> Section:
             "the method's default.",
             "± is the sample standard deviation over seeds: how far single runs lie apart, not how well the mean is "
             "known. One run has none.",
-            "A gate is undecided when its inclusion probability lies between 0 and 1; the share is of all initial gates.",
+            "A gate is undecided when its inclusion probability lies between 0 and 1; the share is of all initial "
+            "gates.",
             "MACs are multiply-accumulates of one sample, parameters those of the stored network, biases included. "
             "Training MACs count the gradients of the gates.",
             f"Examples: {'; '.join(splits)}.",

@@ -42,15 +42,15 @@ class _Command:
 
 _COMMANDS = {
     "compare": _Command(
-        "Methods side by side on the bundled digits: the table, who won, and report.html.",
+        "Methods side by side on the bundled digits: a table, the verdict in a few sentences, and report.html.",
         (
             "compare",
             "compare --network lenet5 --seeds 5 --out lenet5",
             "compare --data npz:mine.npz --methods dense parsimonious l1-units",
         ),
         "Every method gets the same seeds and as many epochs. Methods that need a size take it from the parsimonious "
-        "run with the same seed: as many weights, or no more multiply-accumulates (MACs). Sizes, prices and options "
-        "go to parsimonious only. Finished runs are not made again.",
+        "run with the same seed: as many weights, or no more multiply-accumulates (MACs). The verdict names the most "
+        "accurate of the methods that take no more MACs. Sizes, prices and options go to parsimonious only. Finished runs are not made again.",
     ),
     "prune": _Command(
         "One method on one network and data set.",

@@ -1,15 +1,27 @@
-"""Which runs belong together: one method on one network and data set, a run a seed."""
+"""Which runs belong together: one method with the same settings, a run a seed."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bayesprune.experiments.matching import Kin, kin
+from bayesprune.experiments.run_settings import (
+    OPTION,
+    SIZES,
+    decisive_settings,
+    is_technical,
+    method_of,
+    place_of,
+    shown,
+)
+from bayesprune.store.identity import canonical_json
 from bayesprune.store.runs import RunRecord
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Runs to be averaged: one method on one network and data set, a run a seed.
+    """Runs to be averaged: one method with the same settings, a run a seed.
 
     Attributes:
         label: the method, with whatever else tells it from other configurations shown beside it.
@@ -23,23 +35,21 @@ class Configuration:
 
 
 def configurations(records: Sequence[RunRecord]) -> list[Configuration]:
-    """The runs by what they have in common apart from the seed, in the order of first appearance.
+    """The runs by all their settings but the seed, in the order of first appearance.
 
-    Sizes that are fitted seed by seed to another method's result do not tell configurations apart; settings
-    in which runs of one seed differ do. A run that is given twice counts once.
+    Runs that took their sizes from the results of another configuration, seed by seed, belong together although their
+    budgets or densities differ; `bayesprune.experiments.matching` says how they are recognised. Where two
+    configurations came to the same size, a run that took it belongs to both. A run that is given twice counts once.
     """
     runs = unique_runs(records)
-    one_place = len({place_of(run) for run in runs}) <= 1
-    found = []
-    for (method, network, data), alike in _grouped(runs, [(method_of(r), *place_of(r)) for r in runs]).items():
-        where = [] if one_place else [f"{network} on {data}"]
-        varied = _varied_settings(alike)
-        values = [tuple(_all_settings(run).get(name) for name in varied) for run in alike]
-        for choice, members in _grouped(alike, [tuple(map(str, value)) for value in values]).items():
-            notes = where + [f"{name}={value}" for name, value in zip(varied, choice, strict=True)]
-            label = f"{method} ({', '.join(notes)})" if notes else method
-            found.append(Configuration(label, method, tuple(members)))
-    return found
+    settings = {run.id: decisive_settings(run, runs) for run in runs}
+    alike = _grouped(runs, lambda run: settings[run.id])
+    families = _grouped(runs, lambda run: _without_size(settings[run.id]))
+    found = [one for family in families for one in kin(family, alike)]
+    place = {run.id: number for number, run in enumerate(runs)}
+    found.sort(key=lambda one: place[one.runs[0].id])
+    labels = _labels(found, [settings[one.runs[0].id] for one in found])
+    return [Configuration(labels[number], method_of(one.runs[0]), one.runs) for number, one in enumerate(found)]
 
 
 def unique_runs(records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -50,36 +60,49 @@ def unique_runs(records: Sequence[RunRecord]) -> list[RunRecord]:
     return list(found.values())
 
 
-def method_of(record: RunRecord) -> str:
-    """The name of a run's method."""
-    return str(record.result["method"])
-
-
-def place_of(record: RunRecord) -> tuple[str, str]:
-    """The network and the data set of a run, which runs must share to be averaged or compared."""
-    return str(record.settings.get("network", "")), str(record.data["name"])
-
-
-def _grouped(runs: Sequence[RunRecord], keys: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], list[RunRecord]]:
+def _grouped(runs: Sequence[RunRecord], key: Callable[[RunRecord], Any]) -> list[list[RunRecord]]:
     """The runs by key, in the order of first appearance."""
-    groups: dict[tuple[str, ...], list[RunRecord]] = {}
-    for run, key in zip(runs, keys, strict=True):
-        groups.setdefault(key, []).append(run)
-    return groups
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        groups.setdefault(canonical_json(key(run)), []).append(run)
+    return list(groups.values())
 
 
-def _all_settings(run: RunRecord) -> dict[str, Any]:
-    """The settings and the version: together they are the run's identity."""
-    return run.settings | {"version": run.versions.get("bayesprune")}
+def _without_size(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in SIZES}
 
 
-def _varied_settings(runs: Sequence[RunRecord]) -> list[str]:
-    """The settings in which runs of the same seed differ; none where every seed occurs once."""
-    by_seed = _grouped(runs, [(str(run.result["seed"]),) for run in runs])
-    varied: dict[str, None] = {}
-    for same_seed in by_seed.values():
-        choices = [_all_settings(run) for run in same_seed]
-        for name in dict.fromkeys(name for choice in choices for name in choice):
-            if any(choice.get(name) != choices[0].get(name) for choice in choices):
-                varied[name] = None
-    return list(varied)
+def _labels(found: Sequence[Kin], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Method, and in parentheses whatever tells a configuration from the others of its method."""
+    places = [place_of(one.runs[0]) for one in found]
+    one_place = len(set(places)) <= 1
+    notes: list[list[str]] = [[] if one_place else [f"{network} on {data}"] for network, data in places]
+    kinds = [(method_of(one.runs[0]), place) for one, place in zip(found, places, strict=True)]
+    shown_settings = [_without_size(own) if one.source else own for one, own in zip(found, settings, strict=True)]
+    for technical in (False, True):
+        repeated = _repeated(kinds, notes)
+        for number, kind in enumerate(kinds):
+            if number in repeated:
+                rivals = [shown_settings[other] for other, its in enumerate(kinds) if its == kind and other in repeated]
+                notes[number] = notes[number] + _differing(shown_settings[number], rivals, technical)
+    for number in _repeated(kinds, notes):
+        given_by = {run.id for run in found[number].source}
+        source = next((other for other, one in enumerate(found) if one.runs[0].id in given_by), None)
+        if source is not None:
+            notes[number] = [*notes[number], f"sized like {' '.join([kinds[source][0], *notes[source]])}"]
+    return [f"{kind[0]} ({', '.join(own)})" if own else kind[0] for kind, own in zip(kinds, notes, strict=True)]
+
+
+def _repeated(kinds: Sequence[tuple[str, Any]], notes: Sequence[Sequence[str]]) -> set[int]:
+    """The configurations that nothing tells from another so far."""
+    counts = Counter((kind, *own) for kind, own in zip(kinds, notes, strict=True))
+    return {number for number, own in enumerate(notes) if counts[(kinds[number], *own)] > 1}
+
+
+def _differing(settings: Mapping[str, Any], all_of: Sequence[Mapping[str, Any]], technical: bool) -> list[str]:
+    """The settings that are not the same everywhere, as `name=value`; sizes that another run gave are left out."""
+    names = dict.fromkeys(name for one in all_of for name in one if is_technical(name) == technical)
+    varied = [name for name in names if len({canonical_json(one.get(name)) for one in all_of}) > 1]
+    # A size is missing where another run gave it.
+    present = [name for name in varied if name in settings or name not in SIZES]
+    return [f"{name.removeprefix(OPTION)}={shown(settings.get(name))}" for name in present]

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesprune.errors import SettingError
-from bayesprune.experiments.report.words import counted, short
+from bayesprune.experiments.gates import gate_counts
+from bayesprune.experiments.report.words import short
+from bayesprune.experiments.words import counted
 from bayesprune.inference.posterior import NOTE, for_arviz, import_arviz, to_datatree
 from bayesprune.store.atomic import write_bytes
 from bayesprune.store.runs import RunRecord
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 MOST_GATES = 20
 """So many gates at most are summarised one by one."""
+_LEGEND = (
+    "open: the channel stays. closed_by_price: closed during training, worth less than its price. closed_at_end: "
+    "closed for the same reason when pruning ended. cut_for_budget: closed to meet the budget."
+)
 _PICTURES = {".png": "png", ".svg": "svg"}
 
 
@@ -33,8 +39,9 @@ class PosteriorSummary:
     """What there is to say of a posterior over structure.
 
     Attributes:
-        groups: a row a group: `gates`; how many of them are `open` after the last decisions and were
-            `undecided` before them (means over restarts); `mean_inclusion_probability` before them.
+        groups: a row a group: `gates`; how many of them stay `open` and why the others were closed,
+            `closed_by_price`, `closed_at_end` or `cut_for_budget` (runs of older versions do not say); how many
+            were `undecided` when pruning ended; their `mean_inclusion_probability` then. Means over restarts.
         open_gates: ArviZ's summary of the number of open gates of each group.
         uncertain_gates: ArviZ's summary of the least certain gates, at most 20: those with the inclusion
             probability (mean over restarts) nearest to 1/2; empty where every gate is certain.
@@ -53,7 +60,10 @@ class PosteriorSummary:
     def text(self) -> str:
         """The summary as plain text for a terminal."""
         shown = len(self.uncertain_gates)
-        parts = ["Groups of gates", _shown(self.groups), "Open gates (ArviZ)", _shown(self.open_gates)]
+        parts = ["Groups of gates", _shown(self.groups)]
+        if "closed_by_price" in self.groups:
+            parts.append(_LEGEND)
+        parts += ["Open gates (ArviZ)", _shown(self.open_gates)]
         if shown:
             which = "All" if shown == self.uncertain else f"The {shown} nearest to 1/2 of"
             parts += [
@@ -96,7 +106,7 @@ def summarise(records: Sequence[RunRecord], draws: int = 1000, seed: int = 0) ->
     doubt = mean * (1.0 - mean)
     chosen = np.sort(np.argsort(-doubt, kind="stable")[: min(MOST_GATES, int((doubt > 0.0).sum()))])
     return PosteriorSummary(
-        groups=_groups(constants.to_dataset()),
+        groups=_groups(constants.to_dataset(), records),
         open_gates=_arviz_summary(tree, "open_gates", None),
         uncertain_gates=_arviz_summary(tree, "z", constants["gate"].to_numpy()[chosen].tolist()),
         uncertain=int((doubt > 0.0).sum()),
@@ -105,7 +115,7 @@ def summarise(records: Sequence[RunRecord], draws: int = 1000, seed: int = 0) ->
 
 
 def plot_posterior(records: Sequence[RunRecord], path: Path) -> Path:
-    """Draw the inclusion probabilities of every group over training, and before the last decisions.
+    """Draw the inclusion probabilities of every group over training, and when pruning ended.
 
     Args:
         records: as in `to_datatree`; the gates of all restarts are drawn together.
@@ -133,7 +143,7 @@ def plot_posterior(records: Sequence[RunRecord], path: Path) -> Path:
     return path
 
 
-def _groups(constants: "xarray.Dataset") -> "pandas.DataFrame":
+def _groups(constants: "xarray.Dataset", records: Sequence[RunRecord]) -> "pandas.DataFrame":
     """One row a group of channels."""
     import pandas
 
@@ -144,10 +154,20 @@ def _groups(constants: "xarray.Dataset") -> "pandas.DataFrame":
         rows[name] = {
             "gates": theta.shape[1],
             "open": decided.sum(1).mean(),
+            **_closed(name, records),
             "undecided": ((theta > 0.0) & (theta < 1.0)).sum(1).mean(),
             "mean_inclusion_probability": float(theta.mean(dtype=np.float64)),
         }
     return pandas.DataFrame.from_dict(rows, orient="index").astype({"gates": int})
+
+
+def _closed(group: str, records: Sequence[RunRecord]) -> dict[str, float]:
+    """Why the gates of a group were closed, means over restarts; nothing where a run does not say."""
+    counts = [found[group] for run in records if (found := gate_counts(run)) is not None]
+    if len(counts) < len(records):
+        return {}
+    names = ("closed_by_price", "closed_at_end", "cut_for_budget")
+    return {name: sum(getattr(one, name) for one in counts) / len(counts) for name in names}
 
 
 def _arviz_summary(tree: "xarray.DataTree", variable: str, gates: list[str] | None) -> "pandas.DataFrame":
@@ -198,7 +218,8 @@ def _figure(constants: "xarray.Dataset") -> "Figure":
     restarts = constants.sizes["chain"]
     together = f" ({restarts} restarts together)" if restarts > 1 else ""
     figure.suptitle(
-        f"The stronger the blue, the more gates; orange: share of the gates not closed{together}", fontsize=9
+        f"The stronger the blue, the more gates have that probability. Orange: share of the gates not closed{together}",
+        fontsize=9,
     )
     for (left, right), name in zip(figure.subplots(len(names), 2, squeeze=False), names, strict=True):
         part = constants.isel(gate=np.flatnonzero(constants["group_of_gate"].to_numpy() == name))
@@ -217,7 +238,7 @@ def _figure(constants: "xarray.Dataset") -> "Figure":
             log=True,
             color=ACCENT,
         )
-        right.set(title="before the last decisions", xlabel="inclusion probability", ylabel="gates")
+        right.set(title="when pruning ended", xlabel="inclusion probability", ylabel="gates")
         right.set_ylim(bottom=0.7)
         write_counts(right.yaxis)
     return figure

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 
 from bayesprune.errors import SettingError
 
+_LEAST_POINTS = 5e-4
+"""Percentage points that are shown as 0."""
+
 
 @dataclass(frozen=True)
 class MeanAndSpread:
@@ -24,7 +27,7 @@ class MeanAndSpread:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The mean of `a - b` over seeds that both methods share, with its t-interval.
+    """The mean of `a - b` over seeds that both methods share, with an interval.
 
     Attributes:
         mean: mean difference.
@@ -39,6 +42,17 @@ class PairedDifference:
     high: float | None
     n: int
     level: float
+
+    @property
+    def reversed(self) -> "PairedDifference":
+        """The same comparison seen from the other side: `b - a`."""
+        low, high = (None if end is None else -end for end in (self.high, self.low))
+        return replace(self, mean=-self.mean, low=low, high=high)
+
+    @property
+    def decided(self) -> bool:
+        """Whether there is an interval that leaves out 0."""
+        return self.low is not None and self.high is not None and not self.low <= 0.0 <= self.high
 
 
 def mean_and_spread(values: Sequence[float]) -> MeanAndSpread:
@@ -55,18 +69,28 @@ def mean_and_spread(values: Sequence[float]) -> MeanAndSpread:
     return MeanAndSpread(mean, math.sqrt(squares / (len(values) - 1)), len(values))
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> PairedDifference:
-    """Mean of `a - b`, pair by pair, with the two-sided interval of Student's t for paired samples.
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], level: float = 0.95, *, images: int | None = 10_000
+) -> PairedDifference:
+    """Mean of `a - b`, pair by pair, with a two-sided interval.
 
-    Where all differences are equal the interval is that one number: so few seeds can look too sure.
+    The interval is Student's t for paired samples, but never narrower than the noise of the test images, of which few
+    seeds can show nothing by chance. All seeds are measured on the same images, so this noise does not fall with the
+    number of seeds. Two networks with error rates e_a and e_b disagree on a share of the images that is at least
+    |e_a - e_b|; if they share half of their errors, as networks of one architecture about do, it is (e_a + e_b) / 2.
+    With m images and the larger of these two shares, d, half the interval is at least z sqrt(d / m) + 1 / m: McNemar's
+    test with its continuity correction.
 
     Args:
-        a: one value a seed.
-        b: the other method's values, the same seeds in the same order.
+        a: one accuracy a seed, in [0, 1].
+        b: the other method's accuracies, the same seeds in the same order.
         level: confidence of the interval, in (0, 1).
+        images: test images that the accuracies were measured on; 10,000, as in MNIST and CIFAR-10, where nothing is
+            said. None for numbers that are no accuracies: the interval is Student's alone then.
 
     Raises:
-        SettingError: the lengths differ or are 0, a value is NaN or infinite, or `level` is not in (0, 1).
+        SettingError: the lengths differ or are 0, a value is NaN or infinite or no accuracy, `level` is not in (0, 1),
+            or `images` is below 1.
     """
     if len(a) != len(b):
         raise SettingError(f"{len(a)} values against {len(b)}: a paired difference needs the same seeds on both sides")
@@ -74,18 +98,32 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
         raise SettingError(f"level is {level}: the confidence must lie between 0 and 1, for example 0.95")
     _check(a, "a")
     _check(b, "b")
+    least = 0.0 if images is None else _image_noise(a, b, level, images)
     spread = mean_and_spread([x - y for x, y in zip(a, b, strict=True)])
     if spread.sd is None:
         return PairedDifference(spread.mean, None, None, spread.n, level)
-    half = _t_quantile((1.0 + level) / 2.0, spread.n - 1) * spread.sd / math.sqrt(spread.n)
+    half = max(least, _t_quantile((1.0 + level) / 2.0, spread.n - 1) * spread.sd / math.sqrt(spread.n))
     return PairedDifference(spread.mean, spread.mean - half, spread.mean + half, spread.n, level)
+
+
+def _image_noise(a: Sequence[float], b: Sequence[float], level: float, images: int) -> float:
+    """Half the width that the noise of the test images alone gives an interval; see `paired_difference`."""
+    from scipy.special import ndtri
+
+    outside = [value for value in (*a, *b) if not 0.0 <= value <= 1.0]
+    if outside:
+        raise SettingError(f"{outside[0]} is no accuracy: give shares in [0, 1], or images=None for other numbers")
+    if images < 1:
+        raise SettingError(f"images is {images}: accuracies are measured on at least 1 image")
+    errors = [1.0 - mean_and_spread(side).mean for side in (a, b)]
+    disagreement = max(sum(errors) / 2.0, abs(errors[0] - errors[1]))
+    return float(ndtri((1.0 + level) / 2.0)) * math.sqrt(disagreement / images) + 1.0 / images
 
 
 def verdict(first: str, second: str, difference: PairedDifference, condition: str = "") -> str:
     """One sentence: which of two methods won, by how many points of accuracy, and how sure that is.
 
-    A win needs an interval that leaves out 0; without one nobody is said to have won, and the difference
-    shown is first minus second.
+    A win needs an interval that leaves out 0; without one nobody is said to have won.
 
     Args:
         first: the method whose accuracies were `a` in `paired_difference`.
@@ -93,40 +131,50 @@ def verdict(first: str, second: str, difference: PairedDifference, condition: st
         difference: of accuracies in [0, 1].
         condition: what the comparison holds fixed, for example "at the same MACs".
     """
+    if difference.mean < 0.0 and (difference.decided or difference.low is None):
+        return verdict(second, first, difference.reversed, condition)
     where = f" {condition}" if condition else ""
-    if difference.low is None or difference.high is None:
-        return _verdict_of_one_seed(first, second, difference.mean, where)
-    if difference.high < 0.0:
-        return verdict(second, first, _reversed(difference, difference.low, difference.high), condition)
-    mean, low, high = _points(difference.mean, difference.low, difference.high)
-    interval = f"({100 * difference.level:g} % interval {low} to {high}, {difference.n} paired seeds)"
-    if difference.low > 0.0:
-        return f"{first} beats {second} by {mean} points of accuracy{where} {interval}."
-    return f"{first} and {second} cannot be told apart in accuracy{where}: difference {mean} points {interval}."
+    points, sure = points_of(difference), interval_of(difference)
+    if difference.decided:
+        return f"{first} beats {second} by {points} of accuracy{where} ({sure})."
+    if difference.low is not None:
+        return f"{first} and {second} cannot be told apart in accuracy{where}: {_chance(first, second, difference)}."
+    if difference.mean == 0.0:
+        return f"{first} and {second} have the same accuracy{where}; one seed decides nothing: run at least 3."
+    return f"{first} is {points} of accuracy above {second}{where}, but one seed decides nothing: run at least 3."
 
 
-def _verdict_of_one_seed(first: str, second: str, mean: float, where: str) -> str:
-    if mean < 0.0:
-        return _verdict_of_one_seed(second, first, -mean, where)
-    (points,) = _points(mean)
-    if mean == 0.0:
-        return f"{first} and {second} have the same accuracy{where}; there is no interval with one seed."
-    return (
-        f"{first} is {points} points of accuracy above {second}{where}, "
-        "but that decides nothing: there is no interval with one seed."
-    )
+def _chance(first: str, second: str, difference: PairedDifference) -> str:
+    """Who is ahead by what may be chance."""
+    if difference.mean < 0.0:
+        return _chance(second, first, difference.reversed)
+    if 100.0 * difference.mean < _LEAST_POINTS:
+        return f"their means are the same ({interval_of(difference)})"
+    return f"{first} is {points_of(difference)} ahead, which may be chance ({interval_of(difference)})"
 
 
-def _reversed(difference: PairedDifference, low: float, high: float) -> PairedDifference:
-    """The same comparison seen from the other method."""
-    return replace(difference, mean=-difference.mean, low=-high, high=-low)
+def points_of(difference: PairedDifference) -> str:
+    """The mean difference in percentage points: `1.3 points`."""
+    return f"{_points(*_ends(difference))[0]} points"
+
+
+def interval_of(difference: PairedDifference) -> str:
+    """The interval in points and the number of seeds: `95 % interval 0.6 to 2.0, 5 seeds`; `1 seed` without one."""
+    seeds = f"{difference.n} seed{'' if difference.n == 1 else 's'}"
+    _, *ends = _points(*_ends(difference))
+    return f"{100 * difference.level:g} % interval {ends[0]} to {ends[1]}, {seeds}" if ends else seeds
+
+
+def _ends(difference: PairedDifference) -> list[float]:
+    """Mean, and the ends of the interval where there is one."""
+    return [value for value in (difference.mean, difference.low, difference.high) if value is not None]
 
 
 def _points(*shares: float) -> list[str]:
     """Shares as percentage points, with as many decimals (1 to 3) as show that none of them is 0."""
     points = [100.0 * share for share in shares]
     for decimals in (1, 2, 3):
-        if all(round(value, decimals) != 0.0 for value in points if abs(value) >= 5e-4):
+        if all(round(value, decimals) != 0.0 for value in points if abs(value) >= _LEAST_POINTS):
             break
     # Adding 0 turns the -0.0 of a rounded small number into 0.0.
     return [f"{round(value, decimals) + 0.0:.{decimals}f}" for value in points]

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bayesprune.experiments.configurations import configurations, method_of, place_of, unique_runs
+from bayesprune.experiments.configurations import configurations, unique_runs
+from bayesprune.experiments.gates import flagged
 from bayesprune.experiments.number_format import NumberFormat, compact_spread
+from bayesprune.experiments.run_settings import method_of, training_of
 from bayesprune.experiments.statistics import mean_and_spread
 from bayesprune.store.runs import RunRecord
 
@@ -53,7 +55,12 @@ METRICS = (
     Metric("latency_ms", "latency ms", "median time of one sample", NumberFormat(digits=2)),
     Metric("density", "density", "non-zero weights over initial weights", NumberFormat(3)),
     Metric("train_seconds", "training s", "seconds of training", NumberFormat(1)),
-    Metric("time_against_dense", "time / dense", "training time over that of dense", NumberFormat(2)),
+    Metric(
+        "time_against_dense",
+        "time / dense",
+        "training time over that of the dense run with the same settings and seed",
+        NumberFormat(2),
+    ),
     Metric("train_macs_ratio", "training MACs / dense", "over plain dense training", NumberFormat(2)),
 )
 
@@ -73,9 +80,10 @@ def summary_rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """One row a configuration: "method", "label", "n" and for each metric {"mean", "sd"}.
 
     `sd` is the sample standard deviation over seeds, None for one run; both are None where a run lacks the
-    number. "time_against_dense" is relative to the mean of the dense runs on the same network and data.
+    number. "time_against_dense" compares each run with the dense run of the same training settings and seed.
     """
     runs = unique_runs(records)
+    dense = dense_runs(runs)
     rows = []
     for configuration in configurations(runs):
         row: dict[str, Any] = {
@@ -84,22 +92,36 @@ def summary_rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
             "n": len(configuration.records),
         }
         for metric in METRICS:
-            row[metric.key] = _entry([metric_of(run, metric.key, runs) for run in configuration.records])
+            row[metric.key] = _entry([metric_of(run, metric.key, dense) for run in configuration.records])
         rows.append(row)
     return rows
 
 
-def metric_of(record: RunRecord, key: str, records: Sequence[RunRecord]) -> float | None:
-    """One number of a run; `records` are the runs among which dense training is looked for."""
+def dense_runs(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
+    """For each run, by its id, the dense run of the same training settings, seed, threads and device.
+
+    Runs without one are left out. Of several dense runs that differ in options of training the one without counts.
+    """
+    found: dict[tuple[object, ...], RunRecord] = {}
+    for run in records:
+        if method_of(run) == "dense" and (_training(run) not in found or not run.settings.get("options")):
+            found[_training(run)] = run
+    return {run.id: found[_training(run)] for run in records if _training(run) in found}
+
+
+def _training(run: RunRecord) -> tuple[object, ...]:
+    """What must be the same where training times are compared."""
+    return training_of(run), run.result["seed"], run.settings.get("threads"), run.settings.get("device")
+
+
+def metric_of(record: RunRecord, key: str, dense: Mapping[str, RunRecord]) -> float | None:
+    """One number of a run; `dense` are the runs that `dense_runs` found."""
     if key != "time_against_dense":
         value = record.result.get(key)
         return None if value is None else float(value)
-    dense = [
-        float(other.result["train_seconds"])
-        for other in records
-        if method_of(other) == "dense" and place_of(other) == place_of(record)
-    ]
-    return float(record.result["train_seconds"]) * len(dense) / sum(dense) if sum(dense) > 0.0 else None
+    other = dense.get(record.id)
+    seconds = 0.0 if other is None else float(other.result["train_seconds"])
+    return float(record.result["train_seconds"]) / seconds if seconds > 0.0 else None
 
 
 def metrics_for(records: Sequence[RunRecord]) -> tuple[Metric, ...]:
@@ -115,6 +137,8 @@ def metrics_for(records: Sequence[RunRecord]) -> tuple[Metric, ...]:
 def terminal_table(records: Sequence[RunRecord]) -> "Table":
     """The summary by method: `mean ± sample standard deviation` over seeds, mean alone for one run.
 
+    A method with runs that warn of something is marked by an exclamation mark.
+
     Where the terminal is too narrow for a row on one line, the spread stands below the mean.
     """
     from bayesprune.experiments.fitting_table import FittingTable
@@ -122,8 +146,8 @@ def terminal_table(records: Sequence[RunRecord]) -> "Table":
     metrics = [metric for metric in metrics_for(records) if metric.key in _TERMINAL_HEADINGS]
     headings = ["method", *(_TERMINAL_HEADINGS[metric.key] for metric in metrics)]
     rows = [
-        [row["label"], *(metric.show(row[metric.key], narrow=True) for metric in metrics)]
-        for row in summary_rows(records)
+        [flagged(row["label"], one.records), *(metric.show(row[metric.key], narrow=True) for metric in metrics)]
+        for row, one in zip(summary_rows(records), configurations(records), strict=True)
     ]
     stacked_rows = [[row[0], *(cell.replace(" ± ", "\n± ") for cell in row[1:])] for row in rows]
     stacked_headings = [heading.replace(" ", "\n").replace("/", "\n/ ") for heading in headings]

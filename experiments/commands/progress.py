@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from bayesprune.experiments.commands.output import note, terminal
 from bayesprune.experiments.jobs import Job
-from bayesprune.experiments.report.words import counted
+from bayesprune.experiments.words import counted
 from bayesprune.store.runs import RunRecord
 
 if TYPE_CHECKING:

@@ -20,7 +20,23 @@ def report(*runs: Annotated[Path, Parameter(negative=())], out: Path = Path("rep
     """
     from bayesprune.experiments.commands.shared import finish
 
-    finish(run_folders(runs), out, json, "Pruning runs")
+    finish(in_order(run_folders(runs)), out, json, "Pruning runs")
+
+
+def in_order(folders: Sequence[Path]) -> list[Path]:
+    """Run folders by network and data, dense first, then ours, then the others; by size and seed within a method."""
+    from bayesprune.experiments.run_settings import method_of, place_of
+    from bayesprune.experiments.verdict import REFERENCE
+    from bayesprune.store.runs import RunRecord
+
+    def place(folder: Path) -> tuple[object, ...]:
+        record = RunRecord.read(folder)
+        method = method_of(record)
+        values = [record.settings.get(name) for name in ("epochs", "price", "density")]
+        numbers = [float(value) if isinstance(value, int | float) else 0.0 for value in values]
+        return place_of(record), method != "dense", method != REFERENCE, method, numbers, record.result["seed"]
+
+    return sorted(folders, key=place)
 
 
 def run_folders(places: Sequence[Path]) -> list[Path]:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bayesprune.experiments.compare import verdict_of
-from bayesprune.experiments.configurations import method_of, place_of, unique_runs
-from bayesprune.experiments.report.words import counted
+from bayesprune.experiments.configurations import configurations, unique_runs
+from bayesprune.experiments.gates import gates_sentence
+from bayesprune.experiments.run_settings import method_of, place_of
 from bayesprune.experiments.summary import metrics_for
+from bayesprune.experiments.verdict import verdict_of
+from bayesprune.experiments.words import counted
 from bayesprune.store.runs import RunRecord
 
 
@@ -21,19 +23,15 @@ def sentence_about(records: Sequence[RunRecord]) -> str:
 
 
 def _about_one(run: RunRecord) -> str:
-    """Accuracy, cost and its share of dense, and how many gates the final decision had to decide."""
+    """Accuracy, cost and its share of dense, and what happened to the gates."""
     network, data = place_of(run)
     result, images = run.result, run.data["split_sizes"]["test"]
     sentence = (
         f"{method_of(run)}, {network} on {data}, seed {result['seed']}: accuracy {_accuracy([run])} % on "
         f"{images:,} test images with {result['macs']:,} MACs a sample, {100 * _share(run):.3g} % of the dense "
-        f"network's"
+        f"network's."
     )
-    if run.posterior is None:
-        return f"{sentence}.{_silent_classes(run)}"
-    if not result["decided_at_end"]:
-        return f"{sentence}; every gate had decided itself."
-    return f"{sentence}; {result['decided_at_end']:,} of {counted(run.gates, 'gate')} had to be decided at the end."
+    return " ".join(filter(None, [sentence, _silent_classes(run), gates_sentence(run)]))
 
 
 def _silent_classes(run: RunRecord) -> str:
@@ -43,7 +41,7 @@ def _silent_classes(run: RunRecord) -> str:
     if last.get("outputs") != run.classes or not silent:
         return ""
     return (
-        f" {silent:,} of its {run.classes:,} classes have no weight left in layer {last['name']!r}: what it says of "
+        f"{silent:,} of its {run.classes:,} classes have no weight left in layer {last['name']!r}: what it says of "
         "them is the same for every sample. Keep more weights, or spread them otherwise."
     )
 
@@ -53,9 +51,11 @@ def _about_one_method(runs: Sequence[RunRecord]) -> str:
     network, data = place_of(runs[0])
     macs = sorted(int(run.result["macs"]) for run in runs)
     shares = sorted(100 * _share(run) for run in runs)
+    kinds = len(configurations(runs))
+    settings = f" with {kinds} different settings" if kinds > 1 else ""
     return (
-        f"{counted(len(runs), 'run')} of {method_of(runs[0])}, {network} on {data}: accuracy {_accuracy(runs)} % with "
-        f"{_span(f'{macs[0]:,}', f'{macs[-1]:,}')} MACs a sample, "
+        f"{counted(len(runs), 'run')} of {method_of(runs[0])}{settings}, {network} on {data}: accuracy "
+        f"{_accuracy(runs)} % with {_span(f'{macs[0]:,}', f'{macs[-1]:,}')} MACs a sample, "
         f"{_span(f'{shares[0]:.3g}', f'{shares[-1]:.3g}')} % of the dense network's."
     )
 

@@ -13,6 +13,7 @@ from bayesprune.experiments.commands.progress import watching
 from bayesprune.experiments.commands.sentences import sentence_about
 from bayesprune.experiments.compare import as_json
 from bayesprune.experiments.executor import run_jobs
+from bayesprune.experiments.gates import warning_lines
 from bayesprune.experiments.jobs import Job, phase_steps
 from bayesprune.experiments.methods import method
 from bayesprune.experiments.report import write_report
@@ -79,7 +80,7 @@ def check_folder(folder: Path) -> None:
 
 
 def finish(folders: Sequence[Path], page: Path, as_object: bool, title: str) -> None:
-    """Write the report, and print the table and the sentence (or the JSON object)."""
+    """Write the report, and print the table, warnings and the verdict (or the JSON object)."""
     records = [RunRecord.read(folder) for folder in folders]
     sentence = sentence_about(records)
     write_report(records, page, title=title, verdict=sentence)
@@ -87,6 +88,8 @@ def finish(folders: Sequence[Path], page: Path, as_object: bool, title: str) -> 
         answer_object(as_json(records, summary_rows(records), str(page)))
         return
     print_table(records)
+    for line in warning_lines(records):
+        answer(f"! {line}")
     answer(sentence)
     answer(f"report: {page}")
 

@@ -37,7 +37,7 @@ def params(run: RunRecord) -> float:
 
 
 def decided_share(run: RunRecord) -> float:
-    """Initial gates that the final decision had to decide, in percent of all initial gates."""
+    """Gates that were undecided when pruning ended, in percent of all initial gates."""
     return 100.0 * float(run.result["decided_at_end"] or 0) / run.gates if run.gates else 0.0
 
 

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayesprune.errors import SettingError
-from bayesprune.experiments.configurations import Configuration, configurations, place_of
+from bayesprune.experiments.configurations import Configuration, configurations, unique_runs
+from bayesprune.experiments.gates import gates_sentence, warning_lines
 from bayesprune.experiments.report.tables import (
     Table,
+    gates_table,
     layer_table,
     runs_table,
     settings_tables,
     summary_table,
 )
-from bayesprune.experiments.report.words import clean, counted, listed, seeds_sentence
+from bayesprune.experiments.report.words import clean, seeds_sentence
+from bayesprune.experiments.run_settings import place_of
 from bayesprune.experiments.summary import METRICS
+from bayesprune.experiments.words import counted, listed
 from bayesprune.store.atomic import write_text
 from bayesprune.store.runs import RunRecord
 
@@ -31,12 +35,14 @@ class Gallery:
 
     Attributes:
         heading: method and seed.
-        note: how many gates needed the final decision.
+        note: how many gates stay open, and why the others were closed.
+        table: the same by group; None where the run does not say.
         pictures: one a group.
     """
 
     heading: str
     note: str
+    table: Table | None
     pictures: "list[Picture]"
 
 
@@ -108,6 +114,7 @@ def _context(found: list[Configuration], records: Sequence[RunRecord]) -> dict[s
     return {
         "subtitle": _subtitle(found),
         "summary": summary_table(records),
+        "warnings": warning_lines(unique_runs(records)),
         "metrics": METRICS,
         "scatter": plots.accuracy_against_macs(found) if sum(len(one.records) for one in found) > 1 else None,
         "galleries": _galleries(found),
@@ -146,12 +153,9 @@ def _galleries(found: Sequence[Configuration]) -> list[Gallery]:
         run = next((run for run in one.records if run.posterior is not None), None)
         pictures = inclusion_pictures(run, f"inclusion-{place}") if run is not None else []
         if run is not None and pictures:
-            decided = run.result["decided_at_end"] or 0
-            note = (
-                f"{decided:,} of {counted(run.gates, 'gate')} still lay between 0 and 1 when pruning ended "
-                "and were settled by the final decision."
-            )
-            galleries.append(Gallery(f"{one.label}, seed {run.result['seed']}", note, pictures))
+            heading = f"{one.label}, seed {run.result['seed']}"
+            table = gates_table(run, f"What happened to the gates of {heading}")
+            galleries.append(Gallery(heading, gates_sentence(run), table, pictures))
     return galleries
 
 

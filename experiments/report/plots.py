@@ -10,7 +10,8 @@ from bayesprune.experiments.number_format import compact
 from bayesprune.experiments.report.drawing import Look, count_axis, drawing, legend_below, looks, new_figure
 from bayesprune.experiments.report.pictures import Picture, Sketch
 from bayesprune.experiments.report.svg import to_svg
-from bayesprune.experiments.report.words import counted, short
+from bayesprune.experiments.report.words import short
+from bayesprune.experiments.words import counted
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def sketch_of_macs(found: Sequence[Configuration], name: str) -> Sketch | None:
         found,
         lambda entry: entry["macs"] / entry["dense_macs"] if entry["dense_macs"] > 0 else None,
         (name, "Training MACs per epoch", "training MACs / dense"),
-        "1 is what the same epoch of plain dense training costs; gradients of gates are counted.",
+        "1 is what the same epoch of dense training costs. Gradients of gates are counted.",
     )
 
 
@@ -88,7 +89,7 @@ def sketch_of_seconds(found: Sequence[Configuration], name: str) -> Sketch | Non
         found,
         lambda entry: entry["seconds"],
         (name, "Training seconds per epoch", "seconds per epoch"),
-        "Wall time on the machine that ran it; runs side by side slow each other down.",
+        "Time on the clock of the machine that ran it. Runs side by side slow each other down.",
     )
 
 

@@ -11,7 +11,8 @@ from bayesprune.experiments.configurations import Configuration
 from bayesprune.experiments.report.drawing import ACCENT, CONTRAST, INK, drawing, new_figure
 from bayesprune.experiments.report.pictures import Picture
 from bayesprune.experiments.report.svg import to_svg
-from bayesprune.experiments.report.words import counted, short
+from bayesprune.experiments.report.words import short
+from bayesprune.experiments.words import counted
 from bayesprune.store.runs import RunRecord
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _gate_facts(theta: Floats, decided: Floats) -> str:
     """How many gates are kept and how many were undecided, in words."""
     undecided = int(((theta > 0.0) & (theta < 1.0)).sum())
     kept = f"{int(decided.sum()):,} of {counted(theta.size, 'gate')} kept"
-    return f"{kept}; {undecided:,} still undecided when pruning ended."
+    return f"{kept}; {undecided:,} were undecided when pruning ended."
 
 
 def _inclusion_picture(name: str, steps: Floats, trace: Floats, facts: str, ident: str) -> Picture:
@@ -145,7 +146,7 @@ def _pixel_facts(shares: Floats, kept: list[int]) -> str:
         return f"{kept[0]:,} of {size:,} kept."
     some = int((shares > 0.0).sum())
     return (
-        f"Kept of {size:,}: {', '.join(f'{count:,}' for count in kept)} seed by seed; "
+        f"Kept of {size:,}, seed by seed: {', '.join(f'{count:,}' for count in kept)}; "
         f"{every:,} by all {len(kept)} seeds, {some - every:,} by some, {size - some:,} by none."
     )
 

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bayesprune.experiments.configurations import Configuration, unique_runs
+from bayesprune.experiments.configurations import Configuration, configurations, unique_runs
+from bayesprune.experiments.gates import GateCounts, counts_together, flagged, gate_counts
 from bayesprune.experiments.number_format import MISSING
-from bayesprune.experiments.summary import metric_of, metrics_for, summary_rows
+from bayesprune.experiments.summary import dense_runs, metric_of, metrics_for, summary_rows
 from bayesprune.store.runs import RunRecord
 
 _NOT_IN_SUMMARY = ("brier", "density")
 _SMALL = 0.0005
+_CLOSED = ("gates closed by their price", "gates closed at the end", "gates closed for the budget")
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ def summary_table(records: Sequence[RunRecord]) -> Table:
     """Mean and spread of every metric by method."""
     metrics = [metric for metric in metrics_for(records) if metric.key not in _NOT_IN_SUMMARY]
     rows = tuple(
-        (row["label"], str(row["n"]), *(metric.show(row[metric.key]) for metric in metrics))
-        for row in summary_rows(records)
+        (flagged(row["label"], one.records), str(row["n"]), *(metric.show(row[metric.key]) for metric in metrics))
+        for row, one in zip(summary_rows(records), configurations(records), strict=True)
     )
     headings = ("method", "seeds", *(metric.heading for metric in metrics))
     several = any(row[1] != "1" for row in rows)
@@ -48,15 +50,31 @@ def summary_table(records: Sequence[RunRecord]) -> Table:
 
 def runs_table(found: Sequence[Configuration], records: Sequence[RunRecord]) -> Table:
     """Every run by itself."""
-    metrics, runs = metrics_for(records), unique_runs(records)
+    metrics, dense = metrics_for(records), dense_runs(unique_runs(records))
     rows = []
     for one in found:
         for run in one.records:
-            values = [metric_of(run, metric.key, runs) for metric in metrics]
+            values = [metric_of(run, metric.key, dense) for metric in metrics]
             numbers = [metric.form.show(value) for metric, value in zip(metrics, values, strict=True)]
-            rows.append((one.label, str(run.result["seed"]), *numbers, _undecided(run), run.id))
-    headings = ("method", "seed", *(m.heading for m in metrics), "gates decided at the end", "run")
+            rows.append((flagged(one.label, [run]), str(run.result["seed"]), *numbers, *_closed(run), run.id))
+    headings = ("method", "seed", *(m.heading for m in metrics), *_CLOSED, "run")
     return Table("Every run", headings, tuple(rows))
+
+
+def gates_table(run: RunRecord, caption: str) -> Table | None:
+    """What happened to the gates of every group; None where the run does not say."""
+    counts = gate_counts(run)
+    if counts is None:
+        return None
+    rows = tuple((name, *_gate_cells(one)) for name, one in counts.items())
+    total = ("all groups", *_gate_cells(counts_together(list(counts.values()))))
+    return Table(caption, ("group", "gates", "stay open", *_CLOSED), rows, total)
+
+
+def _gate_cells(counts: GateCounts) -> tuple[str, ...]:
+    """All gates, those that stay open, and why the others were closed."""
+    closed = (counts.closed_by_price, counts.closed_at_end, counts.cut_for_budget)
+    return tuple(f"{count:,}" for count in (counts.gates, counts.open, *closed))
 
 
 def layer_table(run: RunRecord, caption: str) -> Table:
@@ -74,7 +92,8 @@ def layer_table(run: RunRecord, caption: str) -> Table:
         for layer in run.layers
     )
     headings = (
-        "layer", "kind", "inputs kept / dense", "outputs kept / dense", "with a weight", "weights not 0 / dense",
+        "layer", "kind", "inputs kept / dense", "outputs kept / dense", "outputs whose weights are not all 0",
+        "weights not 0 / dense",
         "parameters", "of dense", "MACs", "of dense",
     )  # fmt: skip
     total = ("all layers", "", "", "", "", _weights_cell(run.layers), *_cost_cells(run.layers))
@@ -141,7 +160,9 @@ def _share(part: float, whole: float) -> str:
     return "< 0.1 %" if 0 < part / whole < _SMALL else f"{100 * part / whole:.1f} %"
 
 
-def _undecided(run: RunRecord) -> str:
-    """How many gates needed the final decision; a method without gates has none to decide."""
-    decided = run.result.get("decided_at_end")
-    return MISSING if decided is None or run.posterior is None else f"{decided:,}"
+def _closed(run: RunRecord) -> tuple[str, ...]:
+    """Why the gates of a run were closed; missing where it has none, or does not say."""
+    counts = gate_counts(run)
+    if counts is None:
+        return (MISSING,) * len(_CLOSED)
+    return _gate_cells(counts_together(list(counts.values())))[2:]

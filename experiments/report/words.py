@@ -1,9 +1,10 @@
-"""Pieces of sentences for the report, and text from outside made fit for a page."""
+"""Text from outside made fit for a page, and the sentence on seeds."""
 
 import re
 from collections.abc import Sequence
 
 from bayesprune.experiments.configurations import Configuration
+from bayesprune.experiments.words import counted, listed
 
 _NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LONGEST = 60
@@ -18,17 +19,6 @@ def short(text: str) -> str:
     """A cleaned name that fits into a legend."""
     text = clean(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 gate`, `1,184 gates`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def listed(items: Sequence[object], last: str = "and") -> str:
-    """`a, b and c`."""
-    words = [str(item) for item in items]
-    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def seeds_sentence(found: Sequence[Configuration]) -> str:

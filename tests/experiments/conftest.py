@@ -85,10 +85,14 @@ def make_run(tmp_path: Path) -> MakeRun:
         data: str = "mnist5k",
         epochs: int = EPOCHS,
         settings: dict[str, Any] | None = None,
+        ends: list[int] | None = None,
         **result: Any,
     ) -> RunRecord:
         sizes = SIZES if sizes is None else sizes
         posterior = posterior_of(sizes, seed, epochs)
+        if ends is not None:  # 0 open, closed 1 by its price, 2 at the end, 3 for the budget
+            posterior["reason"] = torch.tensor(ends, dtype=torch.uint8)
+            posterior["decided"] = (posterior["reason"] == 0).to(torch.uint8)
         prunes = method != "dense"
         decided = posterior["decided"].bool() if prunes else torch.ones(sum(sizes.values()), dtype=torch.bool)
         parts = decided.split(list(sizes.values()))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bayesprune.errors import SettingError, UnknownNameError
-from bayesprune.experiments.compare import COMPARED, as_json, comparison, verdict_of
+from bayesprune.experiments.compare import COMPARED, as_json, comparison
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 
@@ -53,49 +53,6 @@ def test_comparisons_that_cannot_be() -> None:
         comparison(base(), [0], ["dens"])
 
 
-def pair(make_run: MakeRun, differences: list[float], **settings: Any) -> list[RunRecord]:
-    """Runs of both methods whose accuracies differ by these amounts."""
-    records = []
-    for seed, difference in enumerate(differences):
-        ours = make_run("parsimonious", seed, accuracy=0.9 + difference, settings={"price": 3.0})
-        budget = {"budget": f"macs={ours.result['macs']}"} | settings
-        records += [ours, make_run("l1-units", seed, accuracy=0.9, settings=budget)]
-    return records
-
-
-def test_a_win_of_either_side(make_run: MakeRun) -> None:
-    records = pair(make_run, [0.05, 0.04, 0.05, 0.06])
-    sentence = verdict_of([*records, make_run("dense", 0, accuracy=0.99)])
-    assert sentence.startswith("parsimonious beats l1-units by 5.0 points of accuracy at the same MACs")
-    assert "4 paired seeds" in sentence
-
-
-def test_a_loss_and_a_draw(make_run: MakeRun) -> None:
-    assert verdict_of(pair(make_run, [-0.05, -0.04, -0.05])).startswith("l1-units beats parsimonious by 4.7 points")
-    drawn = pair(make_run, [0.05, -0.05, 0.01])
-    assert "cannot be told apart" in verdict_of([record for record in drawn if record.result["seed"] in (0, 1)])
-
-
-def test_equal_size_is_claimed_only_where_it_was_asked_for(make_run: MakeRun) -> None:
-    assert "at the same MACs to within one unit" in verdict_of(pair(make_run, [0.05, 0.04]))
-    assert "MACs" not in verdict_of(pair(make_run, [0.05, 0.04, 0.06], budget="macs=10%"))
-
-
-def test_without_a_pair_there_is_no_winner(make_run: MakeRun) -> None:
-    assert verdict_of([make_run("dense")]) == "1 run; nothing to compare parsimonious with."
-    ours = make_run("parsimonious", 0)
-    assert verdict_of([ours]) == "1 run; nothing to compare parsimonious with."
-    assert "share no seed" in verdict_of([ours, make_run("l1-units", 3)])
-    assert "nothing to compare" in verdict_of([ours, make_run("l1-units", 0, data="mnist")])
-
-
-def test_the_rival_is_l1_units_or_else_the_first(make_run: MakeRun) -> None:
-    ours = make_run("parsimonious", 0)
-    others = [make_run("dense", 0), make_run("l1-units", 0)]
-    assert "l1-units" in verdict_of([*others, ours])
-    assert "dense" in verdict_of([others[0], ours])
-
-
 def test_json(make_run: MakeRun) -> None:
     records = [make_run("dense"), make_run("parsimonious")]
     assert as_json(records, [{"method": "dense"}], "report.html") == {
@@ -103,3 +60,9 @@ def test_json(make_run: MakeRun) -> None:
         "split_sizes": {"train": 3500, "validation": 500, "test": 1000}, "epochs": 6,
         "runs": [record.result for record in records], "summary": [{"method": "dense"}], "report": "report.html",
     }  # fmt: skip
+
+
+def test_json_names_nothing_that_the_runs_do_not_share(make_run: MakeRun) -> None:
+    records = [make_run("dense", epochs=2), make_run("dense", epochs=4, network="lenet5")]
+    found = as_json(records, [], None)
+    assert (found["data"], found["network"], found["epochs"]) == ("mnist5k", None, None)

@@ -42,6 +42,17 @@ def test_groups_are_counted(make_run: MakeRun) -> None:
     assert summary.restarts == 1
 
 
+def test_why_gates_were_closed_is_the_mean_over_restarts(make_run: MakeRun) -> None:
+    ends = ([1] * 4 + [2] * 2 + [0] * 24, [1] * 6 + [3] * 3 + [0] * 21)
+    runs = [make_run("parsimonious", seed, ends=own) for seed, own in enumerate(ends)]
+    row = summarise(runs).groups.loc["inputs"]
+    names = ("open", "closed_by_price", "closed_at_end", "cut_for_budget")
+    assert [row[name] for name in names] == [(10 + 7) / 2, 5.0, 1.0, 1.5]
+    assert "closed_at_end: closed for the same reason when pruning ended" in summarise(runs).text()
+    mixed = summarise([runs[0], make_run("parsimonious", 2)])  # a run of an older version does not say
+    assert "closed_by_price" not in mixed.groups and "closed_by_price" not in mixed.text()
+
+
 def test_open_gates_have_the_mean_of_the_inclusion_probabilities(make_run: MakeRun) -> None:
     run = make_run("parsimonious", 1)
     table = summarise([run], draws=4000).open_gates

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bayesprune.experiments.configurations import configurations
 from bayesprune.experiments.summary import METRICS, summary_rows, terminal_table
 from bayesprune.store.runs import RunRecord
 
@@ -33,12 +32,12 @@ def test_rows_are_means_and_standard_deviations_in_order_of_appearance(study: li
     assert [(row["method"], row["label"], row["n"]) for row in rows] == [
         (method, method, 3) for method in ("dense", "parsimonious", "l1-units")
     ]
-    dense = np.mean([run.result["train_seconds"] for run in study if run.result["method"] == "dense"])
+    dense = {run.result["seed"]: run.result["train_seconds"] for run in study if run.result["method"] == "dense"}
     for row in rows:
         results = [run.result for run in study if run.result["method"] == row["method"]]
         for metric in METRICS:
             if metric.key == "time_against_dense":
-                values = [result["train_seconds"] / dense for result in results]
+                values = [result["train_seconds"] / dense[result["seed"]] for result in results]
             else:
                 values = [result[metric.key] for result in results]
             expected = {"mean": np.mean(values), "sd": np.std(values, ddof=1)}
@@ -56,6 +55,28 @@ def test_dense_runs_on_other_data_are_no_reference(make_run: MakeRun) -> None:
     assert [row["time_against_dense"]["mean"] for row in rows] == [1.0, None]
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1}, {"epochs": 20}, {"settings": {"learning_rate": 0.1}}, {"settings": {"threads": 2}},
+        {"settings": {"options": {"training": "plain"}}}, {"settings": {"batch_size": 7}},
+    ],
+)  # fmt: skip
+def test_time_is_held_against_no_unlike_dense_run(make_run: MakeRun, other: dict[str, Any]) -> None:
+    unlike = make_run("dense", train_seconds=100.0, **other)
+    row = summary_rows([unlike, make_run("random", train_seconds=5.0)])[-1]
+    assert row["time_against_dense"]["mean"] is None
+    like = make_run("dense", train_seconds=20.0)
+    row = summary_rows([unlike, like, make_run("random", train_seconds=5.0)])[-1]
+    assert row["time_against_dense"]["mean"] == 0.25
+
+
+def test_what_is_removed_does_not_change_the_dense_run(make_run: MakeRun) -> None:
+    size = {"price": 2.0, "options": {"start": 0.9}, "keep": ["fc2"], "inputs": "none", "estimator": "disarm"}
+    runs = [make_run("dense", train_seconds=20.0), make_run("parsimonious", train_seconds=5.0, settings=size)]
+    assert [row["time_against_dense"]["mean"] for row in summary_rows(runs)] == [1.0, 0.25]
+
+
 def test_a_missing_number_is_not_averaged_away(make_run: MakeRun) -> None:
     (row,) = summary_rows([make_run("random", 0), make_run("random", 1, nll=None)])
     assert row["nll"] == {"mean": None, "sd": None}
@@ -65,30 +86,6 @@ def test_a_missing_number_is_not_averaged_away(make_run: MakeRun) -> None:
 def test_a_run_that_is_given_twice_counts_once(study: list[RunRecord]) -> None:
     assert study[1].folder is not None
     assert summary_rows([*study, RunRecord.read(study[1].folder)]) == summary_rows(study)
-
-
-def test_sizes_fitted_seed_by_seed_do_not_split_a_method(make_run: MakeRun) -> None:
-    runs = [make_run("l1-units", seed, settings={"budget": f"macs={100 + seed}"}) for seed in range(3)]
-    assert [(one.label, len(one.records)) for one in configurations(runs)] == [("l1-units", 3)]
-
-
-def test_settings_that_differ_within_a_seed_split_a_method(make_run: MakeRun) -> None:
-    runs = [make_run("parsimonious", seed, settings={"price": price}) for price in (10.0, 20.0) for seed in (0, 1)]
-    found = configurations(runs)
-    assert [(one.label, one.method) for one in found] == [
-        ("parsimonious (price=10.0)", "parsimonious"),
-        ("parsimonious (price=20.0)", "parsimonious"),
-    ]
-    assert [one.records for one in found] == [tuple(runs[:2]), tuple(runs[2:])]
-
-
-def test_networks_and_data_are_never_averaged_together(make_run: MakeRun) -> None:
-    runs = [make_run("dense"), make_run("dense", network="lenet5"), make_run("dense", data="mnist")]
-    assert [one.label for one in configurations(runs)] == [
-        "dense (lenet300 on mnist5k)",
-        "dense (lenet5 on mnist5k)",
-        "dense (lenet300 on mnist)",
-    ]
 
 
 def test_the_terminal_table_shows_percent_with_spread(make_run: MakeRun) -> None:

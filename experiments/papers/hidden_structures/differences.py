@@ -53,4 +53,4 @@ def _gap(pairs: Sequence[Pair], number: Callable[[RunRecord], float | None]) -> 
     ours, theirs = ([value for value in side if value is not None] for side in zip(*values, strict=True))
     if len(ours) < len(pairs) or len(theirs) < len(pairs):
         return MISSING
-    return shown_difference(paired_difference(ours, theirs))
+    return shown_difference(paired_difference(ours, theirs, images=None))

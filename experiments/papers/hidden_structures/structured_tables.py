@@ -21,10 +21,10 @@ from bayesprune.experiments.report.tables import Table
 from bayesprune.experiments.statistics import paired_difference
 
 _NOTES = (
-    "Both sides train for the same number of epochs, and every deterministic run has at most the multiply-accumulates "
-    "of the Bayesian run of the same seed, by less than one channel.",
-    "“1:2:2” are the claims of the groups (inputs:fc1:fc2, conv1:conv2:fc1); the first ones given are about the "
-    "shares that the Bayesian method arrives at. Of each method's allocations the one with the least validation error "
+    "Both sides train for the same number of epochs, and no deterministic run takes more multiply-accumulates than the "
+    "Bayesian run of the same seed. It takes fewer by less than what one channel takes.",
+    "“1:2:2” says which shares the groups keep in proportion to each other (inputs:fc1:fc2, conv1:conv2:fc1); the first "
+    "ones given are about what the Bayesian method arrives at. Of each method's allocations the one with the least validation error "
     "of seed 0 is chosen; the others' test errors are not shown.",
 )
 
@@ -59,7 +59,11 @@ def _result_table(network: str, found: Sequence[RowRuns]) -> Table | None:
         for one in ([] if ours is None else [ours]) + others
     ]
     headings = ("method, allocation", "seeds", "MACs", "test error %", "more error than the Bayesian method's, points")
-    return Table(f"{network}: at the same multiply-accumulates", headings, tuple(rows)) if rows else None
+    return (
+        Table(f"{network}: at no more multiply-accumulates than the Bayesian runs", headings, tuple(rows))
+        if rows
+        else None
+    )
 
 
 def _gap(one: RowRuns, ours: RowRuns | None) -> str:
@@ -69,7 +73,8 @@ def _gap(one: RowRuns, ours: RowRuns | None) -> str:
     pairs = paired_runs(one.records, ours.records)
     if not pairs:
         return MISSING
-    return shown_difference(paired_difference([error(a) for a, _ in pairs], [error(b) for _, b in pairs]))
+    more, less = ([error(pair[side]) for pair in pairs] for side in (0, 1))
+    return shown_difference(paired_difference(more, less, images=None))
 
 
 def _choice_table(network: str, found: Sequence[RowRuns]) -> Table | None:

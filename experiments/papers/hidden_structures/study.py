@@ -22,7 +22,7 @@ from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.papers.verdicts import summary, targets_table
 from bayesprune.experiments.report.pictures import Sketch
 from bayesprune.experiments.report.sections import Document, Section
-from bayesprune.experiments.report.words import counted, listed
+from bayesprune.experiments.words import counted, listed
 
 _TITLE = "Pruning methods compared"
 _PICTURES = {"1": "25%, net 0", "2": "25%, 2 epochs", "3": "1,000 weights", "5": "25%"}

@@ -46,7 +46,8 @@ def blinded_and_uniform(found: Sequence[RowRuns]) -> PairedDifference | None:
     pairs = pairs_of("4", "class-uniform", found)
     if not pairs:
         return None
-    return paired_difference([accuracy(blinded) for _, blinded in pairs], [accuracy(uniform) for uniform, _ in pairs])
+    ours, theirs = ([accuracy(pair[side]) for pair in pairs] for side in (1, 0))
+    return paired_difference(ours, theirs, images=None)
 
 
 def _small_nets(found: Sequence[RowRuns]) -> list[RunRecord]:

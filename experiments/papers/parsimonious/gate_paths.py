@@ -24,7 +24,7 @@ _SHOWN = 60
 
 
 def gates_sketch(run: RunRecord) -> Sketch | None:
-    """Paths of some gates of every layer of a run, each to its final decision; None without a trace."""
+    """Paths of some gates of every layer of a run, each to where it ended; None without a trace."""
     posterior = run.posterior
     if posterior is None or len(posterior["steps"]) == 0 or not run.history:
         return None
@@ -35,7 +35,8 @@ def gates_sketch(run: RunRecord) -> Sketch | None:
         f"{TITLES[network]}: gates on their way",
         f"Inclusion probabilities by epoch, seed {run.result['seed']}. {'; '.join(facts)}.",
         f"Up to {_SHOWN} gates a layer, evenly drawn from all of it; blue: kept, orange: removed. The last point is "
-        f"the final decision, which {run.result['decided_at_end']:,} of {run.gates:,} gates needed.",
+        f"where a gate ended; {run.result['decided_at_end'] or 0:,} of {run.gates:,} were undecided when pruning "
+        "ended.",
         lambda: _figure(run),
     )
 

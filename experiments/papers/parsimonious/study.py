@@ -13,7 +13,7 @@ from bayesprune.experiments.papers.parsimonious.targets import targets
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.papers.verdicts import Target, summary, targets_table
 from bayesprune.experiments.report.sections import Document, Section
-from bayesprune.experiments.report.words import counted, listed
+from bayesprune.experiments.words import counted, listed
 from bayesprune.run.settings import RunSettings
 
 _TITLE = "Parsimonious networks"
@@ -98,8 +98,8 @@ def _method_section(found: Sequence[RowRuns]) -> Section:
             "the method's default.",
             "± is the sample standard deviation over seeds: how far single runs lie apart, not how well the mean is "
             "known. One run has none.",
-            "“Decided at the end” counts the gates whose inclusion probability still lay between 0 and 1 when pruning "
-            "ended, of all initial gates.",
+            "A gate is undecided when its inclusion probability lies between 0 and 1; the share is of all initial "
+            "gates.",
             "MACs are multiply-accumulates of one sample, parameters those of the stored network, biases included. "
             "Training MACs count the gradients of the gates.",
             f"Examples: {'; '.join(splits)}.",

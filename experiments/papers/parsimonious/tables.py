@@ -24,7 +24,7 @@ from bayesprune.experiments.papers.measured import (
 from bayesprune.experiments.papers.parsimonious.published import PUBLISHED, Published
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.report.tables import Table
-from bayesprune.experiments.report.words import counted
+from bayesprune.experiments.words import counted
 
 TITLES = {"lenet300": "LeNet-300-100", "lenet5": "LeNet-5"}
 FACTORS = {
@@ -64,7 +64,7 @@ def factor_tables(network: str, found: Sequence[RowRuns]) -> list[Table]:
         if rows:
             headings = (
                 heading, "architecture", "runs", "test error %", "validation error %", "MACs", "parameters",
-                "decided at the end, % of gates", "training MACs / dense", "seconds a run",
+                "undecided when pruning ended, % of gates", "training MACs / dense", "seconds a run",
             )  # fmt: skip
             tables.append(Table(f"{TITLES[network]}: {title}", headings, tuple(map(_factor_row, rows)), words=2))
     return tables

@@ -92,8 +92,8 @@ def _robust(what: str, rows: Sequence[RowRuns], count: int) -> list[Target]:
 
 
 def _decided(runs: Sequence[RunRecord]) -> Target:
-    """Gates that did not decide themselves."""
-    subject, wanted = "LeNet-300-100, final decision", f"<= {_MOST_DECIDED:g} % of the initial gates, every seed"
+    """Gates that were undecided when pruning ended."""
+    subject, wanted = "LeNet-300-100, undecided gates", f"<= {_MOST_DECIDED:g} % of the initial gates, every seed"
     lacking = _lacking(runs)
     if lacking:
         return Target(subject, wanted, lacking, UNKNOWN)

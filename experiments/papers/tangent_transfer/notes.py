@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bayesprune.experiments.papers.rows import RowRuns
-from bayesprune.experiments.report.words import listed
+from bayesprune.experiments.words import listed
 from bayesprune.store.runs import RunRecord
 
 NOTES = (

@@ -17,7 +17,7 @@ from bayesprune.experiments.papers.tangent_transfer.targets import targets
 from bayesprune.experiments.papers.verdicts import summary, targets_table
 from bayesprune.experiments.report.pictures import Sketch
 from bayesprune.experiments.report.sections import Document, Section
-from bayesprune.experiments.report.words import counted, listed
+from bayesprune.experiments.words import counted, listed
 
 _TITLE = "Neural tangent transfer"
 _METHODS = (runs.NTT, runs.RANDOM, runs.UNIFORM, "magnitude", "logit-snip", "snip", runs.DENSE)

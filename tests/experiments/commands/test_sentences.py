@@ -17,3 +17,33 @@ def test_classes_without_a_weight_are_told(make_run: MakeRun) -> None:
     assert "3 of its 10 classes have no weight left in layer 'out'" in sentence_about([run])
     run.layers[-1]["outputs"] = 12  # a layer that does not write the classes
     assert "no weight left" not in sentence_about([run])
+
+
+def test_the_end_of_every_gate_is_told(make_run: MakeRun) -> None:
+    sizes = {"inputs": 5, "fc1": 3}
+    run = make_run("parsimonious", sizes=sizes, ends=[0, 1, 1, 2, 3, 0, 0, 3])
+    assert sentence_about([run]).endswith(
+        "Of 8 gates 3 stay open; 2 closed during training because they were worth less than their price, 1 closed for "
+        "the same reason when pruning ended and 2 closed to meet the budget."
+    )
+    run = make_run("parsimonious", sizes=sizes, ends=[0] * 8, reopened=1)
+    assert sentence_about([run]).endswith(
+        "Of 8 gates 8 stay open. 1 gate that had nearly closed stayed open: worth more than the price."
+    )
+
+
+def test_runs_of_older_versions_tell_how_many_gates_were_undecided(make_run: MakeRun) -> None:
+    assert sentence_about([make_run("parsimonious", decided_at_end=4)]).endswith(
+        "4 of 30 gates were still undecided when pruning ended; each was then opened or closed, whichever was more "
+        "probable."
+    )
+    assert sentence_about([make_run("parsimonious", decided_at_end=0)]).endswith(
+        "Each of the 30 gates was open or closed when pruning ended."
+    )
+    assert sentence_about([make_run("dense")]).endswith("100 % of the dense network's.")
+
+
+def test_runs_of_several_settings_are_counted(make_run: MakeRun) -> None:
+    runs = [make_run("parsimonious", seed, settings={"price": price}) for price in (1.0, 2.0) for seed in (0, 1)]
+    assert sentence_about(runs).startswith("4 runs of parsimonious with 2 different settings, lenet300 on mnist5k: ")
+    assert sentence_about(runs[:2]).startswith("2 runs of parsimonious, lenet300 on mnist5k: accuracy ")

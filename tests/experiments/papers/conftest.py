@@ -14,7 +14,7 @@ POSITIONS = 16
 """Places of a 28x28 image that are left of each filter of LeNet-5's second convolution."""
 MakeStudy = Callable[..., list[RowRuns]]
 USUAL: tuple[float, ...] = (1.5, 20_000, 4_000, 0.01)
-"""What a run comes to by default: error in percent, MACs, parameters, share of gates decided at the end."""
+"""What a run comes to by default: error in percent, MACs, parameters, share of gates undecided when pruning ended."""
 
 
 def sizes_of(settings: RunSettings) -> dict[str, int]:

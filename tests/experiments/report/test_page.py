@@ -107,7 +107,7 @@ def test_numbers_in_the_summary_are_those_of_numpy(study: list[RunRecord], write
     cells = [text for _, text in page.cells]
     start = cells.index("parsimonious")
     results = [run.result for run in study if run.result["method"] == "parsimonious"]
-    dense = np.mean([run.result["train_seconds"] for run in study if run.result["method"] == "dense"])
+    dense = {run.result["seed"]: run.result["train_seconds"] for run in study if run.result["method"] == "dense"}
 
     def shown(values: list[float], decimals: int) -> str:
         return f"{np.mean(values):,.{decimals}f} ± {np.std(values, ddof=1):,.{decimals}f}"
@@ -119,7 +119,7 @@ def test_numbers_in_the_summary_are_those_of_numpy(study: list[RunRecord], write
     seconds = [row["train_seconds"] for row in results]
     after = start + len(expected) + 1  # latency stands between
     assert cells[after] == shown(seconds, 1)
-    assert cells[after + 1] == shown([value / dense for value in seconds], 2)
+    assert cells[after + 1] == shown([row["train_seconds"] / dense[row["seed"]] for row in results], 2)
 
 
 def test_the_page_says_what_was_done(study: list[RunRecord], write: Callable[..., str]) -> None:
@@ -218,3 +218,16 @@ def test_importing_the_report_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_page_tells_what_happened_to_the_gates_and_what_runs_warn_of(
+    make_run: MakeRun, write: Callable[..., str]
+) -> None:
+    ends = [1, 2, 3] + [0] * 27
+    page = Page(write([make_run("parsimonious", ends=ends, warnings=["<b>it</b> lost 9 points"])]))
+    assert "What happened to the gates of parsimonious, seed 0" in page.words
+    cells = [text for _, text in page.cells]
+    start = cells.index("all groups")
+    assert cells[start : start + 6] == ["all groups", "30", "27", "1", "1", "1"]
+    assert "Rows marked with ! have runs that warn:" in page.words and "<b>it</b> lost 9 points" in page.words
+    assert "runs that warn" not in write([make_run("parsimonious")])

@@ -49,7 +49,7 @@ def test_there_is_a_picture_a_group_with_its_counts(make_run: MakeRun) -> None:
     undecided = int(((theta > 0) & (theta < 1)).sum())
     assert undecided > 0
     kept = len(run.groups[0]["kept"])
-    assert pictures[0].caption == f"{kept} of 16 gates kept; {undecided} still undecided when pruning ended."
+    assert pictures[0].caption == f"{kept} of 16 gates kept; {undecided} were undecided when pruning ended."
     assert inclusion_pictures(make_run("dense"), "p") == []
 
 
@@ -72,7 +72,7 @@ def test_the_picture_of_pixels_tells_its_counts(make_run: MakeRun) -> None:
     kept = [set(run.groups[0]["kept"]) for run in runs]
     every, some = len(set.intersection(*kept)), len(set.union(*kept))
     assert picture.caption == (
-        f"Kept of 16: {', '.join(str(len(one)) for one in kept)} seed by seed; {every} by all 3 seeds, "
+        f"Kept of 16, seed by seed: {', '.join(str(len(one)) for one in kept)}; {every} by all 3 seeds, "
         f"{some - every} by some, {16 - some} by none."
     )
     single = pixel_picture(replace(found, records=found.records[:1]), "pixels")

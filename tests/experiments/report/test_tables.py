@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from bayesprune.experiments.configurations import configurations
-from bayesprune.experiments.report.tables import layer_table, runs_table, settings_tables, summary_table
+from bayesprune.experiments.report.tables import gates_table, layer_table, runs_table, settings_tables, summary_table
 from bayesprune.store.runs import RunRecord
 
 MakeRun = Callable[..., RunRecord]
@@ -64,8 +64,30 @@ def test_every_run_has_a_row_and_every_row_as_many_cells(make_run: MakeRun) -> N
     ]  # fmt: skip
     assert {len(row) for row in table.rows} == {len(table.headings)}
     assert [row[-1] for row in table.rows] == [run.id for run in runs]
-    decided = [row[table.headings.index("gates decided at the end")] for row in table.rows]
-    assert decided == ["-", "-", *(str(run.result["decided_at_end"]) for run in runs[2:])]
+    place = table.headings.index("gates closed by their price")
+    assert [row[place : place + 3] for row in table.rows] == [("-",) * 3] * 4  # no run says why gates were closed
+
+
+def test_gates_are_counted_by_what_happened_to_them(make_run: MakeRun) -> None:
+    ends = {"inputs": (0, 1, 1, 2, 3), "fc1": (0, 0, 3)}
+    run = make_run("parsimonious", sizes={"inputs": 5, "fc1": 3}, ends=[*ends["inputs"], *ends["fc1"]])
+    table = gates_table(run, "gates")
+    assert table is not None
+    assert table.headings[1:] == (
+        "gates", "stay open", "gates closed by their price", "gates closed at the end", "gates closed for the budget",
+    )  # fmt: skip
+    assert table.rows == (("inputs", "5", "1", "2", "1", "1"), ("fc1", "3", "2", "0", "0", "1"))
+    assert table.total == ("all groups", "8", "3", "2", "1", "2")
+    assert runs_table(configurations([run]), [run]).rows[0][-4:-1] == ("2", "1", "2")
+    assert gates_table(make_run("dense"), "gates") is None
+
+
+def test_a_run_that_warns_is_marked(make_run: MakeRun) -> None:
+    runs = [make_run("parsimonious", 0), make_run("parsimonious", 1, warnings=["it collapsed"]), make_run("dense")]
+    assert [row[0] for row in summary_table(runs).rows] == ["parsimonious !", "dense"]
+    assert [row[0] for row in runs_table(configurations(runs), runs).rows] == [
+        "parsimonious", "parsimonious !", "dense",
+    ]  # fmt: skip
 
 
 def test_counts_on_which_all_seeds_agree_have_no_spread(make_run: MakeRun) -> None:

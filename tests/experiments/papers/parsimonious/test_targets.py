@@ -94,7 +94,7 @@ def test_gates_that_did_not_decide_themselves(make_study: MakeStudy) -> None:
     # 1,184 gates: 47 are 3.97 %, 48 are 4.05 %
     for count, verdict in ((47, REACHED), (48, MISSED)):
         outcome: Outcome = lambda row, seed, count=count: (1.5, 20_000, 4_000, count / 1184 if seed == 2 else 0.0)  # type: ignore[misc]  # noqa: E731
-        found = the(verdicts(make_study, "lenet300", {"base"}, outcome), "LeNet-300-100, final decision")
+        found = the(verdicts(make_study, "lenet300", {"base"}, outcome), "LeNet-300-100, undecided gates")
         assert found.verdict == verdict, found
 
 

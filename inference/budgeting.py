@@ -1,14 +1,12 @@
 """Meeting a budget: a controller on the price while gates learn, and the last removals when they are decided."""
 
-from math import floor
-
 import torch
 from torch import Tensor
 
-from bayesprune.errors import BudgetError
 from bayesprune.inference.objective import GATES, gate_optimizer, guide_of
 from bayesprune.inference.updates import decide, full_theta
 from bayesprune.models.prices import Price
+from bayesprune.pruners import budgeted
 from bayesprune.run.budget import Budget
 from bayesprune.structure import ExpectedCost, Structure
 from bayesprune.training import Start, TrainState
@@ -65,7 +63,7 @@ def meet_budget(limit: Limit) -> Start:
     def start(state: TrainState) -> None:
         theta = guide_of(state).theta.detach().clone()
         before = full_theta(state)
-        kept, cost = state.structure.protect(theta > 0.5, theta), expected_cost(state)
+        kept, cost = state.structure.protect(theta > 0.5, theta), state.expected_cost()
         for gate in removal_order(state, budget, kept).tolist():
             if _spent(budget, cost, kept.float()) <= allowed:
                 break
@@ -92,7 +90,7 @@ def removal_order(state: TrainState, budget: Budget, kept: Tensor) -> Tensor:
         return theta.detach().argsort()
     variable = kept.double().requires_grad_(True)
     with torch.enable_grad():
-        macs, params = expected_cost(state)(variable)
+        macs, params = state.expected_cost()(variable)
         (saved,) = torch.autograd.grad(macs if budget.kind == "macs" else params, variable)
     benefit_for_cost = -gate_optimizer(state).average(theta).double() / saved.clamp_min(1e-9)
     return benefit_for_cost.argsort()
@@ -102,25 +100,9 @@ def checked_limit(budget: Budget, state: TrainState) -> Limit:
     """A budget and the number it allows.
 
     Raises:
-        BudgetError: even one channel a group costs more.
+        BudgetError: even with as few channels as possible the network costs more.
     """
-    least = torch.zeros(state.structure.gate_count)
-    for place in state.structure.slices().values():
-        least[place.start] = 1.0
-    allowed = budget.limit(state.initial_macs, state.initial_params)
-    smallest = _spent(budget, expected_cost(state), least)
-    if smallest > allowed:
-        raise BudgetError(
-            f"no network of this kind meets {budget.kind} <= {floor(allowed):,}: with one channel a group it needs "
-            f"{smallest:,.0f}"
-        )
-    return budget, allowed
-
-
-def expected_cost(state: TrainState) -> ExpectedCost:
-    """Expected cost of the network as it is."""
-    positions = {layer.name: layer.positions for layer in state.layers()}
-    return ExpectedCost(state.network, state.structure, positions)
+    return budget, budgeted.checked_limit(state, budget)
 
 
 def _spent(budget: Budget, cost: ExpectedCost, theta: Tensor) -> float:

@@ -35,7 +35,8 @@ class Pruned:
         settings: of the run.
         spec: how the dense network was built; None for a network of the user's own.
         input_shape, classes, data_summary: of the data it was trained on.
-        macs_ratio: training multiply-accumulates over those of dense training of as many epochs.
+        macs_ratio: training multiply-accumulates over those of the method `dense` with as many epochs; None where
+            nothing was trained.
         seconds: training time.
         dense_weights: weights of the network at the start.
         data_fingerprint: short hash of the data.
@@ -53,7 +54,7 @@ class Pruned:
     input_shape: tuple[int, ...]
     classes: int
     data_summary: dict[str, Any]
-    macs_ratio: float
+    macs_ratio: float | None
     seconds: float
     dense_weights: int
     data_fingerprint: str
@@ -70,7 +71,6 @@ class Pruned:
         spec: NetworkSpec | None,
     ) -> "Pruned":
         """What a finished state amounts to."""
-        dense_macs = sum(record["dense_macs"] for record in state.history)
         return cls(
             network=state.network,
             groups=state.structure.groups,
@@ -84,7 +84,7 @@ class Pruned:
             input_shape=data.input_shape,
             classes=data.classes,
             data_summary={"name": data.name, "split_sizes": data.split_sizes},
-            macs_ratio=sum(record["macs"] for record in state.history) / max(dense_macs, 1),
+            macs_ratio=state.macs_ratio(),
             seconds=sum(record["seconds"] for record in state.history),
             dense_weights=state.initial_weights,
             data_fingerprint=data.fingerprint,

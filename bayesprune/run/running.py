@@ -19,7 +19,9 @@ from bayesprune.run.pruned import Pruned, identity_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.identity import canonical_json
 from bayesprune.structure import evaluating, find, reestimate_batchnorm
-from bayesprune.training import Checkpointer, Progress, TrainState, train
+from bayesprune.training import Checkpointer, Objective, Progress, TrainState, train
+from bayesprune.training.dense import dense_step
+from bayesprune.training.fixed import FixedTraining
 
 
 def run(
@@ -66,6 +68,7 @@ def run(
             checkpointer=checkpointer,
             progress=progress,
             describe=plan.describe,
+            dense=dense_step(state, plan.dense or _usual_objective(state, data, settings)),
         )
         _recalibrate(state, data, settings)
         evaluation = evaluate(state.network.eval(), data)
@@ -73,6 +76,12 @@ def run(
         torch.set_num_threads(threads)
     posterior = plan.posterior(state) if plan.posterior is not None else None
     return Pruned.of(state, settings, data, evaluation, posterior, spec)
+
+
+def _usual_objective(state: TrainState, data: Data, settings: RunSettings) -> Objective:
+    """What dense training minimises by default."""
+    assert settings.epochs is not None  # with_defaults
+    return FixedTraining.of(settings, state.network, data.train, epochs=settings.epochs, slab=1.0).objective
 
 
 def check_request(method: Method, settings: RunSettings) -> None:

@@ -75,7 +75,7 @@ class Transfer:
             state.values[OPEN] = channels_within(state, state.network, self.budget)
             return channel_masks(state.network, state.structure, state.values[OPEN])
         assert self.density is not None
-        problem = Problem(state.network, state.structure, self.data, {})
+        problem = Problem(state.network, state.structure, self.data, {}, state.running())
         by_slopes = first and self.options.first == "logit-snip"
         scores = logit_snip(problem, _SNIP_EXAMPLES) if by_slopes else magnitude(problem)
         return choice(self.options.masks)(scores, self.density, self.options.least)
@@ -90,7 +90,7 @@ class Transfer:
         if self.budget is not None:
             state.shrink(state.values.pop(OPEN))
             return
-        state.masks = {name: masks[name] for name in weights_of(state.network)}
+        state.masks = {name: masks[name] for name in weights_of(state.network, state.running())}
         if control not in (None, "fresh"):
             CONTROLS[control](state)
         state.apply_masks()

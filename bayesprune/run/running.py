@@ -1,6 +1,7 @@
 """One run: one method, network, data set and seed, from initial weights to the evaluated result."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -18,7 +19,7 @@ from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pruned import Pruned, identity_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.identity import canonical_json
-from bayesprune.structure import evaluating, find, reestimate_batchnorm
+from bayesprune.structure import evaluating, find, idle_layers, reestimate_batchnorm
 from bayesprune.training import Checkpointer, Objective, Progress, TrainState, train
 from bayesprune.training.dense import dense_step
 from bayesprune.training.fixed import FixedTraining
@@ -54,6 +55,7 @@ def run(
     check_request(method, settings)
     settings = settings.with_defaults(data.train)
     state = initial_state(network, data, settings)
+    _warn_of_idle_layers(state)
     plan = method.plan(state, data, settings)
     state.identity = _identity(network, settings, data, spec)
     threads = torch.get_num_threads()
@@ -128,6 +130,18 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
         flatten_inputs=settings.flatten_inputs,
     )
     return TrainState(copy, structure, example)
+
+
+def _warn_of_idle_layers(state: TrainState) -> None:
+    """Name the layers that count as parameters and in nothing else."""
+    idle = idle_layers(state.network, state.layers())
+    if idle:
+        names = ", ".join(map(repr, idle))
+        warnings.warn(
+            f"layers that never run when the network is evaluated: {names}; their {sum(idle.values()):,} parameters "
+            "are stored and count in params, not in density: take them out if nothing needs them",
+            stacklevel=3,
+        )
 
 
 def _check_weights(network: nn.Module) -> None:

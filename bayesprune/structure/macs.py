@@ -6,7 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import (
+    flop_registry,
+    register_flop_formula,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
 
 aten: Any = torch.ops.aten
 
@@ -14,9 +19,10 @@ aten: Any = torch.ops.aten
 class MacCounter(TorchDispatchMode):
     """Counts the multiply-accumulates of all that runs inside `with MacCounter() as counter:`.
 
-    The formulas are those of `torch.utils.flop_counter` and, for operators that it does not know (fused recurrent
-    layers, attention on a processor, products with vectors), `FORMULAS`. Unlike `FlopCounterMode` it keeps no account
-    by module, so that a training step under it costs little more than one without. Results are the same.
+    The formulas are those of `torch.utils.flop_counter`, to which this module adds operators that it does not know:
+    fused recurrent layers, attention on a processor, products with vectors. So torch's `FlopCounterMode` finds the
+    same; unlike that this one keeps no account by module, so that a training step under it costs little more than one
+    without.
 
     Attributes:
         macs: counted so far, over the whole batch.
@@ -43,7 +49,7 @@ class MacCounter(TorchDispatchMode):
         if made_of is not NotImplemented:
             return made_of
         outputs = func(*args, **kwargs)
-        formula = FORMULAS.get(func._overloadpacket)
+        formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
             self.macs += int(formula(*args, **kwargs, out_val=outputs)) // 2
         return outputs
@@ -76,10 +82,6 @@ def _trilinear(*args: Any, out_val: Any, **kwargs: Any) -> int:
             shape.insert(axis, 1)
         shapes.append(shape)
     return 2 * torch.broadcast_shapes(*shapes).numel()
-
-
-def _distances(first: Tensor, second: Tensor, *args: Any, out_val: Tensor, **kwargs: Any) -> int:
-    return 2 * out_val.numel() * first.shape[-1]
 
 
 def _onednn_recurrent(inputs: Tensor, w1: Tensor, w2: Tensor, *args: Any, out_val: Any, **kwargs: Any) -> int:
@@ -129,10 +131,8 @@ def _transformer_layer(
 
 Formula = Callable[..., int]
 
-FORMULAS: Mapping[Any, Formula] = {
-    **flop_registry,
+_FORMULAS: Mapping[Any, Formula] = {
     **dict.fromkeys((aten.mv, aten.dot, aten.vdot, aten.addmv), _product_with_vector),
-    **dict.fromkeys((aten._cdist_forward, aten._euclidean_dist), _distances),
     aten.addbmm: _addbmm,
     aten._trilinear: _trilinear,
     aten.mkldnn_rnn_layer: _onednn_recurrent,
@@ -145,6 +145,10 @@ FORMULAS: Mapping[Any, Formula] = {
     aten._transformer_encoder_layer_fwd: _transformer_layer,
 }
 """From an operator to its floating-point operations, two a multiply-accumulate."""
+
+for _operator, _formula in _FORMULAS.items():
+    if _operator not in flop_registry:  # a later torch may know it
+        register_flop_formula(_operator, get_raw=True)(_formula)
 
 _QUESTIONS = frozenset(
     (

@@ -84,7 +84,6 @@ def test_every_method_counts_what_it_runs(name: str, network: str, small_data: D
         ("parsimonious", {"options": OWN["parsimonious"] | {"learnt_noise": 0.01}}),
         ("parsimonious", {"options": OWN["parsimonious"] | {"estimate_every": 3, "removal": "attraction"}}),
         ("magnitude", {"options": {"training": "plain", "retrain": 1}}),
-        ("snip", {"density": 0.3, "options": {"training": "adam"}}),
         ("ntt", {"budget": None, "density": 0.4, "options": OWN["ntt"]}),
         ("taylor", {"budget": None, "density": 0.4}),
         ("random", {"noise": 0.0}),

@@ -1,13 +1,11 @@
 """Meeting a budget: a controller on the price while gates learn, and the last removals when they are decided."""
 
 from dataclasses import dataclass
-from math import floor
 
-import torch
 from torch import Tensor
 
-from bayesprune.errors import BudgetError
 from bayesprune.models.prices import Price
+from bayesprune.pruners import budgeted
 from bayesprune.run.budget import Budget
 from bayesprune.structure import ExpectedCost, Structure
 from bayesprune.training import Memory, TrainState
@@ -73,25 +71,9 @@ def checked_limit(budget: Budget, state: TrainState) -> Limit:
     """A budget and the number it allows.
 
     Raises:
-        BudgetError: even one channel a group costs more.
+        BudgetError: even with as few channels as possible the network costs more.
     """
-    least = torch.zeros(state.structure.gate_count)
-    for place in state.structure.slices().values():
-        least[place.start] = 1.0
-    allowed = budget.limit(state.initial_macs, state.initial_params)
-    smallest = spent(budget, expected_cost(state), least)
-    if smallest > allowed:
-        raise BudgetError(
-            f"no network of this kind meets {budget.kind} <= {floor(allowed):,}: with one channel a group it needs "
-            f"{smallest:,.0f}"
-        )
-    return budget, allowed
-
-
-def expected_cost(state: TrainState) -> ExpectedCost:
-    """Expected cost of the network as it is."""
-    positions = {layer.name: layer.positions for layer in state.layers()}
-    return ExpectedCost(state.network, state.structure, positions)
+    return budget, budgeted.checked_limit(state, budget)
 
 
 def spent(budget: Budget, cost: ExpectedCost, theta: Tensor) -> float:

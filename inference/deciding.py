@@ -49,16 +49,21 @@ class Decide:
 
     def __call__(self, state: TrainState) -> None:
         """Decide."""
+        with state.counted():
+            chosen = self._choose(state)
+        self._settle(state, chosen)
+
+    def _choose(self, state: TrainState) -> Choice:
+        """The gates to open; the state is the one to open them in."""
         chosen, now = self.decided(state)
         if self.watch.has_risen(state):
             present = take(state)
             self.watch.go_back(state)
             other, best = self.decided(state)
             if best.value < now.value:
-                chosen = other
-            else:
-                put_back(state, present)
-        self._settle(state, chosen)
+                return other
+            put_back(state, present)
+        return chosen
 
     def decided(self, state: TrainState) -> tuple[Choice, Objective]:
         """Which gates to open in the network as it is, and the objective of that."""

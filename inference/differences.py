@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bayesprune.inference.budgeting import Limit, expected_cost, spent
+from bayesprune.inference.budgeting import Limit, spent
 from bayesprune.inference.objective import GATES, gate_optimizer, guide_of
 from bayesprune.inference.visited import Objective, Sample
 from bayesprune.models.prices import Price
@@ -46,7 +46,7 @@ class ExactDifferences:
 
     def __init__(self, state: TrainState, sample: Sample, price: Price, *, free: bool = False) -> None:
         self.state, self.price, self.free = state, price, free
-        self.theta, self.cost = guide_of(state).theta.detach(), expected_cost(state)
+        self.theta, self.cost = guide_of(state).theta.detach(), state.expected_cost()
         allowed = EFFORT * (state.macs + state.epoch_macs) / max(state.network_macs(), 1)
         gates = max(1, len(self.theta))
         count = min(len(sample.labels), max(FEWEST, round(allowed / (1.5 * gates))))

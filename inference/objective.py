@@ -12,7 +12,6 @@ from bayesprune.models.gated import GatedModel
 from bayesprune.models.prices import Price
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab, WeightPrior
-from bayesprune.structure import ExpectedCost
 from bayesprune.training import TrainState
 
 SMALL = 0.25
@@ -61,8 +60,7 @@ class GatedObjective:
         """Make the Pyro model of the network as it is now, and bind the guide to it."""
         self.detach()
         guide = guide_of(state)
-        positions = {layer.name: layer.positions for layer in state.layers()}
-        self._cost = ExpectedCost(state.network, state.structure, positions)
+        self._cost = state.expected_cost()
         self._prior = FlatteningGatePrior(self._log_gamma(state))
         self._model = GatedModel(state.network, state.structure, self._prior, self.size, weight_prior=self.weight_prior)
         guide.bind(self._model)
@@ -82,7 +80,7 @@ class GatedObjective:
         self._prior.set_log_gamma(full * factor)
         optimizer = gate_optimizer(state)
         optimizer.prices, optimizer.ramp = full / self.size, factor
-        estimates = state.phase_step % self._every == 0
+        estimates = self._estimates(state)
         optimizer.stands_for, optimizer.waits = self._every if estimates else 0, self.ramp.waits(state)
         self._present = self.estimator if estimates else self._without
         guide_of(state).theta.grad = None
@@ -92,9 +90,12 @@ class GatedObjective:
         self.ramp.observe(state, module.elbo.data_loss)
         return negative_elbo / self.size
 
-    def passes(self, batch_size: int) -> float:
-        """What the last step cost."""
-        return self._present.passes(batch_size)
+    def kind(self, state: TrainState) -> str:
+        """Whether the coming step estimates the gates' gradient."""
+        return "estimate" if self._estimates(state) else "weights only"
+
+    def _estimates(self, state: TrainState) -> bool:
+        return state.phase_step % self._every == 0
 
     def _log_gamma(self, state: TrainState) -> Tensor:
         """Prices ln gamma [J] now, before the ramp."""

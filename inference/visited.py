@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from bayesprune.data import Split
-from bayesprune.inference.budgeting import expected_cost
 from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
 from bayesprune.models.prices import Price
 from bayesprune.structure import ExpectedCost, Gating
@@ -93,5 +92,5 @@ class Sample:
             gates: by which the network is gated.
             cost: of the network, where it is known already.
         """
-        nats = price.total(state.structure, cost or expected_cost(state), gates)
+        nats = price.total(state.structure, cost or state.expected_cost(), gates)
         return Objective(self.losses(state, gates), nats, self.size)

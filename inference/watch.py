@@ -59,7 +59,8 @@ class Watch:
     def __call__(self, state: TrainState) -> None:
         """Look when it is time."""
         if state.phase_step % self.every == 0:
-            self.look(state)
+            with state.counted():
+                self.look(state)
 
     def look(self, state: TrainState) -> None:
         """Keep the state if it is the best; go back to the best one if the objective has risen since."""

@@ -1,5 +1,6 @@
 """From raw examples, tensors or loaders to a `Data` value: checks, splits, normalisation, fingerprint."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from bayesprune.data.examples import Examples, RawData, check_alike, check_labels, to_examples
 from bayesprune.data.loaders import LoaderSplit
-from bayesprune.data.normalisation import IDENTITY, Normalisation, fit_normalisation, to_unit_scale
+from bayesprune.data.normalisation import IDENTITY, Normalisation, fit_normalisation
 from bayesprune.data.partition import split_off
 from bayesprune.data.splits import TensorSplit
 from bayesprune.data.value import Data, take_fingerprint
@@ -48,15 +49,28 @@ def from_tensors(
         DataError: shapes or lengths that do not fit, values that are not finite, labels out of range, one
             class only.
     """
-    raw = RawData(
-        name,
-        to_examples(inputs, labels, _LONG["train"]),
-        to_examples(*validation, _LONG["validation"]) if isinstance(validation, tuple) else None,
-        to_examples(*test, _LONG["test"]) if isinstance(test, tuple) else None,
-        classes,
+    _check_names(name, classes)
+    given, counts = {}, {}
+    for key, split in (("validation", validation), ("test", test)):
+        given[key], counts[key] = _pair_or_count(key, split)
+    raw = RawData(name, to_examples(inputs, labels, _LONG["train"]), **given, classes=classes)
+    return assemble(raw, **counts, seed=seed, normalisation=normalisation)
+
+
+def _pair_or_count(key: str, split: Any) -> tuple[Examples | None, int | None]:
+    """Examples of a split that is given, or how many to split off.
+
+    Raises:
+        SettingError: it is neither.
+    """
+    if isinstance(split, tuple | list) and len(split) == 2:
+        return to_examples(split[0], split[1], _LONG[key]), None
+    if split is None or (isinstance(split, int | np.integer) and not isinstance(split, bool)):
+        return None, split
+    shown = repr(split) if isinstance(split, bool | float | str) else f"a {type(split).__name__}"
+    raise SettingError(
+        f"{key} is {shown}: give a pair (inputs, labels), or the number of training examples to split off"
     )
-    counts = [None if isinstance(split, tuple) else split for split in (validation, test)]
-    return assemble(raw, validation=counts[0], test=counts[1], seed=seed, normalisation=normalisation)
 
 
 def from_loaders(
@@ -66,26 +80,38 @@ def from_loaders(
     *,
     classes: int,
     name: str = "loaders",
+    normalisation: Normalisation | None = None,
 ) -> Data:
     """Data from a user's own loaders, whose batch sizes and transforms stay theirs.
 
     Every batch is checked when it comes by; the first of each loader is read here, for shapes and
     fingerprint.
 
+    Args:
+        train: gives pairs (inputs [B, ...], labels [B]).
+        validation: likewise.
+        test: likewise.
+        classes: number of classes; labels are 0 .. classes - 1.
+        name: what tables call the data.
+        normalisation: applied in float64 to what the loaders give; None where their transforms normalise.
+
     Raises:
         DataError: a loader without length or examples, batches that are no pairs of tensors, labels out of
-            range.
+            range, inputs whose differences float32 cannot hold.
     """
-    if classes < 2:
-        raise DataError(f"{classes} classes: at least 2 are needed to classify")
+    _check_names(name, classes)
+    normalisation = normalisation or IDENTITY
     loaders = {"train": train, "validation": validation, "test": test}
-    splits = {key: LoaderSplit(loader, classes=classes, name=f"the {key} loader") for key, loader in loaders.items()}
+    splits = {
+        key: LoaderSplit(loader, classes=classes, name=f"the {key} loader", normalisation=normalisation)
+        for key, loader in loaders.items()
+    }
     first = {key: Examples(*next(split.batches(1))) for key, split in splits.items()}
     for key, examples in first.items():
         check_alike(examples, first["train"], splits[key].name)
     fingerprint = take_fingerprint(f"{name} {[len(split) for split in splits.values()]}", first, classes, None)
     shape = tuple(first["train"].inputs.shape[1:])
-    return Data(name, splits["train"], splits["validation"], splits["test"], shape, classes, IDENTITY, fingerprint)
+    return Data(name, splits["train"], splits["validation"], splits["test"], shape, classes, normalisation, fingerprint)
 
 
 def assemble(
@@ -124,6 +150,7 @@ def assemble(
     drawn = seed if raw.validation is None or raw.test is None else None
     fingerprint = take_fingerprint(raw.name, splits, classes, drawn)
     normalisation = normalisation or fit_normalisation(splits["train"])
+    normalisation = replace(normalisation, dtype=str(splits["train"].inputs.dtype).removeprefix("torch."))
     ready = {key: _normalised(examples, normalisation) for key, examples in splits.items()}
     shape = tuple(splits["train"].inputs.shape[1:])
     return Data(
@@ -172,4 +199,17 @@ def _classes(raw: RawData) -> int:
 
 
 def _normalised(examples: Examples, normalisation: Normalisation) -> TensorSplit:
-    return TensorSplit(normalisation.apply(to_unit_scale(examples.inputs)), examples.labels)
+    return TensorSplit(normalisation.apply(examples.inputs), examples.labels)
+
+
+def _check_names(name: Any, classes: Any) -> None:
+    """Refuse an empty name, and a number of classes that is none.
+
+    Raises:
+        DataError: naming it.
+    """
+    if not (isinstance(name, str) and name):
+        raise DataError(f"the data's name is {name!r}: give some text")
+    whole = isinstance(classes, int | np.integer) and not isinstance(classes, bool)
+    if classes is not None and not (whole and classes >= 2):
+        raise DataError(f"{classes!r} classes: give a whole number; at least 2 are needed to classify")

@@ -24,7 +24,7 @@ class Examples:
     """Raw examples of one split.
 
     Attributes:
-        inputs: [N, ...], uint8 (pixels 0 to 255) or float32.
+        inputs: [N, ...], uint8 (pixels 0 to 255), float32, or float64 where float32 could lose digits.
         labels: [N] int64.
     """
 
@@ -59,16 +59,16 @@ class RawData:
 def to_examples(
     inputs: Tensor | npt.NDArray[np.generic], labels: Tensor | npt.NDArray[np.generic], where: str
 ) -> Examples:
-    """Check inputs and labels and bring them to uint8 or float32 [N, ...] and int64 [N].
+    """Check inputs and labels and bring them to uint8, float32 or float64 [N, ...] and int64 [N].
 
     Args:
-        inputs: [N, ...] numbers; uint8 stays as it is, everything else becomes float32.
+        inputs: [N, ...] numbers; uint8 and float32 stay as they are, shorter ones become float32, all others float64.
         labels: [N] or [N, 1] integers.
         where: what is read, for messages, e.g. "the test split".
 
     Raises:
         DataError: no examples, unequal lengths, no numbers, labels that are not integers, values that are not
-            finite.
+            finite or beyond float32's range.
     """
     array = _as_array(inputs, f"the inputs of {where}")
     if array.ndim < 2 or 0 in array.shape:
@@ -113,7 +113,7 @@ def check_alike(examples: Examples, model: Examples, where: str) -> None:
             f"inputs of {where} have shape {list(examples.inputs.shape[1:])}, those of the training split "
             f"{list(model.inputs.shape[1:])}; all must be of one shape"
         )
-    if examples.inputs.dtype != model.inputs.dtype:
+    if torch.uint8 in (kinds := {examples.inputs.dtype, model.inputs.dtype}) and len(kinds) > 1:
         raise DataError(
             f"inputs of {where} are {examples.inputs.dtype}, those of the training split "
             f"{model.inputs.dtype}: uint8 is scaled to [0, 1] and other types are not; give one type"
@@ -122,18 +122,24 @@ def check_alike(examples: Examples, model: Examples, where: str) -> None:
 
 def _as_array(values: Tensor | npt.NDArray[np.generic], what: str) -> npt.NDArray[np.generic]:
     """A numpy array on the CPU, of a type that is a number."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
-    array = np.asarray(values)
+    try:
+        if isinstance(values, Tensor):
+            values = values.detach().cpu().to_dense()
+            values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{what} are no array of numbers ({' '.join(str(error).split())}): give a tensor or a numpy array"
+        ) from error
     if array.dtype.kind not in "buif":
         raise DataError(f"{what} hold {_TYPE_NAMES.get(array.dtype.kind, str(array.dtype))}; numbers are needed")
     return array
 
 
 def _as_inputs(array: npt.NDArray[np.generic]) -> Tensor:
-    """A copy, uint8 as it is and everything else as float32."""
-    wanted = np.uint8 if array.dtype == np.uint8 else np.float32
+    """A copy: uint8 as it is, what float32 holds exactly as float32, everything else as float64."""
+    narrow = array.dtype in (np.float16, np.float32)
+    wanted = np.uint8 if array.dtype == np.uint8 else np.float32 if narrow else np.float64
     with np.errstate(over="ignore"):  # what overflows becomes infinite and is reported as such
         return torch.from_numpy(np.array(array, dtype=wanted, order="C"))
 
@@ -149,16 +155,23 @@ def _as_labels(array: npt.NDArray[np.generic], where: str) -> Tensor:
         )
     if array.dtype.kind == "f":
         raise DataError(f"the labels of {where} are {array.dtype}, not integers; give labels.astype(int)")
+    if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"the largest label of {where} is {int(array.max())}; number the classes 0, 1, 2, ...")
     return torch.from_numpy(array.astype(np.int64))
 
 
 def _check_finite(inputs: Tensor, where: str) -> None:
-    """Count and locate NaN and infinite values."""
-    if inputs.dtype == torch.uint8 or bool(torch.isfinite(inputs.sum(dtype=torch.float64))):
-        return  # a finite float64 sum of float32 values has only finite terms
-    wrong = (~torch.isfinite(inputs)).nonzero()
+    """Count and locate NaN, infinite values, and those that float32 cannot hold."""
+    if inputs.dtype == torch.uint8:
+        return
+    largest = torch.finfo(torch.float32).max
+    if float(inputs.amin()) >= -largest and float(inputs.amax()) <= largest:  # false where there is a NaN
+        return
+    finite = torch.isfinite(inputs)
+    wrong = (~finite if not bool(finite.all()) else inputs.abs() > largest).nonzero()
+    what = "are not finite" if not bool(finite.all()) else f"are larger than {largest:.2g}, the most that float32 holds"
     first, *position = wrong[0].tolist()
     raise DataError(
-        f"{len(wrong):,} values of {where} are not finite, in {len(wrong[:, 0].unique()):,} examples; "
+        f"{len(wrong):,} values of {where} {what}, in {len(wrong[:, 0].unique()):,} examples; "
         f"the first is in example {first} at {position}: remove or replace such examples"
     )

@@ -9,10 +9,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from bayesprune.data.examples import Examples, check_labels
+from bayesprune.data.normalisation import IDENTITY, Normalisation
 from bayesprune.data.splits import check_batching
 from bayesprune.errors import DataError
 
 _ORDER_OF_EVALUATION = 0
+_EXACT = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
+"""Types whose values float32 holds exactly."""
+_LOSS, _ROUNDING = 0.01, 4e-15
+"""Share of a feature's variation that may be lost, and what variation counts as rounding, relative to the values."""
 
 
 class LoaderSplit:
@@ -25,7 +30,14 @@ class LoaderSplit:
     in its transform.
     """
 
-    def __init__(self, loader: "DataLoader[Any]", *, classes: int | None = None, name: str = "the loader") -> None:
+    def __init__(
+        self,
+        loader: "DataLoader[Any]",
+        *,
+        classes: int | None = None,
+        name: str = "the loader",
+        normalisation: Normalisation = IDENTITY,
+    ) -> None:
         """Wrap a loader.
 
         Args:
@@ -33,11 +45,12 @@ class LoaderSplit:
             classes: number of classes, against which labels are checked; None checks only that none is
                 negative.
             name: what messages call it.
+            normalisation: applied in float64 to what the loader gives.
 
         Raises:
             DataError: the loader does not know its length or has no examples.
         """
-        self.loader, self.classes, self.name = loader, classes, name
+        self.loader, self.classes, self.name, self.normalisation = loader, classes, name, normalisation
         if loader.batch_sampler is None:
             raise DataError(f"{name} makes no batches (batch_size=None); give it a batch_size")
         try:
@@ -87,7 +100,7 @@ class LoaderSplit:
             isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
         ):
             raise DataError(f"{where} is a {type(batch).__name__}; a pair of tensors (inputs, labels) is needed")
-        inputs, labels = batch[0].to(torch.float32), batch[1]
+        inputs, labels = self._narrowed(batch[0], where), batch[1]
         if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.shape != inputs.shape[:1]:
             raise DataError(
                 f"{where} has labels {labels.dtype} {list(labels.shape)}; {len(inputs)} integers are needed"
@@ -97,6 +110,24 @@ class LoaderSplit:
         labels = labels.to(torch.int64)
         check_labels(Examples(inputs, labels), self.classes, where)
         return inputs, labels
+
+    def _narrowed(self, inputs: Tensor, where: str) -> Tensor:
+        """Normalised inputs as float32; refused where that would wipe out how a feature varies."""
+        if inputs.is_complex():
+            raise DataError(f"{where} holds complex numbers; real ones are needed")
+        if self.normalisation == IDENTITY and inputs.dtype in _EXACT:
+            return inputs.to(torch.float32)
+        wide = self.normalisation.in_float64(inputs)
+        result = wide.to(torch.float32)
+        varies = wide.amax(0) - wide.amin(0)
+        error = (result.double() - wide).abs().amax(0)
+        if bool(((error > _LOSS * varies) & (varies > _ROUNDING * wide.abs().amax(0))).any()):
+            raise DataError(
+                f"{where} holds {inputs.dtype} values, which the network takes as float32, and some features lie so "
+                "far from 0 that this wipes out how they vary: subtract the mean in the loader's transform, or give "
+                "from_loaders(..., normalisation=bayesprune.data.Normalisation(mean, std))"
+            )
+        return result
 
 
 def _count_examples(loader: "DataLoader[Any]") -> int:

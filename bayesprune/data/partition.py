@@ -22,7 +22,7 @@ def split_off(labels: Indices, count: int, seed: int, what: str) -> tuple[Indice
 
     Raises:
         DataError: fewer examples than asked for, or none would stay.
-        SettingError: a seed outside 0 .. 2^32 - 1.
+        SettingError: a seed that is no whole number from 0 to 2^32 - 1.
     """
     total = len(labels)
     if not 0 < count < total:
@@ -47,8 +47,9 @@ def check_seed(seed: int) -> None:
     Raises:
         SettingError: names the seed and the range.
     """
-    if not 0 <= seed < 2**32:
-        raise SettingError(f"the split seed is {seed}; it must lie between 0 and {2**32 - 1}")
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not (whole and 0 <= seed < 2**32):
+        raise SettingError(f"the split seed is {seed!r}; it must be a whole number between 0 and {2**32 - 1}")
 
 
 def _quotas(sizes: Indices, count: int) -> list[int]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bayesprune.structure import LayerCost, layer_costs
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure import LayerCost, layer_costs, weights_of
 
 
 @dataclass(frozen=True)
@@ -15,10 +14,10 @@ class Cost:
 
     Attributes:
         params: all parameters, biases included.
-        weights: entries of the weights of linear and convolution layers, zeros included.
+        weights: entries of the weights of the linear and convolution layers that run, zeros included.
         nonzero_weights: those that are not zero.
-        macs: multiply-accumulates of one sample.
-        layers: layer by layer.
+        macs: multiply-accumulates of one sample, whatever makes them.
+        layers: layer by layer; they add up to `macs`.
     """
 
     params: int
@@ -31,7 +30,7 @@ class Cost:
 def cost(network: nn.Module, example: Tensor) -> Cost:
     """Count what the network costs for one sample of example [B, ...]."""
     layers = layer_costs(network, example)
-    weights = [module.weight for module in network.modules() if isinstance(module, COUNTED)]
+    weights = weights_of(network, {layer.name for layer in layers}).values()
     return Cost(
         params=sum(parameter.numel() for parameter in network.parameters()),
         weights=sum(weight.numel() for weight in weights),

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from bayesprune.errors import BudgetError
 from bayesprune.run.budget import Budget
-from bayesprune.structure import ExpectedCost, Structure
+from bayesprune.structure import Structure
 from bayesprune.training import TrainState
 
 
@@ -18,25 +18,43 @@ def open_within(state: TrainState, scores: Tensor, budget: Budget) -> Tensor:
     Raises:
         BudgetError: even with every channel closed that may be, the network costs more than the budget.
     """
-    positions = {layer.name: layer.positions for layer in state.layers()}
-    cost = ExpectedCost(state.network, state.structure, positions)
-    limit = budget.limit(state.initial_macs, state.initial_params)
-    order = removable(state.structure, scores)
+    cost, order = state.expected_cost(), removable(state.structure, scores)
 
     def spent(count: int) -> float:
         macs, params = cost(_without(state.structure, order[:count]).double())
         return budget.spent(float(macs), float(params))
 
     low, high = 0, len(order)
-    if spent(high) > limit:
-        raise BudgetError(
-            f"no network of this kind meets {budget.kind} <= {limit:,.0f}: with as few channels as possible "
-            f"it needs {spent(high):,.0f}"
-        )
+    limit = _reachable(state, budget, spent(high))
     while low < high:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if spent(middle) > limit else (low, middle)
     return _without(state.structure, order[:low])
+
+
+def checked_limit(state: TrainState, budget: Budget) -> float:
+    """The number that a budget allows.
+
+    Raises:
+        BudgetError: even with as few channels as possible the network costs more.
+    """
+    gates = _without(state.structure, removable(state.structure, torch.ones(state.structure.gate_count)))
+    macs, params = state.expected_cost()(gates.double())
+    return _reachable(state, budget, budget.spent(float(macs), float(params)))
+
+
+def _reachable(state: TrainState, budget: Budget, smallest: float) -> float:
+    """The number that a budget allows, which the smallest network must meet."""
+    limit = budget.limit(state.initial_macs, state.initial_params)
+    if smallest <= limit:
+        return limit
+    outside = budget.spent(*state.fixed_cost())
+    which = "operations that cannot be pruned" if budget.kind == "macs" else "layers that never run"
+    reason = f", {outside:,.0f} of them in {which}" if outside else ""
+    raise BudgetError(
+        f"no network of this kind meets {budget.kind} <= {limit:,.0f}: with as few channels as possible it needs "
+        f"{smallest:,.0f}{reason}; give budget={budget.kind}={smallest:.0f} or more"
+    )
 
 
 def removable(structure: Structure, scores: Tensor) -> Tensor:

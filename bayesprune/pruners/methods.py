@@ -36,7 +36,7 @@ class Dense:
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """One phase."""
         stages = stages_of(settings, TrainOptions.of(self.name, settings.options), state, data)
-        return Plan(stages.dense(), stages.describe())
+        return Plan(stages.dense(), stages.describe(), dense=stages.dense_objective())
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from bayesprune.data import Data
 from bayesprune.errors import DataError, NetworkError
-from bayesprune.structure import Structure
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure import Structure, weights_of
 from bayesprune.training import TrainState
 
 Batch = tuple[Tensor, Tensor]
@@ -28,27 +27,29 @@ class Problem:
         structure: its groups.
         data: what it learns from.
         masks: 0 or 1 for every weight, by parameter name; empty where nothing was pruned yet.
+        running: names of the layers that take part in a forward pass, whose weights can be pruned; None for all.
     """
 
     network: nn.Module
     structure: Structure
     data: Data
     masks: Mapping[str, Tensor]
+    running: frozenset[str] | None = None
 
     @classmethod
     def of(cls, state: TrainState, data: Data) -> "Problem":
         """The problem a training state poses."""
-        return cls(state.network, state.structure, data, state.masks)
+        return cls(state.network, state.structure, data, state.masks, state.running())
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """The weights (not biases) of linear and convolution layers by parameter name.
+        """The weights (not biases) of the linear and convolution layers that run, by parameter name.
 
         Raises:
             NetworkError: there is no such layer, or a weight is not finite.
         """
-        found = weights_of(self.network)
+        found = weights_of(self.network, self.running)
         if not found:
-            raise NetworkError("the network has no linear or convolution layer, so there are no weights to prune")
+            raise NetworkError("the network runs no linear or convolution layer, so there are no weights to prune")
         check_finite("weights", found)
         return found
 
@@ -106,15 +107,6 @@ WeightScore = Callable[[Problem], dict[str, Tensor]]
 
 UnitScore = Callable[[Problem], Tensor]
 """Scores [J] of the structure's gates: the larger, the longer a channel stays."""
-
-
-def weights_of(network: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights (not biases) of linear and convolution layers by parameter name; a shared one once.
-
-    Weights that are computed from other parameters (weight norm) are none of them.
-    """
-    layers = {f"{name}.weight" if name else "weight" for name, m in network.named_modules() if isinstance(m, COUNTED)}
-    return {name: weight for name, weight in network.named_parameters() if name in layers}
 
 
 def check_finite(what: str, values: Mapping[str, Tensor]) -> None:

@@ -65,6 +65,10 @@ class Stages:
         fixed = replace(self.fixed(self.epochs), learning_rate=rate, batch_size=self.settings.batch_size, steps=steps)
         return [fixed.phase()]
 
+    def dense_objective(self) -> Objective:
+        """What training of the dense network minimises."""
+        return self.dense()[0].objective
+
     def around(
         self, prunes: Sequence[Start], *, at_start: bool = False, objective: Objective | None = None
     ) -> list[Phase]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, raised
-from bayesprune.pruners.budgeted import open_within
+from bayesprune.pruners.budgeted import checked_limit, open_within
 from bayesprune.pruners.options import PruneOptions
 from bayesprune.pruners.problem import Problem, UnitScore, check_finite
 from bayesprune.pruners.schedule import Rounds
@@ -65,9 +65,8 @@ class UnitPruner:
                 )
         assert settings.budget is not None
         budget = Budget.parse(settings.budget)
-        open_within(state, torch.ones(state.structure.gate_count), budget)
         total = round(budget.spent(state.initial_macs, state.initial_params))
-        goal = min(total, floor(budget.limit(state.initial_macs, state.initial_params)))
+        goal = min(total, floor(checked_limit(state, budget)))
         rounds = options.rounds_between(total, goal)
         prunes = [
             partial(self._prune, data=data, options=options, within=partial(_within, budget.kind, rounds, goal, number))
@@ -75,7 +74,8 @@ class UnitPruner:
         ]
         stages = stages_of(settings, options, state, data)
         objective = None if self.objective is None else self.objective(options, stages.fixed(stages.epochs).noise)
-        return Plan(stages.around(prunes, at_start=self.at_start, objective=objective), stages.describe())
+        phases = stages.around(prunes, at_start=self.at_start, objective=objective)
+        return Plan(phases, stages.describe(), dense=stages.dense_objective())
 
     def _prune(
         self, state: TrainState, *, data: Data, options: PruneOptions, within: Callable[[TrainState], Budget]

@@ -75,10 +75,12 @@ class WeightPruner:
             self._check_untrained("initial", options, rounds)
             prunes = [partial(_draw_and_prune, INITIAL[options.initial], prunes[0]), *prunes[1:]]
         if options.rewind is not None:
-            return Plan(rewound(stages, prunes, options.rewind, trimmed if options.trim else None), stages.describe())
-        if options.trim:
-            prunes[-1] = trimmed(prunes[-1])
-        return Plan(stages.around(prunes, at_start=self.at_start), stages.describe())
+            phases = rewound(stages, prunes, options.rewind, trimmed if options.trim else None)
+        else:
+            if options.trim:
+                prunes[-1] = trimmed(prunes[-1])
+            phases = stages.around(prunes, at_start=self.at_start)
+        return Plan(phases, stages.describe(), dense=stages.dense_objective())
 
     def _prune(
         self, state: TrainState, *, data: Data, options: WeightOptions, rounds: Rounds, goal: int, number: int

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bayesprune.data import Data
 from bayesprune.run.settings import RunSettings
-from bayesprune.training import Phase, TrainState
+from bayesprune.training import Objective, Phase, TrainState
 
 
 class Reason(IntEnum):
@@ -58,11 +58,14 @@ class Plan:
         phases: for the training loop.
         describe: adds entries to each epoch's record.
         posterior: after the last phase, what was learnt of the structure; None for deterministic methods.
+        dense: what dense training minimises, to whose cost this one's is compared; None for the usual
+            (`FixedTraining.objective`).
     """
 
     phases: Sequence[Phase]
     describe: Callable[[TrainState], dict[str, Any]] | None = None
     posterior: Callable[[TrainState], GatePosterior] | None = None
+    dense: Objective | None = None
 
 
 class Method(Protocol):

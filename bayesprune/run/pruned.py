@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bayesprune.data import Data
+from bayesprune.data import Data, Normalisation
 from bayesprune.errors import BayespruneError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
 from bayesprune.run.method import GatePosterior, Reason
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunFolder, RunRecord, library_versions
-from bayesprune.structure import Group, LayerCost, compact, fed_outputs, find, layer_costs
+from bayesprune.structure import OTHER, Group, LayerCost, compact, fed_outputs, find, layer_costs
+from bayesprune.structure.cost import weight_of
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
 
@@ -25,7 +26,8 @@ class Pruned:
     """A pruned network and everything known about it.
 
     Attributes:
-        network: a plain `nn.Module` that takes the full input.
+        network: a plain `nn.Module` that takes the full input, normalised as the training data were: raw inputs go
+            in as `pruned.network(pruned.normalisation.apply(raw))`.
         kept: for each group the original indices that are left.
         groups: the groups, with their initial sizes.
         posterior: over the structure; None for deterministic methods.
@@ -35,10 +37,12 @@ class Pruned:
         settings: of the run.
         spec: how the dense network was built; None for a network of the user's own.
         input_shape, classes, data_summary: of the data it was trained on.
-        macs_ratio: training multiply-accumulates over those of dense training of as many epochs.
+        macs_ratio: training multiply-accumulates over those of the method `dense` with as many epochs; None where
+            nothing was trained.
         seconds: training time.
         dense_weights: weights of the network at the start.
         data_fingerprint: short hash of the data.
+        normalisation: of the inputs; None in folders of earlier versions, which do not tell.
     """
 
     network: nn.Module
@@ -53,10 +57,11 @@ class Pruned:
     input_shape: tuple[int, ...]
     classes: int
     data_summary: dict[str, Any]
-    macs_ratio: float
+    macs_ratio: float | None
     seconds: float
     dense_weights: int
     data_fingerprint: str
+    normalisation: Normalisation | None = None
     _data: Data | None = None
 
     @classmethod
@@ -70,7 +75,6 @@ class Pruned:
         spec: NetworkSpec | None,
     ) -> "Pruned":
         """What a finished state amounts to."""
-        dense_macs = sum(record["dense_macs"] for record in state.history)
         return cls(
             network=state.network,
             groups=state.structure.groups,
@@ -83,11 +87,16 @@ class Pruned:
             spec=spec,
             input_shape=data.input_shape,
             classes=data.classes,
-            data_summary={"name": data.name, "split_sizes": data.split_sizes},
-            macs_ratio=sum(record["macs"] for record in state.history) / max(dense_macs, 1),
+            data_summary={
+                "name": data.name,
+                "split_sizes": data.split_sizes,
+                "normalisation": data.normalisation.to_json(),
+            },
+            macs_ratio=state.macs_ratio(),
             seconds=sum(record["seconds"] for record in state.history),
             dense_weights=state.initial_weights,
             data_fingerprint=data.fingerprint,
+            normalisation=data.normalisation,
             _data=data,
         )
 
@@ -120,6 +129,7 @@ class Pruned:
             seconds=result["train_seconds"],
             dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
             data_fingerprint=record.settings["data_fingerprint"],
+            normalisation=Normalisation.from_json(record.data.get("normalisation")),
         )
 
     @property
@@ -131,14 +141,19 @@ class Pruned:
     def densities(self) -> dict[str, float]:
         """For each layer its non-zero weights over those it had at the start; a density asked for is met over all."""
         dense = {layer.name: layer.weights for layer in self.dense_layers}
-        alive = {_dense_name(layer.name, dense): self._alive(layer)["nonzero_weights"] for layer in self.layers}
+        alive = {
+            _dense_name(layer.name, dense): self._alive(layer)["nonzero_weights"]
+            for layer in self.layers
+            if layer.name != OTHER
+        }
         return {name: count / max(dense[name], 1) for name, count in alive.items()}
 
     def _alive(self, layer: LayerCost) -> dict[str, int]:
         """Non-zero weights of a layer, and how many of its outputs have one."""
+        if layer.name == OTHER:
+            return {"nonzero_weights": 0, "fed_outputs": 0}
         module = self.network.get_submodule(layer.name)
-        nonzero = int(module.get_parameter("weight").count_nonzero())
-        return {"nonzero_weights": nonzero, "fed_outputs": fed_outputs(module)}
+        return {"nonzero_weights": int(weight_of(module).count_nonzero()), "fed_outputs": fed_outputs(module)}
 
     def evaluate(self, data: Data | None = None) -> Evaluation:
         """Measure the network, on the data it was trained on unless other data are given.
@@ -164,8 +179,9 @@ class Pruned:
             "params": evaluation.params,
             "nonzero_weights": evaluation.nonzero_weights,
             "macs": evaluation.macs,
+            "unattributed_macs": sum(layer.macs for layer in self.layers if layer.name == OTHER),
             "latency_ms": evaluation.latency_ms,
-            "density": evaluation.nonzero_weights / self.dense_weights,
+            "density": evaluation.nonzero_weights / max(self.dense_weights, 1),
             "architecture": {group.name: len(group.kept) for group in self.groups},
             "undecided_gates": 0 if posterior is None else int((posterior.decided > 1).sum()),
             "decided_at_end": 0 if posterior is None else posterior.decided_at_end,
@@ -261,7 +277,7 @@ def _layer_row(layer: LayerCost, dense: Mapping[str, LayerCost]) -> dict[str, An
     """One layer of run.json, under the name that it has in the dense network."""
     name = _dense_name(layer.name, dense)
     now = {count: getattr(layer, count) for count in _COUNTS}
-    before = {f"dense_{count}": getattr(dense[name], count) for count in _COUNTS}
+    before = {f"dense_{count}": getattr(dense[name], count) if name in dense else 0 for count in _COUNTS}
     return {"name": name, "kind": layer.kind} | now | before
 
 

@@ -1,6 +1,7 @@
 """One run: one method, network, data set and seed, from initial weights to the evaluated result."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -18,8 +19,10 @@ from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pruned import Pruned, identity_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.identity import canonical_json
-from bayesprune.structure import evaluating, find, reestimate_batchnorm
-from bayesprune.training import Checkpointer, Progress, TrainState, train
+from bayesprune.structure import evaluating, find, idle_layers, reestimate_batchnorm
+from bayesprune.training import Checkpointer, Objective, Progress, TrainState, train
+from bayesprune.training.dense import dense_step
+from bayesprune.training.fixed import FixedTraining
 
 
 def run(
@@ -52,6 +55,7 @@ def run(
     check_request(method, settings)
     settings = settings.with_defaults(data.train)
     state = initial_state(network, data, settings)
+    _warn_of_idle_layers(state)
     plan = method.plan(state, data, settings)
     state.identity = _identity(network, settings, data, spec)
     threads = torch.get_num_threads()
@@ -66,6 +70,7 @@ def run(
             checkpointer=checkpointer,
             progress=progress,
             describe=plan.describe,
+            dense=dense_step(state, plan.dense or _usual_objective(state, data, settings)),
         )
         _recalibrate(state, data, settings)
         evaluation = evaluate(state.network.eval(), data)
@@ -73,6 +78,12 @@ def run(
         torch.set_num_threads(threads)
     posterior = plan.posterior(state) if plan.posterior is not None else None
     return Pruned.of(state, settings, data, evaluation, posterior, spec)
+
+
+def _usual_objective(state: TrainState, data: Data, settings: RunSettings) -> Objective:
+    """What dense training minimises by default."""
+    assert settings.epochs is not None  # with_defaults
+    return FixedTraining.of(settings, state.network, data.train, epochs=settings.epochs, slab=1.0).objective
 
 
 def check_request(method: Method, settings: RunSettings) -> None:
@@ -119,6 +130,18 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
         flatten_inputs=settings.flatten_inputs,
     )
     return TrainState(copy, structure, example)
+
+
+def _warn_of_idle_layers(state: TrainState) -> None:
+    """Name the layers that count as parameters and in nothing else."""
+    idle = idle_layers(state.network, state.layers())
+    if idle:
+        names = ", ".join(map(repr, idle))
+        warnings.warn(
+            f"layers that never run when the network is evaluated: {names}; their {sum(idle.values()):,} parameters "
+            "are stored and count in params, not in density: take them out if nothing needs them",
+            stacklevel=3,
+        )
 
 
 def _check_weights(network: nn.Module) -> None:

@@ -8,20 +8,24 @@ whatever stands between producer and consumer (batch normalisation, activations,
 
 from bayesprune.structure.batchnorm import reestimate_batchnorm
 from bayesprune.structure.compact import compact, replace_data
-from bayesprune.structure.cost import ExpectedCost, LayerCost, fed_outputs, layer_costs
+from bayesprune.structure.cost import OTHER, LayerCost, fed_outputs, idle_layers, layer_costs, weights_of
+from bayesprune.structure.expected import ExpectedCost
 from bayesprune.structure.find import find
 from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import Group, Reader, Structure
+from bayesprune.structure.macs import MacCounter
 from bayesprune.structure.modes import evaluating, hooked
 from bayesprune.structure.selectors import SelectChannels
 from bayesprune.structure.spike import fold_spikes, maps_zero_to_zero, spike_outputs
 from bayesprune.structure.unread import read_gates
 
 __all__ = [
+    "OTHER",
     "ExpectedCost",
     "Gating",
     "Group",
     "LayerCost",
+    "MacCounter",
     "Reader",
     "SelectChannels",
     "Structure",
@@ -31,10 +35,12 @@ __all__ = [
     "find",
     "fold_spikes",
     "hooked",
+    "idle_layers",
     "layer_costs",
     "maps_zero_to_zero",
     "read_gates",
     "reestimate_batchnorm",
     "replace_data",
     "spike_outputs",
+    "weights_of",
 ]

@@ -1,19 +1,24 @@
-"""What a network costs while it shrinks: multiply-accumulates and parameters as functions of the gates."""
+"""What a network costs: multiply-accumulates and parameters, layer by layer."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from bayesprune.structure.groups import UNGATED, Reader, Structure
 from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.macs import MacCounter
 from bayesprune.structure.modes import evaluating, hooked
-from bayesprune.structure.selectors import plain_name
 
 COUNTED = (nn.Linear, CONVOLUTION)
-"""Layers whose multiply-accumulates are counted: everything with a weight that is multiplied by inputs."""
+"""Layers that have a row of their own: everything with a weight that is multiplied by inputs."""
+
+OTHER, UNATTRIBUTED = "(other)", "unattributed"
+"""Name and kind of the row of all multiply-accumulates that no such layer makes; they cannot be pruned."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +26,14 @@ class LayerCost:
     """One layer's cost for one sample.
 
     Attributes:
-        name: the layer.
-        kind: its class.
+        name: the layer; `OTHER` for all that no linear or convolution layer multiplies.
+        kind: its class; `UNATTRIBUTED` for that.
         inputs: features (or channels) it reads.
         outputs: features (or channels) it writes.
         params: its parameters, biases included.
         macs: its multiply-accumulates (biases not counted).
         positions: how often the weight is used: output positions, of a transposed convolution input
-            positions.
+            positions; 0 where other code than the layer's multiplies the weight.
         weights: entries of its weight.
     """
 
@@ -42,12 +47,19 @@ class LayerCost:
     weights: int = 0
 
 
+def weight_of(layer: nn.Module) -> Tensor:
+    """The weight of a linear or convolution layer, a parameter or computed from others."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
 def fed_outputs(layer: nn.Module) -> int:
     """How many features (or channels) a linear or convolution layer writes with a weight that is not 0.
 
     The others are the same for every sample: their bias.
     """
-    alive = layer.get_parameter("weight").detach() != 0
+    alive = weight_of(layer).detach() != 0
     if isinstance(layer, TRANSPOSED):  # [inputs, outputs / groups, ...]
         alive = alive.unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(0, 1)
     return int(alive.flatten(1).any(1).sum())
@@ -55,25 +67,56 @@ def fed_outputs(layer: nn.Module) -> int:
 
 @torch.no_grad()
 def layer_costs(network: nn.Module, example: Tensor) -> tuple[LayerCost, ...]:
-    """Count every linear and convolution layer's cost for one sample of example [B, ...], as they are run.
+    """Count what one sample of example [B, ...] costs, as the network is run in evaluation mode.
 
-    What layers of other kinds multiply (attention, recurrent layers) is not counted.
+    Every operator is counted (`MacCounter`). A linear or convolution layer that takes part has a row; what is
+    multiplied elsewhere (recurrent layers, attention, weights used by functions) has one row in common, `OTHER`, which
+    is there only where it is not 0. So the rows add up to all multiply-accumulates. Layers that do not run have no row.
     """
-    positions: dict[str, int] = {}
-
-    def watch(name: str) -> Any:
-        def hook(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-            features = arguments[0] if isinstance(layer, TRANSPOSED) else output
-            width = layer.get_parameter("weight").shape[0]
-            positions[name] = positions.get(name, 0) + features.numel() // (len(features) * width)
-
-        return hook
-
     layers = {name: module for name, module in network.named_modules() if isinstance(module, COUNTED)}
-    watching = (module.register_forward_hook(watch(name)) for name, module in layers.items())
-    with hooked(watching), evaluating(network):
-        network(example)
-    return tuple(_layer_cost(name, layers[name], count) for name, count in positions.items())
+    account = _Account({name: weight_of(layer).numel() for name, layer in layers.items() if not is_lazy(layer.weight)})
+    with account.watching(network), evaluating(network), torch.random.fork_rng(devices=[]), account.counter:
+        network(example[:1])
+    used = [name for name in account.sizes if id(layers[name].weight) in account.counter.used]
+    running = account.positions | {name: 0 for name in used if name not in account.positions}
+    rows = [_layer_cost(name, layers[name], uses) for name, uses in running.items()]
+    return (*rows, *_rest(network, rows, account.counter.macs))
+
+
+class _Account:
+    """Which layer multiplies how much while a network runs.
+
+    Attributes:
+        sizes: entries of each layer's weight.
+        positions: by layer how often its weight was used, in the order of their calls.
+    """
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self.sizes, self.counter = sizes, MacCounter()
+        self.positions: dict[str, int] = {}
+        self._attributed = 0
+        self._begun: list[int] = []
+
+    def watching(self, network: nn.Module) -> AbstractContextManager[None]:
+        """Hooks on the layers."""
+        layers = [(name, network.get_submodule(name)) for name in self.sizes]
+        return hooked(
+            handle
+            for name, layer in layers
+            for handle in (
+                layer.register_forward_pre_hook(self._enter),
+                layer.register_forward_hook(partial(self._leave, name)),
+            )
+        )
+
+    def _enter(self, *_: Any) -> None:
+        self._begun.append(self.counter.macs - self._attributed)
+
+    def _leave(self, name: str, *_: Any) -> None:
+        """What ran since the layer began, without what layers inside it have taken."""
+        uses = (self.counter.macs - self._attributed - self._begun.pop()) // max(self.sizes[name], 1)
+        self.positions[name] = self.positions.get(name, 0) + uses
+        self._attributed += uses * self.sizes[name]
 
 
 def _layer_cost(name: str, layer: nn.Module, positions: int) -> LayerCost:
@@ -81,94 +124,45 @@ def _layer_cost(name: str, layer: nn.Module, positions: int) -> LayerCost:
     kind = "features" if isinstance(layer, nn.Linear) else "channels"
     inputs, outputs = getattr(layer, f"in_{kind}"), getattr(layer, f"out_{kind}")
     params = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
-    weights = layer.get_parameter("weight").numel()
+    weights = weight_of(layer).numel()
     return LayerCost(name, type(layer).__name__, inputs, outputs, params, positions * weights, positions, weights)
 
 
-@dataclass(frozen=True, eq=False)
-class _Term:
-    """One parameter's part: unit times the expected number of its open pairs (written, read).
-
-    Attributes:
-        unit: parameters a pair; `unit_macs` multiply-accumulates a pair.
-        written: gate of each position written, or None.
-        arriving, selection: gates of each position read, or None.
-        common: for each position read, the positions written that have the same gate; None where there are
-            none.
-    """
-
-    unit: float
-    unit_macs: float
-    written: Tensor | None
-    arriving: Tensor | None
-    selection: Tensor | None
-    common: Tensor | None
-
-    def expected(self, padded: Tensor) -> Tensor:
-        """Expected number of open pairs at theta padded with a 1."""
-        writes = padded.new_ones(()) if self.written is None else padded[self.written].sum()
-        if self.arriving is None:
-            return writes
-        open_reads = padded[self.arriving]
-        reads = open_reads if self.selection is None else open_reads * padded[self.selection]
-        if self.common is None:
-            return writes * reads.sum()
-        # A gate is its own square, so given that a position is read, the written ones of its gate are open.
-        return (reads * (writes + self.common.to(padded) * (1 - open_reads))).sum()
+def _rest(network: nn.Module, rows: Sequence[LayerCost], macs: int) -> tuple[LayerCost, ...]:
+    """The row of what no layer in `rows` multiplies, with the parameters of no layer in `rows`."""
+    rest = macs - sum(row.macs for row in rows)
+    params = sum(parameter.numel() for parameter in network.parameters()) - sum(row.params for row in rows)
+    return (LayerCost(OTHER, UNATTRIBUTED, 0, 0, max(params, 0), rest, 0),) if rest else ()
 
 
-class ExpectedCost:
-    """Expected multiply-accumulates and parameters of a gated network, in closed form.
+def weights_of(network: nn.Module, layers: Collection[str] | None = None) -> dict[str, nn.Parameter]:
+    """The weights (not biases) of linear and convolution layers by parameter name; a shared one once.
 
-    With independent gates, open with probability theta, the expectation of every layer's cost is multilinear
-    in theta (methods note, section 7C): the product of the expected numbers of its inputs and outputs, and
-    where a layer reads and writes the same group (a convolution between two points of one residual stream) a
-    gate's pairs with itself count once and not squared. It is exact; at theta in {0, 1} it is the compacted
-    network's cost.
+    Weights that are computed from other parameters (weight norm) are none of them.
 
     Args:
-        network: in its present shape.
-        structure: its groups.
-        positions: how often each counted layer's weight is used, by name (`LayerCost.positions`).
+        network: any.
+        layers: names of the layers that count, as those that run (`layer_costs`); None for all.
     """
-
-    def __init__(self, network: nn.Module, structure: Structure, positions: Mapping[str, int]) -> None:
-        written = {(axis.layer, axis.tensor): axis.gates for axis in structure.axes}
-        readers = {reader.layer: reader for reader in structure.readers}
-        self._terms = [
-            _term(parameter.numel(), written.get((layer_name, name)), reader, used)
-            for layer_name, layer in network.named_modules()
-            for name, parameter in layer.named_parameters(recurse=False)
-            for reader, used in [_weight_use(layer_name, layer, name, readers, positions)]
-        ]
-
-    def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected (macs per sample, params) at inclusion probabilities theta [J]; differentiable."""
-        padded = torch.cat([theta, theta.new_ones(1)])
-        macs = params = theta.new_zeros(())
-        for term in self._terms:
-            pairs = term.expected(padded)
-            params = params + term.unit * pairs
-            macs = macs + term.unit_macs * pairs
-        return macs, params
+    owners = [
+        layer
+        for name, layer in network.named_modules()
+        if isinstance(layer, COUNTED) and (layers is None or name in layers)
+    ]
+    chosen = {id(layer._parameters.get("weight")) for layer in owners}
+    return {name: weight for name, weight in network.named_parameters() if id(weight) in chosen}
 
 
-def _weight_use(
-    layer_name: str, layer: nn.Module, name: str, readers: Mapping[str, Reader], positions: Mapping[str, int]
-) -> tuple[Reader | None, int]:
-    """What a counted layer's weight reads and how often it is used; nothing for other parameters."""
-    if name != "weight" or not isinstance(layer, COUNTED):
-        return None, 0
-    return readers.get(layer_name), positions.get(layer_name, positions.get(plain_name(layer_name), 0))
+def idle_layers(network: nn.Module, layers: Sequence[LayerCost]) -> dict[str, int]:
+    """Linear and convolution layers that take no part in a forward pass: names and numbers of parameters.
 
-
-def _term(size: int, written: Tensor | None, reader: Reader | None, used: int) -> _Term:
-    """A parameter's term."""
-    arriving = None if reader is None else reader.arriving[reader.selected]
-    unit = size / max(1, (1 if written is None else len(written)) * (1 if arriving is None else len(arriving)))
-    common = None
-    if written is not None and arriving is not None:
-        length = 2 + int(torch.cat([written, arriving]).max())
-        same = written[written != UNGATED].bincount(minlength=length)[arriving]  # the last entry: no gate
-        common = same if bool(same.any()) else None
-    return _Term(unit, unit * used, written, arriving, None if reader is None else reader.selection, common)
+    Args:
+        network: whose forward pass was counted.
+        layers: by `layer_costs`.
+    """
+    running = {layer.name for layer in layers}
+    return {
+        name: sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        for name, module in network.named_modules()
+        if isinstance(module, COUNTED) and name not in running
+    }

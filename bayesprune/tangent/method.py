@@ -61,7 +61,8 @@ class NeuralTangentTransfer:
         def entries(at: TrainState) -> dict[str, object]:
             return transfer.describe(at) | ({} if describe is None or at.phase == 0 else describe(at))
 
-        return Plan([first, stages.last(stages.epochs, transfer.hand_over)], entries)
+        phases = [first, stages.last(stages.epochs, transfer.hand_over)]
+        return Plan(phases, entries, dense=stages.dense_objective())
 
 
 def _density(settings: RunSettings, budget: Budget | None, state: TrainState) -> float:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from bayesprune.errors import DataError
 from bayesprune.pruners.problem import weights_of
 from bayesprune.run.settings import check_number
-from bayesprune.structure import evaluating
 from bayesprune.tangent.kernels import kernel_and_outputs
 from bayesprune.training import Memory, TrainState
 
@@ -71,12 +70,9 @@ class TangentTransfer:
         check_number("decay", decay, 0.0, low_allowed=True)
         self.density, self.kernel_weight, self.decay, self.projected = density, kernel_weight, decay, projected
         self.parts: Mapping[str, float] = {}
-        self._logits = 1
 
     def attach(self, state: TrainState) -> None:
-        """Count the logits, for `passes`."""
-        with torch.no_grad(), evaluating(state.network):
-            self._logits = int(state.network(state.example[:1]).shape[1])
+        """Nothing to prepare."""
 
     def detach(self) -> None:
         """Nothing to take off."""
@@ -120,9 +116,9 @@ class TangentTransfer:
         squares = torch.stack([student[name].square().sum() for name in weights_of(network)])
         return Distances((kernel - wanted).square().mean(), (outputs - targets).square().mean(), squares.sum())
 
-    def passes(self, batch_size: int) -> float:
-        """Forward passes: teacher and student each one and a backward pass a logit, the student's thrice."""
-        return 4.0 * (1 + self._logits)
+    def kind(self, state: TrainState) -> str:
+        """All steps do the same."""
+        return "transfer"
 
 
 def masked(network: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

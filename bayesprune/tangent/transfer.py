@@ -73,7 +73,7 @@ class Transfer:
             state.memory(Student).open_gates = open_gates
             return channel_masks(state.network, state.structure, open_gates)
         assert self.density is not None
-        problem = Problem(state.network, state.structure, self.data, {})
+        problem = Problem(state.network, state.structure, self.data, {}, state.running())
         by_slopes = first and self.options.first == "logit-snip"
         scores = logit_snip(problem, _SNIP_EXAMPLES) if by_slopes else magnitude(problem)
         return choice(self.options.masks)(scores, self.density, self.options.least)
@@ -87,7 +87,7 @@ class Transfer:
         if student.open_gates is not None:
             state.shrink(student.open_gates)
             return
-        state.masks = {name: student.masks[name] for name in weights_of(state.network)}
+        state.masks = {name: student.masks[name] for name in weights_of(state.network, state.running())}
         if control not in (None, "fresh"):
             CONTROLS[control](state)
         state.apply_masks()

@@ -16,7 +16,7 @@ from bayesprune.training.snapshot import put_back, take
 from bayesprune.training.state import TrainState
 
 _COUNTERS = (
-    "phase", "phase_step", "phase_started", "step", "epoch", "epoch_step", "seconds", "macs",
+    "phase", "phase_step", "phase_started", "step", "epoch", "epoch_step", "seconds", "macs", "dense_macs",
     "epoch_loss", "epoch_seconds", "epoch_macs", "epoch_dense_macs",
 )  # fmt: skip
 _CONTAINERS = ("history", "values")

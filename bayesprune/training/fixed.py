@@ -71,9 +71,14 @@ class FixedTraining:
             consistency if settings.consistency is None else settings.consistency,
         )
 
+    @property
+    def objective(self) -> CrossEntropy:
+        """What such training minimises."""
+        return CrossEntropy(self.noise, self.consistency)
+
     def phase(self, start: Start | None = None, **given: Any) -> Phase:
         """The phase; `given` replaces or adds what a phase takes."""
-        usual = {"objective": CrossEntropy(self.noise, self.consistency), "start": start, "batch_size": self.batch_size}
+        usual = {"objective": self.objective, "start": start, "batch_size": self.batch_size}
         return Phase(
             "fixed", self.steps, optimizer=adam(self.learning_rate, self.decay), schedule=cosine, **usual | given
         )

@@ -1,6 +1,7 @@
 """The training loop that serves every method."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from math import isfinite
 from time import perf_counter
 
@@ -11,18 +12,16 @@ from bayesprune.data import Data
 from bayesprune.errors import DataError, DivergenceError, NetworkError
 from bayesprune.evaluation.evaluate import predict
 from bayesprune.evaluation.metrics import Metrics
+from bayesprune.structure import MacCounter
 from bayesprune.training.checkpoint import Checkpointer, are_finite
 from bayesprune.training.interrupt import Interrupt
-from bayesprune.training.objectives import HasParts
+from bayesprune.training.objectives import HasParts, Objective
 from bayesprune.training.phase import Phase, make_optimizers
 from bayesprune.training.progress import Progress
 from bayesprune.training.state import TrainState
 
 Describe = Callable[[TrainState], dict[str, object]]
 """Adds a method's own entries to each epoch's record."""
-
-PLAIN_PASSES = 3
-"""A plain training step costs one forward pass and a backward pass that counts twice."""
 
 _NOISE = 2**31 + 11
 
@@ -38,6 +37,7 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     describe: Describe | None = None,
     validate: bool = True,
+    dense: Callable[[int], float] | None = None,
 ) -> TrainState:
     """Run the phases from where the state stands to the end.
 
@@ -55,6 +55,8 @@ def train(
         progress: called after every step.
         describe: adds entries to the record of each epoch.
         validate: measure accuracy and loss on the validation split at the end of each epoch.
+        dense: multiply-accumulates of one step of dense training with so many examples (`dense_step`), to which the
+            run's are compared; None for no comparison.
 
     Raises:
         DivergenceError: the loss (or a weight) is not finite; the last checkpoint is the last good state.
@@ -71,7 +73,7 @@ def train(
         torch.default_generator.manual_seed(_stream(seed, _NOISE))
         if checkpointer is not None:
             checkpointer.restore(state, phases)
-        loop = _Loop(state, data, batch_size, seed, checkpointer, progress, describe, validate, interrupt)
+        loop = _Loop(state, data, batch_size, seed, checkpointer, progress, describe, validate, interrupt, dense)
         while state.phase < len(phases):
             loop.run(phases[state.phase], later=sum(phase.steps for phase in phases[state.phase + 1 :]))
             state.phase, state.phase_step, state.phase_started = state.phase + 1, 0, False
@@ -102,10 +104,12 @@ class _Loop:
         describe: Describe | None,
         validate: bool,
         interrupt: Interrupt,
+        dense: Callable[[int], float] | None,
     ) -> None:
         self.state, self.data, self.batch_size, self.seed, self.later = state, data, batch_size, seed, 0
         self.checkpointer, self.progress, self.describe = checkpointer, progress, describe
-        self.validate, self.interrupt = validate, interrupt
+        self.validate, self.interrupt, self.dense = validate, interrupt, dense
+        self.step_macs: dict[Hashable, int] = {}
 
     def run(self, phase: Phase, later: int) -> None:
         """One phase, from its step `state.phase_step` on; `later` is how many steps the phases after it have."""
@@ -113,7 +117,8 @@ class _Loop:
         if not state.phase_started:
             begin = perf_counter()
             if phase.start is not None:
-                phase.start(state)
+                with state.counted():
+                    phase.start(state)
             state.epoch_seconds += perf_counter() - begin
             state.phase_started = True
         if state.phase_step == 0:
@@ -144,6 +149,7 @@ class _Loop:
             raise DataError("the training split gave no batches; it needs at least one an epoch")
         self._record(phase)
         state.seconds, state.macs = state.seconds + state.epoch_seconds, state.macs + state.epoch_macs
+        state.dense_macs += state.epoch_dense_macs
         state.epoch, state.epoch_step = state.epoch + 1, 0
         state.epoch_loss = state.epoch_seconds = state.epoch_macs = state.epoch_dense_macs = 0.0
         if phase.ends is not None and phase.ends(state):
@@ -171,17 +177,13 @@ class _Loop:
         for optimizer in state.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         version = state.shape_version
-        loss = objective.loss(state, inputs, labels if objective.needs_labels else None)
-        value = float(loss.item())
-        if not isfinite(value):
-            raise self._divergence(state.step + 1)
-        loss.backward()
+        value = self._gradients(objective, inputs, labels if objective.needs_labels else None)
         for optimizer in state.optimizers.values():
             optimizer.step()
         state.apply_masks()
         state.epoch_loss += value
-        state.epoch_macs += state.network_macs() * len(inputs) * objective.passes(len(inputs))
-        state.epoch_dense_macs += state.initial_macs * len(inputs) * PLAIN_PASSES
+        if self.dense is not None and objective.needs_labels:
+            state.epoch_dense_macs += self.dense(len(inputs))
         state.step += 1
         state.phase_step += 1
         state.epoch_step += 1
@@ -189,6 +191,21 @@ class _Loop:
             update(state)
         if state.shape_version != version:
             objective.attach(state)
+        return value
+
+    def _gradients(self, objective: Objective, inputs: Tensor, labels: Tensor | None) -> float:
+        """The loss and its gradients; the first step of its kind is counted, and stands for the others."""
+        state = self.state
+        kind = (state.phase, state.shape_version, len(inputs), objective.kind(state))
+        with nullcontext() if kind in self.step_macs else MacCounter() as counter:
+            loss = objective.loss(state, inputs, labels)
+            value = float(loss.item())
+            if not isfinite(value):
+                raise self._divergence(state.step + 1)
+            loss.backward()
+        if counter is not None:
+            self.step_macs[kind] = counter.macs
+        state.epoch_macs += self.step_macs[kind]
         return value
 
     def _set_learning_rate(self, phase: Phase) -> None:

@@ -33,8 +33,8 @@ class Objective(Protocol):
         """The scalar to minimise, per example."""
         ...
 
-    def passes(self, batch_size: int) -> float:
-        """Cost of a step in forward passes of the network; 3 for one forward and one backward."""
+    def kind(self, state: TrainState) -> str:
+        """What the coming step does: steps of one kind, at one shape and batch size, cost the same."""
         ...
 
 
@@ -106,6 +106,6 @@ class CrossEntropy:
         """Noise [count, J] around 0."""
         return torch.randn(count, state.structure.gate_count).mul_(self.noise)
 
-    def passes(self, batch_size: int) -> float:
-        """One forward, one backward; twice that where every example is seen twice."""
-        return 6.0 if self._gating is not None and self.consistency > 0 else 3.0
+    def kind(self, state: TrainState) -> str:
+        """All steps do the same."""
+        return "step"

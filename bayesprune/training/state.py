@@ -1,6 +1,7 @@
 """Everything that a run is at a step, as one object that can be saved and resumed from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -9,9 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bayesprune.structure import LayerCost, Structure, compact, layer_costs
-from bayesprune.structure.compact import replace_data
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure import (
+    OTHER,
+    ExpectedCost,
+    LayerCost,
+    MacCounter,
+    Structure,
+    compact,
+    idle_layers,
+    layer_costs,
+    replace_data,
+    weights_of,
+)
 from bayesprune.training.memory import Memory
 
 Kind = TypeVar("Kind", bound=Memory)
@@ -44,9 +54,9 @@ class TrainState:
         phase, phase_step: which phase, and its steps done; `phase_started` once its `start` has run.
         step: steps done in all.
         epoch, epoch_step: passes over the training data begun before this one, and steps done in this one.
-        seconds, macs: training time and multiply-accumulates of all finished epochs.
-        epoch_loss, epoch_seconds, epoch_macs, epoch_dense_macs: sums over this epoch so far; the last is what
-            plain training of the network at its initial size would have cost.
+        seconds, macs, dense_macs: training time and multiply-accumulates of all finished epochs, and what dense
+            training would have cost with as many labelled examples.
+        epoch_loss, epoch_seconds, epoch_macs, epoch_dense_macs: sums over this epoch so far.
         learning_rate: of the step being made.
         make_optimizers: makes the present phase's optimizers anew; the loop sets it.
     """
@@ -69,6 +79,7 @@ class TrainState:
     epoch_step: int = 0
     seconds: float = 0.0
     macs: float = 0.0
+    dense_macs: float = 0.0
     epoch_loss: float = 0.0
     epoch_seconds: float = 0.0
     epoch_macs: float = 0.0
@@ -143,6 +154,21 @@ class TrainState:
         """Drop the memory of this kind."""
         self.memories.pop(kind.__name__, None)
 
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Add what runs inside to the epoch's multiply-accumulates: for passes that are not part of a step's loss.
+
+        Looking at a network (validation) is not training and stays outside.
+        """
+        with MacCounter() as counter:
+            yield
+        self.epoch_macs += counter.macs
+
+    def macs_ratio(self) -> float | None:
+        """All multiply-accumulates of training over those of dense training; None where nothing was trained."""
+        dense = self.dense_macs + self.epoch_dense_macs
+        return (self.macs + self.epoch_macs) / dense if dense else None
+
     def layers(self) -> tuple[LayerCost, ...]:
         """Cost of every layer as the network is now."""
         if self._costs is None or self._costs[0] != self.shape_version:
@@ -153,13 +179,26 @@ class TrainState:
         """Multiply-accumulates of one sample as the network is now."""
         return sum(layer.macs for layer in self.layers())
 
+    def running(self) -> frozenset[str]:
+        """The layers that take part in a forward pass."""
+        return frozenset(layer.name for layer in self.layers())
+
+    def fixed_cost(self) -> tuple[int, int]:
+        """Multiply-accumulates that no prunable layer makes, and parameters of layers that never run."""
+        macs = sum(layer.macs for layer in self.layers() if layer.name == OTHER)
+        return macs, sum(idle_layers(self.network, self.layers()).values())
+
+    def expected_cost(self) -> ExpectedCost:
+        """The expected cost of the network as it is now, as a function of its gates."""
+        return ExpectedCost.of(self.network, self.structure, self.layers())
+
     def params(self) -> int:
         """Parameters of the network as it is now."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def weights(self) -> int:
-        """Entries of the weights of linear and convolution layers as the network is now."""
-        return sum(m.weight.numel() for m in self.network.modules() if isinstance(m, COUNTED))
+        """Entries of the weights of the linear and convolution layers that run, as the network is now."""
+        return sum(weight.numel() for weight in weights_of(self.network, self.running()).values())
 
     @torch.no_grad()
     def apply_masks(self) -> None:

@@ -10,6 +10,7 @@ from bayesprune.experiments.summary import metrics_for
 from bayesprune.experiments.verdict import verdict_of
 from bayesprune.experiments.words import counted
 from bayesprune.store.runs import RunRecord
+from bayesprune.structure import OTHER
 
 
 def sentence_about(records: Sequence[RunRecord]) -> str:
@@ -28,15 +29,21 @@ def _about_one(run: RunRecord) -> str:
     result, images = run.result, run.data["split_sizes"]["test"]
     sentence = (
         f"{method_of(run)}, {network} on {data}, seed {result['seed']}: accuracy {_accuracy([run])} % on "
-        f"{images:,} test images with {result['macs']:,} MACs a sample, {100 * _share(run):.3g} % of the dense "
-        f"network's."
+        f"{images:,} test images with {result['macs']:,} MACs a sample{_unattributed(run)}, "
+        f"{100 * _share(run):.3g} % of the dense network's."
     )
     return " ".join(filter(None, [sentence, _silent_classes(run), gates_sentence(run)]))
 
 
+def _unattributed(run: RunRecord) -> str:
+    """How many of the MACs no method can prune; folders of earlier versions do not tell."""
+    fixed = run.result.get("unattributed_macs", 0)
+    return f" ({fixed:,} of them in operations that cannot be pruned)" if fixed else ""
+
+
 def _silent_classes(run: RunRecord) -> str:
     """Says so where a mask has left classes without a weight; runs of old folders do not tell."""
-    last: Mapping[str, Any] = run.layers[-1] if run.layers else {}
+    last: Mapping[str, Any] = next((row for row in reversed(run.layers) if row["name"] != OTHER), {})
     silent = last.get("outputs", 0) - last.get("fed_outputs", last.get("outputs", 0))
     if last.get("outputs") != run.classes or not silent:
         return ""

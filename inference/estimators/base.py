@@ -34,8 +34,6 @@ class GateEstimator(Protocol):
     Attributes:
         name: as in settings.
         unbiased: whether the estimate's expectation is the exact gradient.
-        passes: cost of a step in forward passes of the network, backward passes counted as two (or as one where no
-            weight gradients are needed); a plain training step costs 3.
     """
 
     name: str
@@ -46,10 +44,6 @@ class GateEstimator(Protocol):
 
         Its gradient with respect to the weights is that of this value; with respect to theta [J] it is the estimate.
         """
-        ...
-
-    def passes(self, batch_size: int) -> float:
-        """Cost of one step in forward passes."""
         ...
 
 

@@ -20,10 +20,6 @@ class StraightThrough:
         gates = attached(draw_gates(theta, problem.size), theta)
         return negative_log_likelihood(problem, gates).mean()
 
-    def passes(self, batch_size: int) -> float:
-        """One forward, one backward."""
-        return 3.0
-
 
 class SampledLabelCurvature:
     """Second-order difference at the sampled gates, the curvature from labels the model itself draws.
@@ -47,7 +43,3 @@ class SampledLabelCurvature:
         correction = slope.square_().mul_(0.5 - sampled).mean(0)
         loss: Tensor = -predicted.log_prob(problem.labels()).mean()
         return loss + surrogate(theta, correction)
-
-    def passes(self, batch_size: int) -> float:
-        """One forward, one backward, one backward without weight gradients."""
-        return 4.0

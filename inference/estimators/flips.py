@@ -21,10 +21,6 @@ class _Flips:
             raise SettingError(f"flips a step must be >= 1, not {flips}")
         self.flips = flips
 
-    def passes(self, batch_size: int) -> float:
-        """One forward, two backward (one of them without weight gradients), one example forward for each flip."""
-        return 4.0 + self.flips / batch_size
-
     def _differences(self, problem: GateProblem, gates: Tensor, base: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """l(z_j = 1) - l(z_j = 0) for each drawn pair [M]."""
         with torch.no_grad(), problem.apart() as coupled:
@@ -87,10 +83,6 @@ class UniformFlips(_Flips):
     def __init__(self, flips: int = 300, control: bool = False) -> None:
         super().__init__(flips)
         self.control = control
-
-    def passes(self, batch_size: int) -> float:
-        """One forward and one backward, with control a second backward, one example forward for each flip."""
-        return (4.0 if self.control else 3.0) + self.flips / batch_size
 
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood with the flip estimate attached."""

@@ -37,10 +37,6 @@ class LinearisedFlips:
         loss: Tensor = losses.mean() + surrogate(theta, difference.mean(0))
         return loss
 
-    def passes(self, batch_size: int) -> float:
-        """One forward, one backward, one backward without weight gradients for each of ten classes."""
-        return 13.0
-
     def _flipped(self, logits: Tensor, gates: Tensor, sampled: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihoods [B, J] with gate j flipped."""
         change, total, chosen = 1 - 2 * sampled, torch.full_like(sampled, -torch.inf), torch.empty_like(sampled)

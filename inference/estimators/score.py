@@ -37,10 +37,6 @@ class ScoreFunction:
             gradient = ((losses - others).unsqueeze(-1) * score).mean((0, 1))
         return losses.mean() + surrogate(theta, gradient)
 
-    def passes(self, batch_size: int) -> float:
-        """K forward and backward passes."""
-        return 3.0 * self.draws
-
 
 class DisARM:
     """Antithetic pairs with the augmentation integrated out (Dong, Mnih and Tucker, arXiv 2006.10680).
@@ -74,10 +70,6 @@ class DisARM:
             by_logit = 0.5 * difference * sign * largest * differs
             gradient = by_logit.mean(0) / (chance * (1 - chance)).clamp_min(1e-12)
         return losses.mean() + surrogate(theta, gradient)
-
-    def passes(self, batch_size: int) -> float:
-        """Two forward and backward passes."""
-        return 6.0
 
 
 def checked_margin(margin: float) -> float:

@@ -18,7 +18,3 @@ class WithoutEstimate:
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood under gates drawn for each example."""
         return negative_log_likelihood(problem, draw_gates(theta, problem.size)).mean()
-
-    def passes(self, batch_size: int) -> float:
-        """One forward, one backward."""
-        return 3.0

@@ -35,6 +35,7 @@ OWN: dict[str, dict[str, Any]] = {
 COLUMNS = {
     "method", "seed", "accuracy", "nll", "ece", "brier", "params", "nonzero_weights", "macs", "latency_ms",
     "density", "architecture", "undecided_gates", "decided_at_end", "train_seconds", "train_macs_ratio",
+    "unattributed_macs",
 }  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from bayesprune.inference.budgeting import (
     MOST,
     BudgetControl,
     checked_limit,
-    expected_cost,
 )
 from bayesprune.models.prices import EqualPrice
 from bayesprune.run.budget import Budget
@@ -28,7 +27,7 @@ def step_control(control: BudgetControl, state: TrainState, step: int, theta: fl
     """Prices at a step at which every gate has this theta, then the update; returns the price."""
     state.phase_step = step
     gates = state.structure.gate_count
-    price = control.log_gamma(state.structure, expected_cost(state), torch.full((gates,), theta))
+    price = control.log_gamma(state.structure, state.expected_cost(), torch.full((gates,), theta))
     control.update(state)
     return float(price[0])
 
@@ -70,7 +69,9 @@ def test_price_stays_in_its_range_and_in_the_state(gated_state: MakeState) -> No
 def test_a_budget_that_no_network_meets(written: str, gated_state: MakeState) -> None:
     """One channel a group: 1 + 1 + 3 multiply-accumulates and 1 + 1 + 3 biases more."""
     state = gated_state()
-    with pytest.raises(BudgetError, match=r"no network of this kind meets .* with one channel a group it needs (5|10)"):
+    with pytest.raises(
+        BudgetError, match=r"no network of this kind meets .* with as few channels as possible it needs (5|10)"
+    ):
         checked_limit(Budget.parse(written), state)
     assert checked_limit(Budget.parse("macs=5"), state)[1] == 5
     assert checked_limit(Budget.parse("params=10"), state)[1] == 10

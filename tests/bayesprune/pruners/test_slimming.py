@@ -111,7 +111,6 @@ def test_noise_is_that_of_cross_entropy_and_hooks_go(small_data: Data, network: 
         objective.attach(state)
         torch.manual_seed(4)
         values.append(objective.loss(state, inputs, labels).item())
-        assert objective.passes(30) == 6.0
         objective.detach()
         assert not any(module._forward_pre_hooks for module in network.modules())
     assert values[0] == pytest.approx(values[1])

@@ -99,8 +99,8 @@ class Unlabelled:
         outputs: Tensor = state.network(inputs)
         return outputs.square().mean()
 
-    def passes(self, batch_size: int) -> float:
-        return 2.0 + batch_size
+    def kind(self, state: TrainState) -> str:
+        return "unlabelled"
 
 
 def test_an_objective_that_needs_no_labels_is_given_none(

@@ -24,7 +24,7 @@ def test_without_noise_it_is_the_mean_cross_entropy(make_state: MakeState) -> No
     probabilities = state.network(inputs).softmax(1)
     expected = -probabilities[torch.arange(9), labels].log().mean()
     torch.testing.assert_close(loss, expected)
-    assert objective.needs_labels and objective.passes(9) == 3
+    assert objective.needs_labels
 
 
 def test_noise_multiplies_what_every_consumer_reads_for_each_example_its_own(make_state: MakeState) -> None:
@@ -70,14 +70,12 @@ def test_consistency_compares_two_predictions_under_opposite_noise(make_state: M
     divergence = torch.distributions.kl_divergence
     expected = likelihood + 0.7 * (divergence(one, other) + divergence(other, one)).mean() / 2
     torch.testing.assert_close(loss, expected)
-    assert objective.passes(9) == 6
 
 
 def test_without_noise_there_is_nothing_to_compare(make_state: MakeState) -> None:
     state, objective, (inputs, labels) = make_state(), CrossEntropy(0.0, 0.5), batch()
     objective.attach(state)
     torch.testing.assert_close(objective.loss(state, inputs, labels), cross_entropy(state.network(inputs), labels))
-    assert objective.passes(9) == 3
 
 
 @pytest.mark.parametrize("noise", [-0.1, float("nan"), float("inf")])

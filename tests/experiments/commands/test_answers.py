@@ -11,8 +11,8 @@ from bayesprune.experiments.compare import COMPARED
 from bayesprune.experiments.study import read_study
 
 RUN_KEYS = [
-    "method", "seed", "accuracy", "nll", "ece", "brier", "params", "nonzero_weights", "macs", "latency_ms", "density",
-    "architecture", "undecided_gates", "decided_at_end", "train_seconds", "train_macs_ratio",
+    "method", "seed", "accuracy", "nll", "ece", "brier", "params", "nonzero_weights", "macs", "unattributed_macs",
+    "latency_ms", "density", "architecture", "undecided_gates", "decided_at_end", "train_seconds", "train_macs_ratio",
 ]  # fmt: skip
 COUNTS = ["seed", "params", "nonzero_weights", "macs", "undecided_gates", "decided_at_end"]
 SHORT = ["--epochs", 2, "--widths", 12, 6, "--batch-size", 20]

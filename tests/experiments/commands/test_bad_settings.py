@@ -66,7 +66,7 @@ BAD = [
     Bad("budget", "macs=0", "budget 'macs=0': write macs=150k, params=40000 or macs=10%, above 0", BudgetError),
     Bad("budget", "macs=1e999", "budget 'macs=1e999'", BudgetError),
     Bad("budget", "params=120%", "above 0 and at most 100 %", BudgetError),
-    Bad("budget", "macs=3", "meets macs <= 3: with one channel a group it needs 5", BudgetError),
+    Bad("budget", "macs=3", "meets macs <= 3: with as few channels as possible it needs 5", BudgetError),
     Bad("budget", "macs=3", "meets macs <= 3", BudgetError, "l1-units"),
     Bad(
         "budget",

@@ -161,24 +161,6 @@ def test_more_flips_than_pairs(tiny: Callable[..., Tiny]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "passes"),
-    [
-        ("straight-through", {}, 3.0),
-        ("curvature", {}, 4.0),
-        ("salient-flips", {"flips": 300}, 7.0),
-        ("uniform-flips", {"flips": 50}, 3.5),
-        ("uniform-flips", {"flips": 50, "control": True}, 4.5),
-        ("disarm", {}, 6.0),
-        ("score-function", {"draws": 3}, 9.0),
-    ],
-)
-def test_cost_of_a_step(name: str, settings: dict[str, Any], passes: float) -> None:
-    """In forward passes: backward passes count twice, without weight gradients once."""
-    assert estimator(name, **settings).passes(100) == passes
-    assert estimator(name).name == name
-
-
-@pytest.mark.parametrize(
     ("name", "settings", "says"),
     [
         ("salient-flips", {"flips": 0}, "flips a step must be >= 1, not 0"),

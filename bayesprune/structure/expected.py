@@ -1,0 +1,111 @@
+"""The expected cost of a gated network: multiply-accumulates and parameters as functions of the gates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bayesprune.structure.cost import COUNTED, OTHER, LayerCost
+from bayesprune.structure.groups import UNGATED, Reader, Structure
+from bayesprune.structure.selectors import plain_name
+
+
+@dataclass(frozen=True, eq=False)
+class _Term:
+    """One parameter's part: unit times the expected number of its open pairs (written, read).
+
+    Attributes:
+        unit: parameters a pair; `unit_macs` multiply-accumulates a pair.
+        written: gate of each position written, or None.
+        arriving, selection: gates of each position read, or None.
+        common: for each position read, the positions written that have the same gate; None where there are
+            none.
+    """
+
+    unit: float
+    unit_macs: float
+    written: Tensor | None
+    arriving: Tensor | None
+    selection: Tensor | None
+    common: Tensor | None
+
+    def expected(self, padded: Tensor) -> Tensor:
+        """Expected number of open pairs at theta padded with a 1."""
+        writes = padded.new_ones(()) if self.written is None else padded[self.written].sum()
+        if self.arriving is None:
+            return writes
+        open_reads = padded[self.arriving]
+        reads = open_reads if self.selection is None else open_reads * padded[self.selection]
+        if self.common is None:
+            return writes * reads.sum()
+        # A gate is its own square, so given that a position is read, the written ones of its gate are open.
+        return (reads * (writes + self.common.to(padded) * (1 - open_reads))).sum()
+
+
+class ExpectedCost:
+    """Expected multiply-accumulates and parameters of a gated network, in closed form.
+
+    With independent gates, open with probability theta, the expectation of every layer's cost is multilinear
+    in theta (methods note, section 7C): the product of the expected numbers of its inputs and outputs, and
+    where a layer reads and writes the same group (a convolution between two points of one residual stream) a
+    gate's pairs with itself count once and not squared. It is exact; at theta in {0, 1} it is the compacted
+    network's cost. What no prunable layer multiplies (`OTHER`) is a constant.
+
+    Args:
+        network: in its present shape.
+        structure: its groups.
+        positions: how often each counted layer's weight is used, by name (`LayerCost.positions`).
+        constant: multiply-accumulates outside of these layers.
+    """
+
+    def __init__(
+        self, network: nn.Module, structure: Structure, positions: Mapping[str, int], constant: float = 0.0
+    ) -> None:
+        self._constant = constant
+        written = {(axis.layer, axis.tensor): axis.gates for axis in structure.axes}
+        readers = {reader.layer: reader for reader in structure.readers}
+        self._terms = [
+            _term(parameter.numel(), written.get((layer_name, name)), reader, used)
+            for layer_name, layer in network.named_modules()
+            for name, parameter in layer.named_parameters(recurse=False)
+            for reader, used in [_weight_use(layer_name, layer, name, readers, positions)]
+        ]
+
+    @classmethod
+    def of(cls, network: nn.Module, structure: Structure, layers: Sequence[LayerCost]) -> "ExpectedCost":
+        """That of a network whose layers were counted in its present shape (`layer_costs`)."""
+        constant = sum(layer.macs for layer in layers if layer.name == OTHER)
+        return cls(network, structure, {layer.name: layer.positions for layer in layers}, constant)
+
+    def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Expected (macs per sample, params) at inclusion probabilities theta [J]; differentiable."""
+        padded = torch.cat([theta, theta.new_ones(1)])
+        params = theta.new_zeros(())
+        macs = params + self._constant
+        for term in self._terms:
+            pairs = term.expected(padded)
+            params = params + term.unit * pairs
+            macs = macs + term.unit_macs * pairs
+        return macs, params
+
+
+def _weight_use(
+    layer_name: str, layer: nn.Module, name: str, readers: Mapping[str, Reader], positions: Mapping[str, int]
+) -> tuple[Reader | None, int]:
+    """What a counted layer's weight reads and how often it is used; nothing for other parameters."""
+    if name != "weight" or not isinstance(layer, COUNTED):
+        return None, 0
+    return readers.get(layer_name), positions.get(layer_name, positions.get(plain_name(layer_name), 0))
+
+
+def _term(size: int, written: Tensor | None, reader: Reader | None, used: int) -> _Term:
+    """A parameter's term."""
+    arriving = None if reader is None else reader.arriving[reader.selected]
+    unit = size / max(1, (1 if written is None else len(written)) * (1 if arriving is None else len(arriving)))
+    common = None
+    if written is not None and arriving is not None:
+        length = 2 + int(torch.cat([written, arriving]).max())
+        same = written[written != UNGATED].bincount(minlength=length)[arriving]  # the last entry: no gate
+        common = same if bool(same.any()) else None
+    return _Term(unit, unit * used, written, arriving, None if reader is None else reader.selection, common)

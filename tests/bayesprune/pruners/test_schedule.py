@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -54,7 +54,6 @@ def test_nothing_to_remove_is_one_round_at_most_of_nothing(schedule: str) -> Non
     assert set(sequence(schedule, 50, 50, torch.ones(50))) == {50}
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(sorted(SCHEDULES)), st.integers(1, 5000), st.floats(0.001, 1), st.integers(1, 20))
 def test_never_more_than_before_and_the_goal_at_the_end(schedule: str, total: int, share: float, rounds: int) -> None:
     goal = max(1, round(share * total))

@@ -119,6 +119,18 @@ def test_gates_that_lost_do_not_come_back(gated_state: MakeState) -> None:
     assert torch.equal(state.values["theta"], theta)
 
 
+def test_what_costs_exactly_the_budget_meets_it(gated_state: MakeState) -> None:
+    """Nothing more is closed at the end, and prices rest while gates learn."""
+    state = gated_state(1.0)
+    limit = (Budget.parse(f"macs={MACS}"), float(MACS))
+    control = BudgetControl(EqualPrice(5.0), limit, 100, state)
+    assert step_control(control, state, 50, 1.0) == 5.0
+    assert step_control(control, state, 51, 1.0) == pytest.approx(5.0 * LEAST)
+    set_average(state, -torch.ones(15))
+    meet_budget(limit)(state)
+    assert state.network_macs() == MACS
+
+
 def test_without_an_average_theta_decides(gated_state: MakeState) -> None:
     state = gated_state(torch.linspace(0.51, 0.99, 15).flip(0))
     state.optimizers = {}

@@ -18,10 +18,21 @@ TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 
 # One thread a process: the tests run side by side, and two OpenMP teams on one core wait for each other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n auto --dist worksteal -q
+PYTEST := $(BIN)/python -m pytest --dist worksteal -q
+SIDE_BY_SIDE := $(ONE_THREAD) $(PYTEST) -n auto
 ARGS ?=
 
-.PHONY: help install demo test test-long lint typing format bench clean
+# Another machine's rounding: kernels without AVX, sums by two threads. It runs what computes, the three lower floors;
+# the fourth starts processes and writes pages, and adds no arithmetic of its own.
+OTHER_ROUNDING := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=SSE41 \
+    OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 OMP_WAIT_POLICY=passive
+COMPUTES := tests/bayesprune tests/models tests/inference
+
+# The slow tests try fresh examples; a failure comes back with the seed that is printed: make test-long SEED=...
+SEED ?= $(shell date +%s)
+LONG := -m 'long or hypothesis' --hypothesis-profile=long --hypothesis-seed=$(SEED)
+
+.PHONY: help install demo test test-long test-rounding lint typing format bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,10 +52,13 @@ demo: $(READY) ## compare the methods on the bundled digits, into demo/
 	$(BIN)/bayesprune compare --out demo $(ARGS)
 
 test: $(READY) ## the quick tests
-	$(PYTEST) -m 'not long' $(ARGS)
+	$(SIDE_BY_SIDE) -m 'not long' $(ARGS)
 
-test-long: $(READY) ## the slow tests: kills, fuzzing, soak, browser, big networks
-	$(PYTEST) -m long $(ARGS)
+test-long: $(READY) ## the slow tests: kills, fuzzing, soak, browser, big networks, fresh examples
+	$(SIDE_BY_SIDE) $(LONG) $(ARGS)
+
+test-rounding: $(READY) ## what computes, quick and slow, without AVX and on two threads
+	$(OTHER_ROUNDING) $(PYTEST) -n 1 $(COMPUTES) $(ARGS)
 
 lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check --quiet

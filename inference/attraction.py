@@ -80,16 +80,20 @@ class AttractionSet:
         kappa, lam, c = self._values()
         side, chance = self.side(norm, theta), self.saddle[1]
         empty = c + (self.rate + lam) * chance
-        below = torch.log(empty / -side.clamp(max=-torch.finfo(side.dtype).tiny)) / self.rate
+        # At the origin the two logarithms differ by rounding only, which must not make a time negative.
+        below = ((torch.log(empty) - torch.log(-side)) / self.rate).clamp_min(0)
         infinite = torch.full_like(below, torch.inf)
-        fall = (c - kappa**2 / lam).clamp_min(torch.finfo(side.dtype).tiny)
         excess = (norm - kappa / lam).clamp_min(0)
-        everywhere = torch.where(self._everywhere(), (theta + kappa / lam * excess) / fall, infinite)
+        everywhere = torch.where(self._everywhere(), (theta + kappa / lam * excess) / self._fall(), infinite)
         return torch.minimum(torch.where(side < 0, below, infinite), everywhere)
 
     def _everywhere(self) -> Tensor:
+        return self._fall() > 0
+
+    def _fall(self) -> Tensor:
+        """The rate at which theta falls once decay has brought the weights down; > 0 where kappa^2 < lam c."""
         kappa, lam, c = self._values()
-        return kappa**2 < lam * c
+        return c - kappa**2 / lam
 
     def _values(self) -> tuple[Tensor, Tensor, Tensor]:
         return _tensor(self.steepness), _tensor(self.decay), _tensor(self.price)

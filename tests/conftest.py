@@ -1,18 +1,82 @@
-"""What every test shares: one thread a process, and where the real data lie."""
+"""What every test shares: threads, random numbers that hang on the test's name alone, and where the real data lie.
+
+Property tests have two profiles. "quick" tries the same examples each time: what fails, fails for everybody. "long"
+(`make test-long`) tries more and fresh ones, from a seed that is printed. A failure it finds goes into the test as an
+`@example`. A test that wants fewer or more examples says so relative to the profile: `settings().max_examples // 2`.
+"""
 
 import os
+import random
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
 
 from bayesprune.data import Data, from_tensors
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class TorchRandom:
+    """Torch's global generator, as hypothesis wants it: each example starts from the same state."""
+
+    def seed(self, seed: int) -> None:
+        torch.manual_seed(seed)
+
+    def getstate(self) -> torch.Tensor:
+        return torch.get_rng_state()
+
+    def setstate(self, state: torch.Tensor) -> None:
+        torch.set_rng_state(state)
+
+
+TORCH_RANDOM = TorchRandom()  # hypothesis keeps a weak reference only
+hypothesis.register_random(TORCH_RANDOM)
+_CHECKS = [hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow]
+_COMMON = hypothesis.settings(deadline=None, database=None, print_blob=True, suppress_health_check=_CHECKS)
+hypothesis.settings.register_profile("quick", _COMMON, max_examples=100, derandomize=True)
+hypothesis.settings.register_profile("long", _COMMON, max_examples=1000)
+hypothesis.settings.load_profile("quick")
+
+
+def seed_everything(name: str) -> None:
+    """Start all global random numbers from a name."""
+    seed = crc32(name.encode())
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries may draw from the global generator
+    torch.manual_seed(seed)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """What a module draws on import hangs on its own name."""
+    seed_everything(collector.nodeid)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What a test draws hangs on its name, not on the tests before it."""
+    seed_everything(item.nodeid + os.environ.get("SALT", ""))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, Any, Any]:
+    """What a shared fixture draws hangs on its name, and does not show in the test that happens to want it first."""
+    if fixturedef.scope == "function":
+        return (yield)
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    seed_everything(f"{fixturedef.baseid} {fixturedef.argname} {getattr(request, 'param_index', 0)}")
+    result = yield
+    random.setstate(before[0])
+    np.random.set_state(before[1])  # noqa: NPY002
+    torch.set_rng_state(before[2])
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The package works from the repository's root and from elsewhere, however it was installed."""
+"""The package works from the repository's root, from the folder around it and from elsewhere, however installed."""
 
 import os
 import shutil
@@ -24,6 +24,7 @@ LINKS = (f"__editable__.bayesprune-{bayesprune.__version__}-py3-none-any", "baye
 HELP = "import sys; sys.argv = ['bayesprune', '--help']; from bayesprune.__main__ import main; main()"
 WHERE = """
 import bayesprune.models, bayesprune.inference, bayesprune.experiments
+assert bayesprune.prune.__module__ == "bayesprune.experiments.facade"
 for floor in ("models", "inference", "experiments"):
     print(getattr(bayesprune, floor).__file__)
 """
@@ -85,6 +86,11 @@ class Installation:
     elsewhere: Path
 
     @property
+    def parent(self) -> Path:
+        """The folder that contains the clone, which is named like the package: Python sees it as a namespace there."""
+        return self.root.parent
+
+    @property
     def python(self) -> Path:
         """The environment's interpreter."""
         return self.environment / "bin" / "python"
@@ -98,8 +104,8 @@ class Installation:
 
 def copy_of_repository(root: Path) -> Path:
     """The project's files without what builds and tools leave behind, so that a build finds a fresh clone."""
-    files = ("pyproject.toml", "LICENSE", "README.md")
-    root.mkdir()
+    files = ("__init__.py", "pyproject.toml", "LICENSE", "README.md")
+    root.mkdir(parents=True)
     for name in files:
         if (REPOSITORY / name).exists():
             shutil.copy(REPOSITORY / name, root / name)
@@ -114,7 +120,8 @@ def environment_beside_this_one(folder: Path) -> Path:
     """A virtual environment that sees the libraries of this one, but not this one's own bayesprune."""
     venv.create(folder, with_pip=False, symlinks=True)
     site_packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
-    (site_packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    libraries = [path for path in sys.path if path.endswith("site-packages")]
+    (site_packages / "libraries.pth").write_text("\n".join(libraries) + "\n")
     return folder
 
 
@@ -124,23 +131,33 @@ def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     base = tmp_path_factory.mktemp(request.param)
     elsewhere = base / "elsewhere"
     elsewhere.mkdir()
-    root = copy_of_repository(base / "clone")
+    root = copy_of_repository(base / "around" / "bayesprune")
     made = Installation(request.param, root, environment_beside_this_one(base / "venv"), elsewhere)
     offline = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet")
     run(made.python, "-m", "pip", "install", *offline, *INSTALLS[request.param], root, cwd=elsewhere)
     return made
 
 
-@pytest.fixture(scope="module", params=["root", "elsewhere"])
+@pytest.fixture(scope="module", params=["root", "parent", "elsewhere"])
 def cwd(request: pytest.FixtureRequest, installation: Installation) -> Path:
-    """Where a person stands: in the repository's root, or elsewhere."""
+    """Where a person stands: in the repository's root, in the folder that contains it, or elsewhere."""
     return Path(getattr(installation, request.param))
+
+
+def test_a_clone_named_like_the_package_is_the_package(tmp_path: Path) -> None:
+    """In the folder that contains it; the clone itself is what Python finds there, whatever else is installed."""
+    clone = copy_of_repository(tmp_path / "bayesprune")
+    code = "import bayesprune, bayesprune.models as m; print(bayesprune.__file__, m.__file__, bayesprune.__version__)"
+    *found, version = run(sys.executable, "-c", code, cwd=tmp_path).stdout.split()
+    assert found == [str(clone / floor / "__init__.py") for floor in ("bayesprune", "models")]
+    assert version == bayesprune.__version__
+    assert run(sys.executable, "-m", "bayesprune", "--version", cwd=tmp_path).stdout.strip().endswith(version)
 
 
 @pytest.mark.long
 def test_python_finds_every_floor_in_one_place(installation: Installation, cwd: Path) -> None:
     found = [Path(line) for line in run(installation.python, "-c", WHERE, cwd=cwd).stdout.split()]
-    if cwd == installation.root or installation.kind == "editable":
+    if cwd != installation.elsewhere or installation.kind == "editable":
         assert found == [installation.root / floor / "__init__.py" for floor in FLOORS]
     elif installation.kind == "plain":
         package = installation.site_packages / "bayesprune"

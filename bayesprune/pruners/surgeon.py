@@ -8,6 +8,11 @@ patches under the kernel, one for each output position. Biases take no part.
 H is damped, since inputs that are constantly 0 (or depend on each other) make it singular: a ridge is added to its
 diagonal. The authors start the inverse at 1e6 I, which is a ridge of 1e-6; that is for inputs of mean square 1 or less,
 and where they are larger the ridge grows in proportion. Everything is computed in float64.
+
+Whether inputs depend on each other is decided by a tolerance, not by whether a factorization happens to fail: of each
+input q the share 1 / (H_qq [H^-1]_qq) of its mean square is what the others do not explain. Rounding alone leaves
+shares of about 1e-15; where one is below 1e-12 the layer is refused. With the default damping no share of a layer of
+fewer than a million inputs is so small.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +30,9 @@ from bayesprune.run.settings import check_integer, check_number
 from bayesprune.structure import evaluating, hooked
 from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED
+
+_LEAST_OWN_SHARE = 1e-12
+"""Of an input's damped mean square, what the other inputs must at least leave unexplained."""
 
 _CHUNK = 50
 """Examples in one forward pass: a convolution's patches take kernel size times the memory of its inputs."""
@@ -48,7 +56,7 @@ def layer_obs(problem: Problem, *, examples: int = 1000, damping: float = 1e-6) 
     """
     moments, scores = input_moments(problem, examples=examples, damping=damping), {}
     for name, weight in problem.weights().items():
-        least = torch.cholesky_inverse(_factor(name, moments[name])).diagonal().reciprocal()
+        least = _inverse_diagonal(name, moments[name]).reciprocal()
         scores[name] = (0.5 * weight.double().square() * least.view(weight.shape[1:])).to(weight.dtype)
     return scores
 
@@ -77,10 +85,11 @@ def correct(problem: Problem, masks: Mapping[str, Tensor], *, examples: int = 10
     moments = input_moments(problem, examples=examples, damping=damping, only=masks)
     for name, mask in masks.items():
         rows, alive = weights[name].double().flatten(1), mask.flatten(1) != 0
-        weights[name].copy_(_corrected(name, rows, alive, moments[name]).view(mask.shape))
+        _inverse_diagonal(name, moments[name])  # what it does not refuse, it does not refuse for fewer inputs
+        weights[name].copy_(_corrected(rows, alive, moments[name]).view(mask.shape))
 
 
-def _corrected(name: str, rows: Tensor, alive: Tensor, moment: Tensor) -> Tensor:
+def _corrected(rows: Tensor, alive: Tensor, moment: Tensor) -> Tensor:
     """Rows [R, F] with pruned entries 0 and the others at the optimum; equal masks are solved together."""
     result = rows * alive
     patterns, number = alive.unique(dim=0, return_inverse=True)
@@ -88,25 +97,26 @@ def _corrected(name: str, rows: Tensor, alive: Tensor, moment: Tensor) -> Tensor
         kept, pruned = pattern.nonzero().flatten(), (~pattern).nonzero().flatten()
         if len(kept) and len(pruned):
             pull = moment[kept][:, pruned] @ rows[own][:, pruned].T
-            factor = _factor(name, moment[kept][:, kept])
+            factor = torch.linalg.cholesky(moment[kept][:, kept])
             change = rows.new_zeros(int(own.sum()), rows.shape[1])
             change[:, kept] = torch.cholesky_solve(pull, factor).T
             result[own] += change
     return result
 
 
-def _factor(name: str, moment: Tensor) -> Tensor:
-    """The Cholesky factor of a damped moment.
+def _inverse_diagonal(name: str, moment: Tensor) -> Tensor:
+    """The diagonal [F] of a damped moment's inverse.
 
     Raises:
-        SettingError: the damping is too small for it to be invertible.
+        SettingError: the damping is too small: an input depends on the others, but for rounding.
     """
-    factor: Tensor
     factor, failed = torch.linalg.cholesky_ex(moment)
-    if int(failed):
-        layer = name.removesuffix(".weight")
-        raise SettingError(f"the inputs of layer {layer!r} depend on each other: give a larger damping, such as 1e-6")
-    return factor
+    if not int(failed):
+        diagonal: Tensor = torch.cholesky_inverse(factor).diagonal()
+        if bool((moment.diagonal() * diagonal * _LEAST_OWN_SHARE <= 1).all()):
+            return diagonal
+    layer = name.removesuffix(".weight")
+    raise SettingError(f"the inputs of layer {layer!r} depend on each other: give a larger damping, such as 1e-6")
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ttest_rel
 
@@ -31,7 +31,6 @@ def test_mean_and_spread_by_hand() -> None:
     assert mean_and_spread([2.0, 2.0]) == MeanAndSpread(2.0, 0.0, 2)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20))
 def test_mean_and_spread_are_those_of_numpy(values: list[float]) -> None:
     found = mean_and_spread(values)
@@ -39,7 +38,6 @@ def test_mean_and_spread_are_those_of_numpy(values: list[float]) -> None:
     assert found.sd == pytest.approx(np.std(values, ddof=1), rel=1e-6, abs=1e-6)
 
 
-@settings(deadline=None)
 @given(accuracies, st.sampled_from([0.5, 0.9, 0.95, 0.999]))
 def test_the_interval_is_that_of_the_paired_t_test(pairs: list[tuple[float, float]], level: float) -> None:
     a, b = (np.array(side) for side in zip(*pairs, strict=True))
@@ -208,7 +206,6 @@ def test_without_a_condition_nothing_is_added_and_noise_is_no_number() -> None:
     )
 
 
-@settings(deadline=None)
 @given(accuracies)
 def test_a_win_is_said_exactly_when_the_interval_leaves_out_zero(pairs: list[tuple[float, float]]) -> None:
     difference = paired_difference([a for a, _ in pairs], [b for _, b in pairs])

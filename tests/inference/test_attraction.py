@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -16,7 +16,6 @@ from bayesprune.inference.projected import ProjectedGateDescent
 DataTerm = Callable[[Tensor], Tensor]
 """phi of outgoing weights [S, D], one value for each of S starts."""
 
-QUICK = settings(max_examples=100, deadline=None, derandomize=True)
 scales = st.floats(0.02, 3.0)
 norms = st.floats(0.0, 20.0)
 chances = st.floats(0.0, 1.0)
@@ -47,7 +46,6 @@ def starts(count: int, width: int, largest: float) -> tuple[Tensor, Tensor]:
     return norm * direction, torch.rand(count, dtype=torch.float64)
 
 
-@QUICK
 @given(scales, scales, scales)
 def test_saddle_and_rate_are_those_of_the_bounding_matrix(kappa: float, lam: float, c: float) -> None:
     """The equilibrium of the field; eigenvalues of opposite signs by NumPy; the side is its left eigenvector."""
@@ -63,7 +61,6 @@ def test_saddle_and_rate_are_those_of_the_bounding_matrix(kappa: float, lam: flo
     assert float((bounds.rate + lam) / kappa) == pytest.approx(ratio, rel=1e-6)
 
 
-@QUICK
 @given(scales, scales, scales, norms, chances)
 def test_the_set_is_forward_invariant(kappa: float, lam: float, c: float, norm: float, theta: float) -> None:
     """Along the bounding field the side changes at the rate mu times itself: on the line not at all."""
@@ -75,7 +72,8 @@ def test_the_set_is_forward_invariant(kappa: float, lam: float, c: float, norm: 
     torch.testing.assert_close(change, expected, rtol=1e-8, atol=1e-8)
 
 
-@QUICK
+@example(2.61, 0.75, 0.99, 0.0, 0.0, 0.0, 0.0)
+@example(1.1, 1.88, 0.98, 0.0, 0.0, 1.0, 1.0)
 @given(scales, scales, scales, norms, chances, chances, chances)
 def test_smaller_weights_and_gates_stay_inside(
     kappa: float, lam: float, c: float, norm: float, theta: float, less: float, lower: float
@@ -84,8 +82,9 @@ def test_smaller_weights_and_gates_stay_inside(
     bounds = AttractionSet(number(kappa), lam, c)
     here, below = (number(norm), number(theta)), (number(norm * less), number(theta * lower))
     assert not bounds.contains(*here) or bounds.contains(*below)
-    assert bounds.time_to_close(*below) <= bounds.time_to_close(*here) * (1 + 1e-9)
+    assert 0 <= bounds.time_to_close(*below) <= bounds.time_to_close(*here) * (1 + 1e-9) + 1e-9
     assert bounds.contains(number(0.0), number(0.0))
+    assert 0 <= bounds.time_to_close(number(0.0), number(0.0)) <= 1e-9
     assert bool(bounds.time_to_close(*here).isfinite()) == bool(bounds.contains(*here))
     steeper = AttractionSet(number(kappa * 1.5), lam, c)
     assert not steeper.contains(*here) or bounds.contains(*here)

@@ -65,6 +65,13 @@ def test_price_stays_in_its_range_and_in_the_state(gated_state: MakeState) -> No
     assert step_control(again, state, 10, 1.0) == pytest.approx(5.0 * MOST)
 
 
+def test_prices_rest_at_exactly_the_budget(gated_state: MakeState) -> None:
+    state = gated_state(1.0)
+    control = BudgetControl(EqualPrice(5.0), (Budget.parse(f"macs={MACS}"), float(MACS)), 100, state)
+    assert step_control(control, state, 50, 1.0) == 5.0
+    assert step_control(control, state, 51, 1.0) == pytest.approx(5.0 * LEAST)
+
+
 @pytest.mark.parametrize("written", ["macs=2", "params=5", "macs=1%"])
 def test_a_budget_that_no_network_meets(written: str, gated_state: MakeState) -> None:
     """One channel a group: 1 + 1 + 3 multiply-accumulates and 1 + 1 + 3 biases more."""

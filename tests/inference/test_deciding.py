@@ -108,6 +108,15 @@ def test_budget_is_met(kind: str, share: float, gated_state: MakeState) -> None:
     )
 
 
+def test_what_costs_exactly_the_budget_meets_it(gated_state: MakeState) -> None:
+    """Nothing is cut."""
+    state = gated_state(1.0)
+    deciding(state, 1e-6, (Budget.parse(f"macs={MACS}"), float(MACS)))(state)
+    memory = state.memory(Decision)
+    assert memory.reason is not None
+    assert not bool((memory.reason == int(Reason.CUT_FOR_BUDGET)).any())
+
+
 def test_a_better_network_visited_is_taken(gated_state: MakeState) -> None:
     """The weights are spoilt after the best visit: what is decided is the network of that visit."""
     state = gated_state(1.0)

@@ -53,6 +53,13 @@ def test_probabilities_are_met_to_sixteen_bits() -> None:
     assert 8 < 2_000_000 - float(rare[1]) < 60
 
 
+def test_probabilities_between_sixteen_bit_numbers_go_to_the_nearer_one() -> None:
+    """0.75 / 2^16 is drawn as 1 / 2^16 and 0.25 / 2^16 as 0: 30.5 and 0 of two million."""
+    theta = torch.tensor([0.75, 0.25]).double() * 2.0**-16
+    rare = draw_gates(theta, 2_000_000).sum(0)
+    assert 8 < float(rare[0]) < 60 and float(rare[1]) == 0
+
+
 def test_draws_follow_the_global_seed_and_carry_no_gradient() -> None:
     theta = torch.full((9,), 0.5, requires_grad=True)
     torch.manual_seed(3)

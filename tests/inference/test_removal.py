@@ -101,23 +101,34 @@ def test_outgoing_weights_of_convolutions_and_flattened_features() -> None:
 
 
 def test_attraction_is_the_set_with_numbers_by_hand(gated_state: MakeState) -> None:
-    """kappa from the first gradients over theta, speed from Adam's rate, the lag from the average."""
-    state = gated_state(0.4)
-    decay, rule = 0.01, Attraction(0.01)
-    torch.manual_seed(1)
-    for parameter in state.network.parameters():
-        parameter.grad = torch.randn_like(parameter) * torch.logspace(-3, 0, parameter.shape[-1])
-    step_gates(state, 0.0, price=0.05)
-    rule.observe(state)
+    """kappa from the gradients over theta without decay's share, speed from Adam's rate, the lag from the average.
+
+    The gradients lie on both sides of the bound, close to it, so that each part of it decides some gates.
+    """
+    state, price = gated_state(0.4), 0.05
     weights: list[Any] = [state.network.get_parameter(f"{name}.weight") for name in ("fc1", "fc2", "fc3")]
-    data = [torch.as_tensor(weight.grad) - decay * weight.detach() for weight in weights]
-    slope = torch.cat([gradient.norm(dim=0) for gradient in data])
     norm = torch.cat([weight.detach().norm(dim=0) for weight in weights])
     width = torch.tensor([5.0] * 6 + [4.0] * 5 + [3.0] * 4)
-    bounds = StepAttraction(slope / 0.4, 0.05, 1 / (0.05 * 100), 1e-3 * width.sqrt())
-    expected = bounds.contains(norm, torch.full((15,), 0.4))
-    assert 0 < int(expected.sum()) < 15
+
+    def contained(kappa: Tensor, speed: Tensor) -> Tensor:
+        return StepAttraction(kappa, price, 1 / (price * 100), speed).contains(norm, torch.full((15,), 0.4))
+
+    grid = torch.logspace(-6, 2, 2000)
+    inside = torch.stack([contained(kappa.expand(15), 1e-3 * width.sqrt()) for kappa in grid])
+    bound = grid[inside.sum(0) - 1]  # the largest steepness that is still inside, of each gate
+    kappa = bound * torch.logspace(-0.3, 0.3, 16)[:15][torch.randperm(15, generator=torch.Generator().manual_seed(2))]
+    decay, columns = float((kappa / norm).median()) / 2, kappa.mul(0.4).split([6, 5, 4])
+    for weight, slope in zip(weights, columns, strict=True):
+        direction = torch.nn.functional.normalize(torch.randn_like(weight), dim=0)
+        weight.grad = slope * direction + decay * weight.detach()
+    rule = Attraction(decay)
+    step_gates(state, 0.0, price=price)
+    rule.observe(state)
+    expected = contained(kappa, 1e-3 * width.sqrt())
     assert torch.equal(rule.removable(state), expected)
+    with_decay = torch.cat([torch.as_tensor(weight.grad).norm(dim=0) for weight in weights]) / 0.4
+    for wrong in (contained(kappa, 1e-3 * width), contained(with_decay, 1e-3 * width.sqrt())):
+        assert 0 < int(expected.sum()) < 15 and not torch.equal(wrong, expected)
 
 
 def small_weights(gated_state: MakeState) -> TrainState:

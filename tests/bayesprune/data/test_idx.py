@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bayesprune.data.idx import read_idx
@@ -110,7 +110,6 @@ def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
         read_idx(tmp_path / "absent", 1)
 
 
-@settings(max_examples=150, deadline=None)
 @given(data=st.data(), shape=st.tuples(*[st.integers(1, 4)] * 3), zipped=st.booleans())
 def test_mutated_files_are_read_rightly_or_refused(
     data: st.DataObject, shape: tuple[int, int, int], zipped: bool, place: Path, idx_bytes: IdxBytes
@@ -125,13 +124,11 @@ def test_mutated_files_are_read_rightly_or_refused(
     check_against_oracle(path, mutated, gzip.compress(mutated) if zipped else mutated)
 
 
-@settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=60))
 def test_any_bytes_are_read_rightly_or_refused(content: bytes, place: Path) -> None:
     check_against_oracle(place / "any", content, content)
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_a_mutated_gzip_stream_is_never_another_error(data: st.DataObject, place: Path, idx_bytes: IdxBytes) -> None:
     array = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)

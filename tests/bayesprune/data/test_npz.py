@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bayesprune.data import TensorSplit, load
@@ -151,7 +151,6 @@ def test_a_header_that_claims_too_much_is_refused(tmp_path: Path) -> None:
         load(f"npz:{tmp_path / 'a.npz'}")
 
 
-@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_truncated_and_mutated_files_are_read_rightly_or_refused(data: st.DataObject, place: Path) -> None:
     pixels = drawn(6, 4)

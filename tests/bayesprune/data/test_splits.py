@@ -31,7 +31,7 @@ def test_without_a_seed_the_order_is_kept_and_the_last_batch_is_what_is_left() -
     assert torch.cat(batches).tolist() == list(range(10))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=settings().max_examples // 2)
 @given(st.integers(1, 40), st.integers(1, 50), st.one_of(st.none(), st.integers(-5, 2**40)), st.integers(0, 12))
 def test_an_epoch_holds_every_example_once_and_start_skips_batches(
     count: int, batch_size: int, seed: int | None, start: int

@@ -116,7 +116,7 @@ def test_one_sample_small_label_types_and_gradients_are_fine() -> None:
     assert logits.grad is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 @given(
     hnp.arrays(np.float32, st.tuples(st.integers(1, 8), st.integers(1, 5)), elements=st.floats(-50, 50, width=32)),
     st.randoms(use_true_random=False),

@@ -4,7 +4,7 @@ from math import isclose
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -128,7 +128,6 @@ def test_explicit_shares_that_cannot_be() -> None:
 SHAPES = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
 @given(SHAPES, st.sampled_from(sorted(ALLOCATIONS)), st.floats(0, 1), st.integers(0, 99), st.booleans())
 def test_the_count_is_exact_and_least_is_kept(
     shapes: list[tuple[int, int]], name: str, share: float, seed: int, ties: bool
@@ -150,7 +149,6 @@ def test_the_count_is_exact_and_least_is_kept(
         assert not len(outside) or float(inside.min()) >= float(outside.max())
 
 
-@settings(max_examples=50, deadline=None)
 @given(SHAPES, st.floats(0.05, 1), st.integers(0, 99))
 def test_class_uniform_is_uniform_to_one_weight(shapes: list[tuple[int, int]], share: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

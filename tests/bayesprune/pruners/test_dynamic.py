@@ -128,7 +128,7 @@ class Two(nn.Module):
         return outputs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 @given(
     sizes=st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 6)),
     densities=st.tuples(st.floats(0, 1), st.floats(0, 1)),

@@ -107,7 +107,7 @@ def test_small_inputs_are_damped_by_what_is_given(problem_of: MakeProblem) -> No
     torch.testing.assert_close(moment, inputs.T @ inputs / 30 + 0.25 * torch.eye(4, dtype=torch.float64))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=settings().max_examples // 4)
 @given(features=st.integers(1, 9), units=st.integers(1, 6), count=st.integers(2, 30), seed=st.integers(0, 999))
 def test_correction_never_makes_the_outputs_worse(
     problem_of: MakeProblem, features: int, units: int, count: int, seed: int
@@ -209,6 +209,46 @@ def test_inputs_that_say_nothing_are_no_trouble(problem_of: MakeProblem, scale: 
     assert bool(torch.isfinite(scores).all()) and float(scores.min()) > 0
     # A constant 0 and one of two equal inputs cost next to nothing.
     assert float(scores[:, :3].max()) < 1e-3 * float(scores[:, 3:].min())
+
+
+def nearly_equal(noise: float) -> Tensor:
+    """Inputs [200, 6]: the second is the first but for noise, the fourth a tiny one, the fifth the sum of two."""
+    inputs = normals(200, 6)
+    inputs[:, 1] = inputs[:, 0] + noise * inputs[:, 1]
+    inputs[:, 3] *= 1e-3
+    inputs[:, 4] = inputs[:, 2] + inputs[:, 5] + noise * inputs[:, 4]
+    return inputs
+
+
+@pytest.mark.parametrize(("noise", "damping"), [(1e-2, 1e-15), (1e-5, 1e-13), (0.0, 3e-12), (1e-9, 1e-9), (0.0, 1e-6)])
+def test_nearly_dependent_inputs_give_the_ridge_solution(problem_of: MakeProblem, noise: float, damping: float) -> None:
+    """Against a QR solution of the stacked system, whose condition is the square root of that of H."""
+    layer, inputs = nn.Linear(6, 4), nearly_equal(noise)
+    before, mask = layer.weight.detach().double(), torch.ones(4, 6)
+    mask[0, 0] = mask[1, [1, 2]] = mask[2, 3] = mask[3, [0, 4]] = 0
+    problem = problem_of(layer, inputs)
+    assert bool(torch.isfinite(layer_obs(problem, damping=damping)["weight"]).all())
+    correct(problem, {"weight": mask}, damping=damping)
+    ridge = (damping * max(1.0, float(inputs.square().mean()))) ** 0.5
+    stacked = torch.cat([inputs / 200**0.5, ridge * torch.eye(6, dtype=torch.float64)])
+    for found, row, alive in zip(layer.weight.detach(), before, mask != 0, strict=True):
+        target = stacked[:, ~alive] @ row[~alive].unsqueeze(1)
+        change = torch.linalg.lstsq(stacked[:, alive], target, driver="gelsd").solution.squeeze(1)
+        torch.testing.assert_close(found[alive], row[alive] + change, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("noise", "damping"), [(0.0, 1e-30), (0.0, 1e-16), (0.0, 1e-14), (1e-8, 1e-30), (1e-7, 1e-16)])
+def test_inputs_that_depend_but_for_rounding_are_refused(problem_of: MakeProblem, noise: float, damping: float) -> None:
+    """Whatever a factorization makes of them; the damping that the message names is enough."""
+    problem = problem_of(nn.Linear(6, 4), nearly_equal(noise))
+    mask = {"weight": torch.tensor([[1.0, 1, 1, 1, 1, 0]]).expand(4, 6)}
+    refusal = "layer 'weight' depend on each other: give a larger damping, such as 1e-6"
+    with pytest.raises(SettingError, match=refusal):
+        layer_obs(problem, damping=damping)
+    with pytest.raises(SettingError, match=refusal):
+        correct(problem, mask, damping=damping)
+    correct(problem, mask, damping=1e-6)
+    assert float(problem.weights()["weight"].detach().abs().max()) < 3
 
 
 def test_weights_that_are_dead_score_zero_and_stay_dead(problem_of: MakeProblem) -> None:

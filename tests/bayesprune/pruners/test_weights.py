@@ -230,7 +230,7 @@ def test_controls_are_for_what_is_chosen_before_training(small_data: Data) -> No
 NETWORKS = st.sampled_from([(5, 4), (12, 8), (1, 1)])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=settings().max_examples // 5)
 @given(NETWORKS, st.floats(0.02, 1), st.sampled_from(sorted(ALLOCATIONS)), st.sampled_from(["sgd", "adam"]))
 def test_masks_stay_and_pruned_weights_stay_zero(
     widths: tuple[int, int], density: float, allocation: str, optimizer: str

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bayesprune
@@ -57,7 +57,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(json_values, json_values)
 def test_canonical_texts_are_equal_only_for_equal_values(first: Any, second: Any) -> None:
     assert (canonical_json(first) == canonical_json(second)) == (repr_sorted(first) == repr_sorted(second))

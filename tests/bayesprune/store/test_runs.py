@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -215,7 +215,6 @@ def test_settings_nested_beyond_reading_are_refused(finished: RunFolder) -> None
         finished.read_record()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 10_000), old=st.integers(0, 4), new=st.binary(max_size=4))
 def test_a_mutated_run_json_is_read_or_refused_with_a_store_error(
     finished: RunFolder, place: int, old: int, new: bytes

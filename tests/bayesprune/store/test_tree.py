@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -61,14 +61,8 @@ trees = st.recursive(
     ),
     max_leaves=12,
 )
-with_folder = settings(
-    max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
-@with_folder
 @given(tree=trees)
 def test_every_tree_comes_back_as_it_was(tmp_path: Path, tree: Any) -> None:
     save_tree(tmp_path / "t", tree)
@@ -186,7 +180,7 @@ def test_every_truncation_is_noticed(tmp_path: Path, written: bytes) -> None:
             load_from(tmp_path, written[:length])
 
 
-@settings(with_folder, max_examples=300)
+@settings(max_examples=settings().max_examples * 3)
 @given(data=st.data())
 def test_changed_bytes_load_as_what_was_saved_or_not_at_all(
     tmp_path: Path, written: bytes, data: st.DataObject
@@ -204,7 +198,6 @@ def test_changed_bytes_load_as_what_was_saved_or_not_at_all(
     assert same(loaded, EXAMPLE)
 
 
-@settings(with_folder, max_examples=100)
 @given(data=st.binary(max_size=300))
 def test_bytes_that_were_never_a_state_are_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(StoreError):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bayesprune.structure import Gating, Structure, compact, find
 
-ONCE = settings(max_examples=10, deadline=None, derandomize=True)
+ONCE = settings(max_examples=settings().max_examples // 10)
 
 
 def relative_difference(one: Tensor, other: Tensor) -> float:

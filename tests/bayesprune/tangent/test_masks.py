@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -19,8 +19,6 @@ from bayesprune.tangent.method import NeuralTangentTransfer
 from bayesprune.tangent.objective import Student
 from bayesprune.training import Phase, TrainState
 from bayesprune.training.initial import glorot
-
-ONCE = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 def magnitudes(network: nn.Module) -> dict[str, Tensor]:
@@ -61,7 +59,6 @@ def layers(draw: st.DrawFn) -> dict[str, Tensor]:
     return {f"{number}.weight": part for number, part in enumerate(order.split(sizes))}
 
 
-@ONCE
 @given(layers(), st.floats(0.001, 1.0))
 def test_counts_are_exact(scores: dict[str, Tensor], density: float) -> None:
     total = sum(score.numel() for score in scores.values())
@@ -90,7 +87,6 @@ def test_counts_are_exact(scores: dict[str, Tensor], density: float) -> None:
         assert set(scores[name][mask == 1].tolist()) == set(scores[name].sort().values[-int(mask.sum()) :].tolist())
 
 
-@ONCE
 @given(layers(), st.floats(0.001, 1.0))
 def test_the_authors_rounding(scores: dict[str, Tensor], density: float) -> None:
     expected = [score.numel() - int((1 - density) * score.numel()) - 1 for score in scores.values()]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bayesprune.tangent.kernels import contracted_kernel, kernel_and_outputs, tangent_kernel
 
-ONCE = settings(max_examples=20, deadline=None, derandomize=True)
+ONCE = settings(max_examples=settings().max_examples // 5)
 Draw = st.DrawFn
 Mode = Literal["zeros", "reflect", "replicate", "circular"]
 Kind = type[nn.Conv1d] | type[nn.Conv2d]

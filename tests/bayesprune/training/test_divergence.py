@@ -63,6 +63,21 @@ def test_a_loss_that_turns_nan_names_its_step_and_rate(
     assert "no state had been saved yet" in str(diverge(make_state(), phases, small_data, None))
 
 
+@pytest.mark.parametrize("poison", [float("inf"), float("-inf"), float("nan")])
+def test_a_loss_that_is_not_finite_stops_the_step_it_happens_in(
+    make_state: MakeState, phase: MakePhase, small_data: Data, poison: float
+) -> None:
+    """In the middle of an epoch, with nothing saved, and where the gradients are fine."""
+
+    class Poisoned(CrossEntropy):
+        def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
+            return super().loss(state, inputs, labels) + (poison if state.step == 6 else 0.0)
+
+    state = make_state()
+    assert diverge(state, [phase(10, objective=Poisoned())], small_data, None).step == 7
+    assert state.step == 6
+
+
 class NaNGradient(torch.autograd.Function):
     """The identity with a gradient that is no number."""
 

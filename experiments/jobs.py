@@ -9,6 +9,7 @@ from typing import Any
 from bayesprune.data import Data, load
 from bayesprune.errors import SettingError
 from bayesprune.experiments.methods import method
+from bayesprune.run.environment import environment
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pruned import identity_of
 from bayesprune.run.running import check_request, initial_network, initial_state, run
@@ -74,6 +75,7 @@ def check(job: Job) -> int:
     return sum(phase_steps(job).values())
 
 
+@environment()
 def phase_steps(job: Job) -> dict[str, int]:
     """The steps of each phase by its name, once everything is refused that can be refused before training.
 
@@ -90,6 +92,7 @@ def phase_steps(job: Job) -> dict[str, int]:
     return {phase.name: phase.steps for phase in chosen.plan(state, data, settings).phases}
 
 
+@environment()
 def execute(
     job: Job,
     root: Path,

@@ -63,7 +63,7 @@ _COMMANDS = {
     ),
     "study": _Command(
         "A grid of runs described in a TOML file.",
-        ("study examples/prices.toml", "study mine.toml --out results --workers 8 --resume"),
+        ("study examples/prices.toml", "study mine.toml --out results --workers 8"),
         "The keys of the file are the settings of a run; a list stands for one run with each of its entries. `seeds` "
         "is a number of seeds, and methods are a list of names, or tables [method.NAME] with settings of their own.",
     ),
@@ -72,7 +72,7 @@ _COMMANDS = {
         (
             "paper parsimonious --quick",
             "paper parsimonious --part lenet5 --workers 2",
-            "paper parsimonious --out results --resume",
+            "paper parsimonious --out results",
             "paper hidden-structures --part pruning --repeats 5",
         ),
         "Into the folder go the runs, NAME.html, tables.md, the pictures as PNG files and results.json. Every figure "
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BayespruneError, OSError) as error:  # what the system refuses is no bug: a disk that fails, say
         return _fail(str(error))
     except KeyboardInterrupt:
-        kept = "; finished runs are kept, and the same command with --resume goes on"
+        kept = "; finished runs are kept, and the same command goes on"
         print(f"bayesprune: interrupted{kept if tokens and tokens[0] in _RESUMABLE else ''}", file=sys.stderr)
         return 130
     return 0

@@ -5,12 +5,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from bayesprune.data import Data
 from bayesprune.errors import StoreError, UnknownNameError
 from bayesprune.experiments.methods import method as method_by_name
+from bayesprune.run.environment import environment
 from bayesprune.run.networks import Factory, NetworkSpec, name_of
 from bayesprune.run.pruned import Pruned, rebuild
 from bayesprune.run.running import run
@@ -20,6 +20,7 @@ from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.training import Checkpointer, Progress
 
 
+@environment()
 def prune(
     network: nn.Module,
     data: Data,
@@ -72,9 +73,7 @@ def _remembered_spec(network: nn.Module) -> NetworkSpec | None:
     spec = name_of(network)
     if spec is None:
         return None
-    with torch.random.fork_rng(devices=[]):
-        fresh = spec.build()
-    return spec if _anatomy(fresh) == _anatomy(network) else None
+    return spec if _anatomy(spec.build()) == _anatomy(network) else None
 
 
 def _anatomy(network: nn.Module) -> list[object]:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import nan
 from pathlib import Path
 from typing import Any
 
 from bayesprune.data import Data, load
 from bayesprune.errors import SettingError
 from bayesprune.experiments.methods import method
+from bayesprune.run.environment import environment
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pruned import identity_of
 from bayesprune.run.running import check_request, initial_network, initial_state, run
@@ -16,12 +18,20 @@ from bayesprune.run.settings import RunSettings
 from bayesprune.store.identity import run_id
 from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.training import Checkpointer, Progress
+from bayesprune.training.interrupt import Interrupt
+
+WAITING = "waiting for the process that makes this run"
+"""The phase of a run that another process is making."""
 
 _RUN = "run:"
 """Before the name of a run folder, in place of a file of weights."""
 
 LARGEST_SIZE = 10**15
 """A budget that every network meets."""
+
+
+class UnderWay(Exception):
+    """Another process is making the run."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,7 @@ def check(job: Job) -> int:
     return sum(phase_steps(job).values())
 
 
+@environment()
 def phase_steps(job: Job) -> dict[str, int]:
     """The steps of each phase by its name, once everything is refused that can be refused before training.
 
@@ -90,25 +101,33 @@ def phase_steps(job: Job) -> dict[str, int]:
     return {phase.name: phase.steps for phase in chosen.plan(state, data, settings).phases}
 
 
+@environment()
 def execute(
     job: Job,
     root: Path,
     *,
-    resume: bool,
     sized_by: Mapping[str, Any] | None,
     progress: Callable[[Progress], None],
+    resume: bool = True,
+    patient: bool = True,
 ) -> Path:
-    """Make the run unless it is finished already.
+    """Make the run unless it is finished already; no two processes make it at a time.
+
+    Ctrl-C and SIGTERM save the state; where they come after the training, the run is finished first.
 
     Args:
         job: which run.
         root: where run folders lie.
-        resume: go on from the checkpoint of an interrupted run.
         sized_by: the result that gives it its size, when it matches another.
-        progress: called after every step.
+        progress: called after every step, and now and then while another process makes the run.
+        resume: go on from the checkpoint of an interrupted run.
+        patient: wait while another process makes the run.
 
     Returns:
         The run's folder.
+
+    Raises:
+        UnderWay: another process makes the run, and `patient` is false.
     """
     settings = job.settings if sized_by is None else job.sized_by(sized_by)
     data = load_cached(settings.data)
@@ -117,16 +136,29 @@ def execute(
     folder = _folder(settings, spec, data, root)
     if folder.finished:
         return folder.path
-    pruned = run(
-        method(settings.method),
-        build(settings, data, root),
-        data,
-        settings,
-        spec=spec,
-        checkpointer=Checkpointer(folder.checkpoint_file, resume=resume),
-        progress=progress,
-    )
-    pruned.save(folder.path)
+
+    def waiting() -> None:
+        if not patient:
+            raise UnderWay
+        progress(Progress(WAITING, 0, 1, nan))
+        interrupt.raise_if_asked()
+
+    with Interrupt() as interrupt, folder.locked(waiting):
+        if not folder.finished:
+            folder.clean()
+            checkpointer = Checkpointer(folder.checkpoint_file, resume=resume)
+            network = build(settings, data, root)
+            pruned = run(
+                method(settings.method),
+                network,
+                data,
+                settings,
+                spec=spec,
+                checkpointer=checkpointer,
+                progress=progress,
+            )
+            pruned.save(folder.path)
+        interrupt.raise_if_asked()
     return folder.path
 
 

@@ -32,7 +32,7 @@ class TensorSplit:
     """Examples in memory; shuffling draws from a generator of its own and never from torch's global one."""
 
     def __init__(self, inputs: Tensor, labels: Tensor) -> None:
-        """Keep the tensors (no copy).
+        """Keep the tensors (no copy, except of those made in inference mode, from which nothing can be learned).
 
         Args:
             inputs: [N, ...] float32, already normalised.
@@ -48,7 +48,8 @@ class TensorSplit:
             )
         if len(inputs) != len(labels):
             raise DataError(f"a split needs one label an input, got {len(inputs):,} inputs and {len(labels):,} labels")
-        self.inputs, self.labels = inputs, labels
+        with torch.inference_mode(False):
+            self.inputs, self.labels = (x.clone() if x.is_inference() else x for x in (inputs, labels))
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])

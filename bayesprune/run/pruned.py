@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bayesprune.data import Data, Normalisation
 from bayesprune.errors import BayespruneError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
+from bayesprune.run.environment import environment
 from bayesprune.run.method import GatePosterior, Reason
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.settings import RunSettings
@@ -101,6 +102,7 @@ class Pruned:
         )
 
     @classmethod
+    @environment()
     def from_record(cls, record: RunRecord, network: nn.Module) -> "Pruned":
         """A finished run read from disk, with its network rebuilt."""
         settings = RunSettings.from_json(record.settings)
@@ -224,6 +226,7 @@ def identity_of(settings: RunSettings, spec: NetworkSpec | None, fingerprint: st
     return settings.to_json() | {"factory": factory, "data_fingerprint": fingerprint}
 
 
+@environment()
 def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory | None = None) -> nn.Module:
     """Build the compact network of a record: the dense one, its groups sliced, its weights filled in.
 
@@ -235,8 +238,7 @@ def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory |
     spec = _spec_of(record, factory)
     settings = record.settings
     try:
-        with torch.random.fork_rng(devices=[]):
-            network = spec.build(factory)
+        network = spec.build(factory)
         structure = find(
             network, torch.zeros(1, *record.input_shape), keep=settings["keep"], inputs=settings["inputs"],
             flatten_inputs=settings["flatten_inputs"], check=False,

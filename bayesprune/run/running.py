@@ -14,6 +14,7 @@ from bayesprune import __version__
 from bayesprune.data import Data, TensorSplit
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.evaluation.evaluate import evaluate
+from bayesprune.run.environment import environment
 from bayesprune.run.method import Method
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pruned import Pruned, identity_of
@@ -25,6 +26,7 @@ from bayesprune.training.dense import dense_step
 from bayesprune.training.fixed import FixedTraining
 
 
+@environment()
 def run(
     method: Method,
     network: nn.Module,
@@ -35,7 +37,7 @@ def run(
     checkpointer: Checkpointer | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Pruned:
-    """Train and prune a copy of a network.
+    """Train and prune a copy of a network; torch's global settings are as `environment` says, and then put back.
 
     Args:
         method: of the table of methods.
@@ -53,29 +55,25 @@ def run(
         StoreError: a checkpoint is damaged, belongs to another run, or cannot be written.
     """
     check_request(method, settings)
+    torch.set_num_threads(settings.threads)
     settings = settings.with_defaults(data.train)
     state = initial_state(network, data, settings)
     _warn_of_idle_layers(state)
     plan = method.plan(state, data, settings)
     state.identity = _identity(network, settings, data, spec)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
-        train(
-            state,
-            plan.phases,
-            data,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            checkpointer=checkpointer,
-            progress=progress,
-            describe=plan.describe,
-            dense=dense_step(state, plan.dense or _usual_objective(state, data, settings)),
-        )
-        _recalibrate(state, data, settings)
-        evaluation = evaluate(state.network.eval(), data)
-    finally:
-        torch.set_num_threads(threads)
+    train(
+        state,
+        plan.phases,
+        data,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        checkpointer=checkpointer,
+        progress=progress,
+        describe=plan.describe,
+        dense=dense_step(state, plan.dense or _usual_objective(state, data, settings)),
+    )
+    _recalibrate(state, data, settings)
+    evaluation = evaluate(state.network.eval(), data)
     posterior = plan.posterior(state) if plan.posterior is not None else None
     return Pruned.of(state, settings, data, evaluation, posterior, spec)
 
@@ -171,7 +169,7 @@ def initial_network(spec: NetworkSpec, seed: int, weights: Path | None = None) -
     Raises:
         SettingError: the file does not hold this network's weights.
     """
-    with torch.random.fork_rng(devices=[]):
+    with environment():
         torch.manual_seed(seed)
         network = spec.build()
     if weights is not None:

@@ -3,15 +3,20 @@
 import errno
 import json
 import os
+import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, BinaryIO
 
 from bayesprune.errors import StoreError
 from bayesprune.store.json_values import parse_json, plain_json
 
 TEMPORARY_PATTERN = ".*.tmp"
+
+LARGEST_TEXT = 2**26
+"""Bytes: no text file of ours comes near to it."""
 
 _PERMISSION = "choose a folder you may write to, or change its permissions"
 _SPACE = "free some space there or choose a folder on another disk"
@@ -31,6 +36,9 @@ _READ_CURES = {
     errno.ENOTDIR: "check the path: a part of it is a file",
     errno.EISDIR: "it is a folder; name a file",
     errno.EACCES: "change its permissions",
+    errno.ELOOP: "it is a link that leads back to itself; delete it",
+    errno.EINVAL: "it is no ordinary file; restore it or delete it",
+    errno.EFBIG: "it is larger than any file that bayesprune writes; restore it or delete it",
 }
 
 
@@ -43,18 +51,33 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     Raises:
         StoreError: the file cannot be written; no temporary file stays behind.
     """
-    target = Path(path)
-    temporary = _temporary_in(target.parent, target.name)
+    write_together({Path(path): data})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write several files as `write_bytes` does; none takes its place before all are on the disk.
+
+    They take their places right after each other, in their order.
+
+    Raises:
+        StoreError: a file cannot be written; no temporary file stays behind.
+    """
+    temporary = {target: _temporary_in(target.parent, target.name) for target in files}
+    target = Path()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _write_through(temporary, data)
-        os.replace(temporary, target)
-    except BaseException as error:  # Ctrl-C too must not leave the temporary file behind
-        _remove(temporary)
+        for target, data in files.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write_through(temporary[target], data)
+        for target, file in temporary.items():
+            os.replace(file, target)
+    except BaseException as error:  # Ctrl-C too must not leave temporary files behind
+        for file in temporary.values():
+            _remove(file)
         if isinstance(error, OSError | ValueError):
             raise write_error(target, error) from error
         raise
-    _sync_folder(target.parent)
+    for folder in {target.parent for target in files}:
+        _sync_folder(folder)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -76,23 +99,60 @@ def write_json(path: str | Path, value: object) -> None:
     Raises:
         StoreError: the file cannot be written, or `value` holds something that JSON cannot.
     """
-    try:
-        text = json.dumps(plain_json(value, non_finite_as_null=True), indent=2)
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"cannot write {path}: {error}; convert it first") from error
-    write_text(path, text + "\n")
+    write_text(path, json_text(path, value))
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """The content of the file at `path`.
+def json_text(path: str | Path, value: object) -> str:
+    """What `write_json` writes.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: `value` holds something that JSON cannot.
     """
     try:
-        return Path(path).read_bytes()
+        return json.dumps(plain_json(value, non_finite_as_null=True), indent=2) + "\n"
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"cannot write {path}: {error}; convert it first") from error
+
+
+def read_bytes(path: str | Path, most: int = LARGEST_TEXT) -> bytes:
+    """The content of the file at `path`, of `most` bytes.
+
+    Raises:
+        StoreError: it cannot be read, is no ordinary file, or is larger.
+    """
+    with open_file(path, most) as file:
+        return read_from(file, path)
+
+
+def open_file(path: str | Path, most: int) -> BinaryIO:
+    """Open an ordinary file of up to `most` bytes to read it; a pipe or a device is refused without waiting for it.
+
+    Raises:
+        StoreError: as `read_bytes`.
+    """
+    try:
+        file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - the caller closes it
+        status = os.fstat(file.fileno())
+        refused = 0 if stat.S_ISREG(status.st_mode) else errno.EINVAL
+        if refused or status.st_size > most:
+            file.close()
+            refused = refused or errno.EFBIG
+            raise OSError(refused, os.strerror(refused))
     except (OSError, ValueError) as error:
-        raise StoreError(_message("read", Path(path), error, _READ_CURES)) from error
+        raise read_error(path, error) from error
+    return file
+
+
+def read_from(file: BinaryIO, path: str | Path, size: int = -1) -> bytes:
+    """So many bytes of a file that `open_file` opened; by default the rest.
+
+    Raises:
+        StoreError: they cannot be read.
+    """
+    try:
+        return file.read(size)
+    except (OSError, MemoryError) as error:
+        raise read_error(path, error) from error
 
 
 def read_json(path: str | Path) -> Any:
@@ -134,9 +194,14 @@ def write_error(path: Path, error: OSError | ValueError) -> StoreError:
     return StoreError(_message("write", path, error, _WRITE_CURES))
 
 
-def _message(verb: str, path: Path, error: OSError | ValueError, cures: dict[int, str]) -> str:
+def read_error(path: str | Path, error: OSError | ValueError | MemoryError) -> StoreError:
+    """The `StoreError` that says why `path` cannot be read and what to do."""
+    return StoreError(_message("read", Path(path), error, _READ_CURES))
+
+
+def _message(verb: str, path: Path, error: Exception, cures: dict[int, str]) -> str:
     code = error.errno if isinstance(error, OSError) else None
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     cure = cures.get(code, "check the path and the disk") if code is not None else "check the path"
     return f"cannot {verb} {path}: {reason}; {cure}"
 
@@ -144,6 +209,11 @@ def _message(verb: str, path: Path, error: OSError | ValueError, cures: dict[int
 def _temporary_in(folder: Path, name: str) -> Path:
     # token_hex and not tempfile's names: a file's mode must follow the umask, and no seeded generator moves.
     return folder / f".{name[:40]}.{token_hex(4)}.tmp"
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for a pipe's other end."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _write_through(path: Path, data: bytes) -> None:

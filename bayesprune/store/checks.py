@@ -99,15 +99,17 @@ def table_of(item: Check) -> Check:
     return check
 
 
-def record(fields: Mapping[str, Check]) -> Check:
-    """An object that has at least these keys; others are let through for later versions."""
+def record(fields: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
+    """An object that has at least these keys, perhaps the optional ones; others are let through for later versions."""
+    known = {**fields, **(optional or {})}
 
     def check(value: Any, key: str) -> None:
         entries = _object(value, key)
-        for name, field in fields.items():
-            if name not in entries:
+        for name, field in known.items():
+            if name in entries:
+                field(entries[name], _below(key, name))
+            elif name in fields:
                 raise MissingKey(_below(key, name))
-            field(entries[name], _below(key, name))
 
     return check
 

@@ -1,6 +1,6 @@
-"""The history of a run: one JSON object a line and epoch, in a file that a kill cannot spoil.
+"""The history of a run: one JSON object a line and epoch.
 
-A line counts only with its line break, so a line that a kill cut short was never written. Values that are not
+A line counts only with its line break, so a line that was cut short was never written. Values that are not
 finite are written as null, since JSON has no number for them; a reader takes null as "not finite or unknown".
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bayesprune.errors import StoreError
-from bayesprune.store.atomic import read_bytes, write_bytes, write_error
+from bayesprune.store.atomic import read_bytes
 from bayesprune.store.checks import Check, integer, number, record, table_of, text, validate
 from bayesprune.store.json_values import parse_json, plain_json
 
@@ -32,29 +32,6 @@ HISTORY_ENTRY: Check = record(
 )
 
 
-def append_entry(path: Path, entry: dict[str, Any]) -> None:
-    """Add one epoch's record; a line that an earlier kill cut short is removed first.
-
-    Raises:
-        StoreError: a key is missing or wrong, or the file cannot be written (it is then as before).
-    """
-    line = _line(path, entry)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            file.seek(0)
-            whole = _whole_length(file.read())
-            file.truncate(whole)
-            try:
-                file.write(line)
-                file.flush()
-            except OSError:
-                file.truncate(whole)
-                raise
-    except (OSError, ValueError) as error:
-        raise write_error(path, error) from error
-
-
 def read_entries(path: Path) -> list[dict[str, Any]]:
     """All records, oldest first; an empty list where there is no file.
 
@@ -68,25 +45,13 @@ def read_entries(path: Path) -> list[dict[str, Any]]:
     return [_entry(line, f"{path} line {number}") for number, line in enumerate(lines, start=1)]
 
 
-def truncate_entries(path: Path, step: int) -> None:
-    """Drop the records of epochs that ended after `step`, so that a resumed run writes them again.
+def entries_as_bytes(path: Path, entries: list[dict[str, Any]]) -> bytes:
+    """The content of the history file at `path`.
 
     Raises:
-        StoreError: the file is damaged or cannot be written.
+        StoreError: a key is missing or wrong.
     """
-    entries = read_entries(path)
-    kept = [entry for entry in entries if entry["step"] <= step]
-    if len(kept) < len(entries):
-        write_entries(path, kept)
-
-
-def write_entries(path: Path, entries: list[dict[str, Any]]) -> None:
-    """Write the whole history anew, whole or not at all.
-
-    Raises:
-        StoreError: a key is missing or wrong, or the file cannot be written.
-    """
-    write_bytes(path, b"".join(_line(path, entry) for entry in entries))
+    return b"".join(_line(path, entry) for entry in entries)
 
 
 def _line(path: Path, entry: dict[str, Any]) -> bytes:

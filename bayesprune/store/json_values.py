@@ -8,6 +8,10 @@ from typing import Any, NoReturn, TypeAlias
 JSON: TypeAlias = "None | bool | int | float | str | Sequence[JSON] | Mapping[str, JSON]"
 
 
+LARGEST_WHOLE = 2**63 - 1
+"""Larger whole numbers are refused when they are read: no count of ours comes near, and none fits a float."""
+
+
 def plain_json(value: object, key: str = "", *, non_finite_as_null: bool = False) -> Any:
     """A copy of `value` made of dict, list, str, int, float, bool and None only; tuples become lists.
 
@@ -37,14 +41,19 @@ def plain_json(value: object, key: str = "", *, non_finite_as_null: bool = False
     raise ValueError(f"{_named(key)} is a {type(value).__name__}, which JSON cannot hold")
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, any_whole: bool = False) -> Any:
     """The value of a JSON text; NaN and infinities, in any spelling, are refused.
+
+    Args:
+        text: to be read.
+        any_whole: take whole numbers of any size; otherwise those beyond 63 bits are refused.
 
     Raises:
         ValueError: the text is not JSON.
     """
+    whole = int if any_whole else _parse_whole
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_parse_float)
+        return json.loads(text, parse_constant=_refuse, parse_float=_parse_float, parse_int=whole)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -70,6 +79,12 @@ def _named(key: str) -> str:
 def _parse_float(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _refuse(text)
+
+
+def _parse_whole(text: str) -> int:
+    if len(text) > 20 or abs(int(text)) > LARGEST_WHOLE:
+        raise ValueError(f"a whole number of {len(text.lstrip('-'))} digits is too large")
+    return int(text)
 
 
 def _refuse(text: str) -> NoReturn:

@@ -10,7 +10,8 @@ Numbers that are not finite are written as null, since JSON has no number for th
 """
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -19,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.store import history
-from bayesprune.store.atomic import TEMPORARY_PATTERN, read_json, write_error, write_json
+from bayesprune.store.atomic import TEMPORARY_PATTERN, json_text, read_json, write_error, write_together
 from bayesprune.store.checks import validate
 from bayesprune.store.identity import run_id
 from bayesprune.store.json_values import plain_json
+from bayesprune.store.lock import locked
 from bayesprune.store.schema import RUN_DOCUMENT, SCHEMA, check_posterior
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class RunRecord:
         data: name and split sizes.
         versions: of Python, bayesprune, torch and other libraries.
         history: one record an epoch, oldest first.
+        checksums: of the files of tensors, by file name; empty for a record that was not read from disk, or that was
+            written before there were any.
         folder: where the run lies; None for a record that was not read from disk.
     """
 
@@ -57,6 +61,7 @@ class RunRecord:
     data: dict[str, Any]
     versions: dict[str, str]
     history: list[dict[str, Any]] = field(default_factory=list)
+    checksums: dict[str, str] = field(default_factory=dict, compare=False)
     folder: Path | None = None
 
     @classmethod
@@ -95,12 +100,15 @@ class RunRecord:
         Raises:
             StoreError: the file is damaged or does not fit the groups.
         """
-        if self.folder is None or not RunFolder(self.folder).posterior_file.exists():
+        if self.folder is None:
             return None
+        file = RunFolder(self.folder).posterior_file
+        checksum = self.checksums.get(file.name)
+        if not file.exists() or (self.checksums and checksum is None):
+            return None  # a file without a checksum is what a kill left of an older run
         from bayesprune.store.tensors import load_tensors
 
-        file = RunFolder(self.folder).posterior_file
-        tensors = load_tensors(file)
+        tensors = load_tensors(file, checksum)
         check_posterior(tensors, self.gates, file)
         return tensors
 
@@ -171,35 +179,24 @@ class RunFolder:
             return False
         return True
 
-    def append_history(self, entry: dict[str, Any]) -> None:
-        """Add one epoch's record to the history; keys and errors as in `history.append_entry`."""
-        history.append_entry(self.history_file, entry)
-
     def read_history(self) -> list[dict[str, Any]]:
         """The records so far, also of an unfinished run; errors as in `history.read_entries`."""
         return history.read_entries(self.history_file)
 
-    def truncate_history(self, step: int) -> None:
-        """Drop what the history says about epochs after `step`; errors as in `history.truncate_entries`."""
-        history.truncate_entries(self.history_file, step)
-
-    def save_checkpoint(self, state: object) -> None:
-        """Put the state of the unfinished run in the place of the last one; errors as in `tree.save_tree`."""
-        from bayesprune.store.tree import save_tree
-
-        save_tree(self.checkpoint_file, state)
-
-    def load_checkpoint(self) -> Any:
-        """The last state saved, or None where there is none; errors as in `tree.load_tree`."""
-        from bayesprune.store.tree import load_tree
-
-        return load_tree(self.checkpoint_file) if self.checkpoint_file.exists() else None
-
     def load_network(self) -> "dict[str, Tensor]":
-        """The state of the compact network; errors as in `tensors.load_tensors`."""
+        """The state of the compact network.
+
+        Raises:
+            StoreError: the run is not finished, or a file is damaged or belongs to another run.
+        """
         from bayesprune.store.tensors import load_tensors
 
-        return load_tensors(self.network_file)
+        checksums = self._read_document().get("checksums", {})
+        return load_tensors(self.network_file, checksums.get(self.network_file.name))
+
+    def locked(self, waiting: Callable[[], None] = lambda: None) -> AbstractContextManager[None]:
+        """Keep other processes and threads from writing into this folder; as `lock.locked`."""
+        return locked(self.path, waiting)
 
     def write_record(
         self,
@@ -207,7 +204,7 @@ class RunFolder:
         network: Mapping[str, "Tensor"],
         posterior: Mapping[str, "Tensor"] | None = None,
     ) -> None:
-        """Write a finished run, run.json last, and remove the checkpoint.
+        """Write a finished run and remove the checkpoint; all files are on the disk before the first takes its place.
 
         Args:
             record: what run.json says; a history that is not empty replaces history.jsonl.
@@ -217,21 +214,25 @@ class RunFolder:
         Raises:
             StoreError: a field is missing or wrong (nothing is written then), or a file cannot be written.
         """
-        from bayesprune.store.tensors import save_tensors
+        from bayesprune.store.tensors import tensors_as_bytes
 
         document = self._checked_document(record)
         if posterior is not None:
             check_posterior(posterior, record.gates, self.posterior_file)
-        save_tensors(self.network_file, network)
-        if posterior is not None:
-            save_tensors(self.posterior_file, posterior)
-        else:
-            _remove(self.posterior_file)
+        tensors = {self.network_file: network} | ({} if posterior is None else {self.posterior_file: posterior})
+        made = {file: tensors_as_bytes(file, values) for file, values in tensors.items()}
+        files = {file: data for file, (data, _) in made.items()}
         if record.history:
-            history.write_entries(self.history_file, record.history)
-        write_json(self.run_file, document)
-        # Temporary files here are what a kill during an earlier write left behind.
-        _remove(self.checkpoint_file, *self.path.glob(TEMPORARY_PATTERN))
+            files[self.history_file] = history.entries_as_bytes(self.history_file, record.history)
+        document["checksums"] = {file.name: checksum for file, (_, checksum) in made.items()}
+        files[self.run_file] = json_text(self.run_file, document).encode()
+        with self.locked():
+            write_together(files)
+            _remove(self.checkpoint_file, *([] if posterior is not None else [self.posterior_file]))
+
+    def clean(self) -> None:
+        """Remove what a kill left behind of files that were being written; the caller holds the lock."""
+        _remove(*self.path.glob(TEMPORARY_PATTERN))
 
     def read_record(self) -> RunRecord:
         """The record of the finished run.
@@ -270,7 +271,7 @@ class RunFolder:
 
     def _absence(self) -> str:
         if self.checkpoint_file.exists():
-            return f"the run in {self.path} is not finished: resume it with the same settings"
+            return f"the run in {self.path} is not finished: the same command goes on with it"
         return f"{self.path} holds no run: {self.run_file.name} is not there; check the path"
 
 

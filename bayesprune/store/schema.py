@@ -75,7 +75,8 @@ RUN_DOCUMENT: Check = record(
         "classes": integer(1),
         "data": record({"name": text, "split_sizes": _SPLITS}),
         "versions": record({"bayesprune": text, "python": text, "torch": text}),
-    }
+    },
+    optional={"checksums": table_of(text)},
 )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from bayesprune.errors import StoreError
-from bayesprune.store.atomic import read_bytes, write_bytes
+from bayesprune.store.atomic import LARGEST_TEXT, open_file, read_from, write_bytes
 from bayesprune.store.json_values import parse_json
 
 CHECKSUM = "sha256"
+
+LARGEST_FILE = 2**34
+"""Bytes of the largest file of tensors that is read."""
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -25,31 +29,48 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapp
     Raises:
         StoreError: the file cannot be written, or a tensor is of a kind that safetensors cannot hold.
     """
-    dense = {name: _storable(path, name, tensor) for name, tensor in tensors.items()}
-    notes = dict(metadata or {})
-    notes[CHECKSUM] = _checksum(dense, notes)
-    try:
-        data = save(dense, notes)
-    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise StoreError(f"cannot write {path}: safetensors cannot hold these tensors ({error})") from error
-    write_bytes(path, data)
+    write_bytes(path, tensors_as_bytes(path, tensors, metadata)[0])
 
 
-def load_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, on the CPU; the checksum is compared where the file has one.
+def tensors_as_bytes(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> tuple[bytes, str]:
+    """What `save_tensors` writes, and its checksum, by which `load_tensors` tells it from another file.
 
     Raises:
-        StoreError: the file cannot be read, or is damaged or was changed.
+        StoreError: a tensor is of a kind that safetensors cannot hold.
     """
-    return load_with_metadata(path)[0]
+    dense = {name: _storable(path, name, tensor) for name, tensor in tensors.items()}
+    notes = dict(metadata or {})
+    checksum = notes[CHECKSUM] = _checksum(dense, notes)
+    try:
+        return save(dense, notes), checksum
+    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise StoreError(f"cannot write {path}: safetensors cannot hold these tensors ({error})") from error
+
+
+def load_tensors(path: str | Path, checksum: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, on the CPU; the checksum is compared where the file has one.
+
+    Args:
+        path: of the file.
+        checksum: the one that the file must have; None takes any.
+
+    Raises:
+        StoreError: the file cannot be read, is damaged, was changed, or is another one than `checksum` says.
+    """
+    tensors, notes = load_with_metadata(path)
+    if checksum is not None and notes.get(CHECKSUM) != checksum:
+        raise damaged(path, "it is not the file that run.json was written with")
+    return tensors
 
 
 def load_with_metadata(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file and its text metadata; errors as in `load_tensors`."""
-    data = read_bytes(path)
     try:
-        tensors, notes = load(data), _metadata(data)
-    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        data, notes = _read(path)
+        tensors = load(data)
+    except (SafetensorError, LookupError, ValueError, RuntimeError, TypeError, AttributeError, MemoryError) as error:
         raise damaged(path, f"it is not a whole safetensors file ({error})") from error
     expected = notes.get(CHECKSUM)
     rest = {name: note for name, note in notes.items() if name != CHECKSUM}
@@ -81,7 +102,22 @@ def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str
     return digest.hexdigest()
 
 
-def _metadata(data: bytes) -> dict[str, str]:
-    """The text metadata in a safetensors header, of which the first 8 bytes give the length."""
-    header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return dict(header.get("__metadata__") or {})
+def _read(path: str | Path) -> tuple[bytes, dict[str, str]]:
+    """The content of a safetensors file and its text metadata.
+
+    The first 8 bytes give the length of the header, and the header that of the file. The header is looked at
+    first: a file of another length is not read into memory.
+    """
+    with open_file(path, LARGEST_FILE) as file:
+        size = os.fstat(file.fileno()).st_size
+        length = read_from(file, path, 8)
+        header_size = int.from_bytes(length, "little")
+        if header_size > min(size - len(length), LARGEST_TEXT):
+            raise ValueError(f"its header has {header_size:,} of {size:,} bytes")
+        text = read_from(file, path, header_size)
+        header = parse_json(text)
+        notes = dict(header.pop("__metadata__", None) or {})
+        expected = 8 + header_size + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        if size != expected:
+            raise ValueError(f"it has {size:,} of {expected:,} bytes")
+        return length + text + read_from(file, path), notes

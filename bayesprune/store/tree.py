@@ -51,7 +51,7 @@ def load_tree(path: str | Path) -> Any:
     if notes.get("format") != _FORMAT or CHECKSUM not in notes:
         raise StoreError(f"{path} holds no saved state of this version; make it again")
     try:
-        return _decode(parse_json(notes.get("structure", "")), tensors)
+        return _decode(parse_json(notes.get("structure", ""), any_whole=True), tensors)
     except (ValueError, RecursionError) as error:
         raise damaged(path, f"its structure cannot be read ({error})") from error
 

@@ -22,8 +22,14 @@ _COUNTERS = (
 _CONTAINERS = ("history", "values")
 
 
+SHARE_OF_TIME = 0.02
+"""Saving takes no more than this share of the time."""
+
+
 class Checkpointer:
     """Writes the state to one file: every `seconds`, or every `steps` when given.
+
+    Where a save takes long, the next one comes later, so that saving stays a small share of the time.
 
     Args:
         path: the file (safetensors, never pickle).
@@ -37,13 +43,13 @@ class Checkpointer:
             raise SettingError(f"a checkpoint every {steps} steps: it must be at least 1")
         self.path, self.seconds, self.steps, self.resume = Path(path), seconds, steps, resume
         self.last_saved: Path | None = None
-        self._time = monotonic()
+        self._time, self._cost = monotonic(), 0.0
 
     def is_due(self, state: TrainState) -> bool:
         """Whether the state should be saved now."""
         if self.steps is not None:
             return state.step % self.steps == 0
-        return monotonic() - self._time >= self.seconds
+        return monotonic() - self._time >= max(self.seconds, self._cost / SHARE_OF_TIME)
 
     def save(self, state: TrainState) -> None:
         """Save the state; one whose weights are not finite is not saved, so that the last good one stays.
@@ -51,10 +57,12 @@ class Checkpointer:
         Raises:
             StoreError: the file cannot be written; the one saved last is still there.
         """
+        begun = monotonic()
         if are_finite(state.network, *state.modules.values()):
             save_tree(self.path, _describe(state))
             self.last_saved = self.path
         self._time = monotonic()
+        self._cost = self._time - begun
 
     def restore(self, state: TrainState, phases: Sequence[Phase]) -> bool:
         """Put a fresh state where the file stands; False when there is no file.

@@ -10,7 +10,8 @@ class Interrupt:
     """While it is entered, SIGINT and SIGTERM are remembered; a second SIGINT takes effect at once.
 
     A signal that the process ignores stays ignored. Entered inside another one, it takes over what that one
-    remembers, so that a signal which came before training stops the training. Outside of the main thread,
+    remembers, so that a signal which came before training stops the training; and it hands on what it did not raise
+    itself. Outside of the main thread,
     where signals cannot be caught, it does nothing.
     """
 
@@ -30,6 +31,9 @@ class Interrupt:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+            outer = _of(handler)
+            if outer is not None:
+                outer.asked |= self.asked
         self._previous = {}
 
     def raise_if_asked(self) -> None:
@@ -40,12 +44,17 @@ class Interrupt:
     def _take_over(self, number: int) -> None:
         """Catch a signal from here on."""
         self._previous[number] = previous = signal.signal(number, self._remember)
-        outer = getattr(previous, "__self__", None)
-        if isinstance(outer, Interrupt):
-            self.asked |= outer.asked
+        outer = _of(previous)
+        self.asked |= outer is not None and outer.asked
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         """A second SIGINT is somebody's impatience; SIGTERM may be sent twice without any."""
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True
+
+
+def _of(handler: object) -> Interrupt | None:
+    """Whose handler of signals it is."""
+    owner = getattr(handler, "__self__", None)
+    return owner if isinstance(owner, Interrupt) else None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bayesprune.experiments.commands.flags import DEFAULTS, Count, Names, Out, RunFlags, Switch
+from bayesprune.experiments.commands.flags import DEFAULTS, Accepted, Count, Names, Out, RunFlags, Switch
 
 
 def compare(
@@ -12,7 +12,8 @@ def compare(
     seeds: Count = 3,
     out: Out = Path("runs"),
     workers: Count = 2,
-    resume: Switch = False,
+    fresh: Switch = False,
+    resume: Accepted = True,
     json: Switch = False,
 ) -> None:
     """Compare methods side by side, every one with the same seeds and as many epochs.
@@ -23,7 +24,8 @@ def compare(
         seeds: How many, from 0 on.
         out: Folder of the run folders and of report.html.
         workers: Processes, one thread each.
-        resume: Go on with interrupted runs from their checkpoints.
+        fresh: Start interrupted runs anew instead of going on from their checkpoints.
+        resume: Accepted; it is what happens anyway.
         json: Print one JSON object.
     """
     from bayesprune.experiments.commands.shared import finish, make
@@ -32,5 +34,5 @@ def compare(
 
     named = COMPARED if methods is None else methods
     jobs = comparison(flags.settings(REFERENCE, 0), seeds_from(seeds), named)
-    folders = make(jobs, out, workers=workers, resume=resume)
+    folders = make(jobs, out, workers=workers, fresh=fresh)
     finish(folders, out / "report.html", json, f"{flags.network} on {flags.data}")

@@ -50,6 +50,7 @@ Out = Annotated[Path, _one(RUNS)]
 Count = Annotated[int, _count(RUNS)]
 Names = Annotated[tuple[str, ...], _several(RUNS)]
 JSON = Annotated[bool, Parameter(negative=(), show_default=False)]
+Accepted = Annotated[bool, Parameter(negative=(), show=False)]
 Switch = Annotated[bool, Parameter(group=RUNS, negative=(), show_default=False)]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from bayesprune.experiments.commands.flags import RUNS, Count, Out, Switch
+from bayesprune.experiments.commands.flags import RUNS, Accepted, Count, Out, Switch
 
 
 def paper(
@@ -19,7 +19,8 @@ def paper(
     repeats: Annotated[int | None, Parameter(group=RUNS, show_default=False)] = None,
     steps: Annotated[int | None, Parameter(group=RUNS, show_default=False)] = None,
     workers: Count = 2,
-    resume: Switch = False,
+    fresh: Switch = False,
+    resume: Accepted = True,
     finished: Switch = False,
     json: Switch = False,
 ) -> None:
@@ -37,7 +38,8 @@ def paper(
         steps: Of every transfer of tangent-transfer, instead of the study's: 18,720, 300 for lenet5, 5,000 for
             transfer.
         workers: Processes, one thread each.
-        resume: Go on with interrupted runs from their checkpoints.
+        fresh: Start interrupted runs anew instead of going on from their checkpoints.
+        resume: Accepted; it is what happens anyway.
         finished: Make no runs: only the page of those that are finished.
         json: Print one JSON object, which results.json holds too.
     """
@@ -55,7 +57,7 @@ def paper(
     if finished:
         jobs, folders = finished_of(jobs, place)
     else:
-        folders = make(jobs, place, workers=workers, resume=resume, names=names_of(rows))
+        folders = make(jobs, place, workers=workers, fresh=fresh, names=names_of(rows))
     found = gather(rows, jobs, [RunRecord.read(folder) for folder in folders])
     findings = study.evaluate(found)
     values = write_results(study.name, findings, found, place)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from bayesprune.experiments.commands.output import note, terminal
-from bayesprune.experiments.jobs import Job
+from bayesprune.experiments.jobs import WAITING, Job
 from bayesprune.experiments.words import counted
 from bayesprune.store.runs import RunRecord
 
@@ -59,13 +59,17 @@ class Watcher:
         self._work = [self._work_at(number, sum(steps.values())) for number, steps in enumerate(phases)]
         self._before: dict[int, float] = {}
         self._done = [0.0] * len(jobs)
+        self._waiting: set[int] = set()
         self._finished, self._shown, self._begun = 0, 0.0, monotonic()
         self._old = {file.parent: file.stat().st_mtime_ns for file in out.glob("*/run.json")}
         self._task: TaskID = bar.add_task("starting", total=sum(self._work), runs=self._count(), left="")
 
     def report(self, number: int, step: "Step") -> None:
-        """A run made a step."""
+        """A run made a step, or waits."""
         self._open()
+        if step.phase == WAITING:
+            self._wait(number)
+            return
         work = self._work_at(number, step.step)
         self._done[number] = work - self._before.setdefault(number, work)
         if monotonic() - self._shown >= _REFRESH_SECONDS:
@@ -83,6 +87,14 @@ class Watcher:
             note(f"[{self._count()}] {self._labels[number]}: {_outcome(RunRecord.read(folder))}")
         self._done[number] = self._work[number] - self._before.get(number, 0.0)
         self._show(None)
+
+    def _wait(self, number: int) -> None:
+        """Another process makes a run: say so, in lines only once."""
+        message = f"{self._labels[number]}: {WAITING}"
+        if self._bar.disable and number not in self._waiting:
+            note(message)
+        self._waiting.add(number)
+        self._show(message)
 
     def _open(self) -> None:
         """At the first sign of life: start the clock, and write the line at the start where no bar is drawn."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from bayesprune.experiments.commands.flags import DEFAULTS, RUNS, Count, Out, RunFlags, Switch
+from bayesprune.experiments.commands.flags import DEFAULTS, RUNS, Accepted, Count, Out, RunFlags, Switch
 
 
 def prune(
@@ -14,7 +14,8 @@ def prune(
     flags: RunFlags = DEFAULTS,
     seed: Count = 0,
     out: Out = Path("runs"),
-    resume: Switch = False,
+    fresh: Switch = False,
+    resume: Accepted = True,
     json: Switch = False,
 ) -> None:
     """Train and prune one network.
@@ -26,12 +27,13 @@ def prune(
         flags: Settings of the run.
         seed: Of initial weights, order, noise and gates.
         out: Folder of the run folder, which holds the report too.
-        resume: Go on with an interrupted run from its checkpoint.
+        fresh: Start an interrupted run anew instead of going on from its checkpoint.
+        resume: Accepted; it is what happens anyway.
         json: Print one JSON object.
     """
     from bayesprune.experiments.commands.shared import finish, make
     from bayesprune.experiments.jobs import Job
 
     jobs = [Job(flags.settings(method, seed))]
-    folders = make(jobs, out, workers=1, resume=resume)
+    folders = make(jobs, out, workers=1, fresh=fresh)
     finish(folders, folders[0] / "report.html", json, f"{method}: {flags.network} on {flags.data}")

@@ -24,7 +24,7 @@ from bayesprune.store.runs import RunRecord
 
 
 def make(
-    jobs: Sequence[Job], out: Path, *, workers: int, resume: bool, names: Sequence[str] | None = None
+    jobs: Sequence[Job], out: Path, *, workers: int, fresh: bool, names: Sequence[str] | None = None
 ) -> list[Path]:
     """Check the runs, make those that are not finished, and tell how they get on.
 
@@ -32,7 +32,7 @@ def make(
         jobs: the runs.
         out: where run folders lie.
         workers: processes.
-        resume: go on from checkpoints of interrupted runs.
+        fresh: start interrupted runs anew instead of going on from their checkpoints.
         names: what progress calls the runs; by default method, seed and the settings in which they differ.
 
     Returns:
@@ -45,7 +45,7 @@ def make(
     check_integer("workers", workers, 1)
     phases = prepare(jobs, out)
     with watching(jobs, phases, out, min(workers, len(jobs)), names) as watcher:
-        return run_jobs(jobs, out, workers=workers, resume=resume, report=watcher.report, finished=watcher.finished)
+        return run_jobs(jobs, out, workers=workers, resume=not fresh, report=watcher.report, finished=watcher.finished)
 
 
 def prepare(jobs: Sequence[Job], out: Path) -> list[dict[str, int]]:

@@ -24,8 +24,9 @@ from bayesprune.errors import (
     UnknownNameError,
 )
 from bayesprune.experiments import executor, job_order
-from bayesprune.experiments.executor import Failure, run_jobs
+from bayesprune.experiments.executor import run_jobs
 from bayesprune.experiments.jobs import Job, folder_of, read_result
+from bayesprune.experiments.worker import Failure
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunFolder
 from bayesprune.store.tree import load_tree
@@ -126,7 +127,7 @@ def every_error() -> Iterator[BayespruneError]:
 def test_every_error_survives_the_way_from_a_worker(error: BayespruneError) -> None:
     here, there = multiprocessing.Pipe()
     with here, there:
-        there.send(Failure(type(error), str(error), vars(error)))
+        there.send(Failure.of(error))
         failure = here.recv()
     with pytest.raises(type(error)) as caught:
         failure.raise_again()
@@ -216,7 +217,8 @@ def test_a_killed_worker_is_told_of_and_finished_runs_stay(
     jobs = [make_job("parsimonious"), make_job("l1-units", "parsimonious")]
     (finished,) = run_jobs(jobs[:1], tmp_path / "runs", workers=1)
     killer = make_job(network="killer_network:make", widths=None)
-    with pytest.raises(BayespruneError, match="a worker process was killed .*finished runs are kept.*--resume"):
+    message = "a worker process was killed .out of memory.. while it made dense seed 0; finished runs are kept"
+    with pytest.raises(BayespruneError, match=message):
         run_jobs([*jobs[:1], killer, make_job(epochs=5000)], tmp_path / "runs", workers=2)
     assert RunFolder(finished).finished
     assert run_jobs([killer], tmp_path / "runs", workers=1)[0].exists()
@@ -245,7 +247,7 @@ from bayesprune.run.settings import RunSettings
 if __name__ == "__main__":
     jobs = [Job(RunSettings("dense", network="meeting_network:make", seed=seed, epochs=30)) for seed in (0, 1)]
     try:
-        run_jobs(jobs, Path(sys.argv[1]), workers=2, resume=True)
+        run_jobs(jobs, Path(sys.argv[1]), workers=2)
     except KeyboardInterrupt:
         print("stopped", flush=True)
         sys.exit(130)

@@ -230,6 +230,13 @@ def test_changed_settings_do_not_fit_the_name(folder: Path) -> None:
         bp.load(folder)
 
 
+def without_checksums(folder: Path) -> None:
+    """As a run looks that was written before there were any."""
+    document = json.loads((folder / "run.json").read_text())
+    del document["checksums"]
+    (folder / "run.json").write_text(json.dumps(document))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -240,6 +247,9 @@ def test_changed_settings_do_not_fit_the_name(folder: Path) -> None:
 )  # fmt: skip
 def test_weights_of_another_shape_are_refused(folder: Path, change: Callable[[Any], dict[str, Tensor]]) -> None:
     save_tensors(folder / "network.safetensors", change(load_tensors(folder / "network.safetensors")))
+    with pytest.raises(StoreError, match="not the file that run.json was written with"):
+        bp.load(folder)
+    without_checksums(folder)
     with pytest.raises(StoreError, match="do not fit the network of lenet300: .*(fc3.bias|more)"):
         bp.load(folder)
 
@@ -263,6 +273,7 @@ def test_missing_files_are_refused(folder: Path, file: str) -> None:
 def test_a_posterior_of_another_size_is_refused(folder: Path) -> None:
     tensors = load_tensors(folder / "posterior.safetensors")
     save_tensors(folder / "posterior.safetensors", {**tensors, "decided": torch.zeros(3, dtype=torch.uint8)})
+    without_checksums(folder)
     with pytest.raises(StoreError, match="decided"):
         bp.load(folder)
 

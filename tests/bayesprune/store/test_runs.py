@@ -21,6 +21,7 @@ import bayesprune
 from bayesprune.errors import StoreError
 from bayesprune.store.identity import run_id
 from bayesprune.store.runs import RunFolder, RunRecord
+from bayesprune.store.tree import load_tree, save_tree
 
 Tensors = dict[str, Tensor]
 Entry = dict[str, Any]
@@ -33,8 +34,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 @pytest.fixture
 def finished(folder: RunFolder, record: RunRecord, network: Tensors, posterior: Tensors, entry: Entry) -> RunFolder:
-    folder.append_history(entry)
-    folder.write_record(record, network, posterior)
+    folder.write_record(replace(record, history=[entry]), network, posterior)
     return folder
 
 
@@ -58,7 +58,7 @@ def test_run_json_has_the_keys_that_others_read(finished: RunFolder) -> None:
     document = json.loads(finished.run_file.read_text())
     assert list(document) == [
         "schema", "id", "settings", "result", "groups", "layers", "input_shape", "classes", "data",
-        "versions",
+        "versions", "checksums",
     ]  # fmt: skip
     assert (document["schema"], document["input_shape"]) == (1, [1, 2, 2])
     assert document["versions"]["bayesprune"] == bayesprune.__version__
@@ -103,8 +103,7 @@ def test_run_json_is_written_last_and_means_finished(
     posterior: Tensors,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder.save_checkpoint({"step": 55})
-    (folder.path / ".checkpoint.safetensors.0123abcd.tmp").write_bytes(b"left by a kill")
+    save_tree(folder.checkpoint_file, {"step": 55})
     replaced = os.replace
 
     def full_disk(source: Path, target: Path) -> None:
@@ -117,13 +116,12 @@ def test_run_json_is_written_last_and_means_finished(
         folder.write_record(record, network, posterior)
     assert not folder.finished
     assert folder.network_file.exists()
-    assert folder.load_checkpoint() == {"step": 55}
-    with pytest.raises(StoreError, match="is not finished: resume it"):
+    assert load_tree(folder.checkpoint_file) == {"step": 55}
+    with pytest.raises(StoreError, match="is not finished: the same command goes on with it"):
         folder.read_record()
     monkeypatch.undo()
     folder.write_record(record, network, posterior)
     assert folder.finished
-    assert folder.load_checkpoint() is None
     assert sorted(os.listdir(folder.path)) == ["network.safetensors", "posterior.safetensors", "run.json"]
 
 
@@ -144,6 +142,13 @@ def change(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         place[last] = value
 
     return apply
+
+
+def without_checksums(folder: RunFolder) -> None:
+    """As a run looks that was written before there were any."""
+    document = json.loads(folder.run_file.read_text())
+    del document["checksums"]
+    folder.run_file.write_text(json.dumps(document))
 
 
 def drop(name: str) -> Callable[[dict[str, Any]], None]:
@@ -274,6 +279,9 @@ def test_a_posterior_that_does_not_fit_is_refused_when_written_and_when_read(
     with pytest.raises(StoreError, match="posterior.safetensors: tensor"):
         finished.write_record(record, network, wrong)
     save_tensors(finished.posterior_file, wrong)
+    with pytest.raises(StoreError, match=r"posterior.safetensors is .* not the file that run\.json was written with"):
+        _ = finished.read_record().posterior
+    without_checksums(finished)
     with pytest.raises(StoreError, match="posterior.safetensors: tensor"):
         _ = finished.read_record().posterior
     del wrong[name]
@@ -281,37 +289,21 @@ def test_a_posterior_that_does_not_fit_is_refused_when_written_and_when_read(
         finished.write_record(record, network, wrong)
 
 
-def test_the_history_grows_and_is_cut_back_to_the_checkpoint(folder: RunFolder, entry: Entry) -> None:
-    for epoch in (1, 2, 3):
-        folder.append_history(entry | {"epoch": epoch, "step": 55 * epoch})
-    folder.truncate_history(110)
-    assert [line["step"] for line in folder.read_history()] == [55, 110]
-    folder.append_history(entry | {"epoch": 3, "step": 165})
-    assert [line["epoch"] for line in folder.read_history()] == [1, 2, 3]
-    folder.truncate_history(0)
-    assert folder.read_history() == []
-    assert os.listdir(folder.path) == ["history.jsonl"]
-
-
-def test_a_line_cut_short_by_a_kill_was_never_written(folder: RunFolder, entry: Entry) -> None:
-    folder.append_history(entry)
-    whole = folder.history_file.read_bytes()
+def test_a_line_cut_short_was_never_written(finished: RunFolder, entry: Entry) -> None:
+    whole = finished.history_file.read_bytes()
     for length in range(1, len(whole)):
-        folder.history_file.write_bytes(whole + whole[:length])
-        assert folder.read_history() == [entry]
-    folder.append_history(entry | {"epoch": 2})
-    assert folder.read_history() == [entry, entry | {"epoch": 2}]
-    folder.history_file.write_bytes(whole[:20])
-    assert folder.read_history() == []
+        finished.history_file.write_bytes(whole + whole[:length])
+        assert finished.read_history() == [entry]
+    finished.history_file.write_bytes(whole[:20])
+    assert finished.read_history() == []
 
 
 @pytest.mark.parametrize("damage", [b"{}\n", b"not JSON\n", b"\n", b"[]\n", b'{"epoch": NaN}\n'])
-def test_a_damaged_line_that_is_not_the_last_is_named(folder: RunFolder, entry: Entry, damage: bytes) -> None:
-    folder.append_history(entry)
-    line = folder.history_file.read_bytes()
-    folder.history_file.write_bytes(line + damage + line)
+def test_a_damaged_line_that_is_not_the_last_is_named(finished: RunFolder, damage: bytes) -> None:
+    line = finished.history_file.read_bytes()
+    finished.history_file.write_bytes(line + damage + line)
     with pytest.raises(StoreError, match=r"history\.jsonl line 2"):
-        folder.read_history()
+        finished.read_history()
 
 
 @pytest.mark.parametrize(
@@ -324,16 +316,18 @@ def test_a_damaged_line_that_is_not_the_last_is_named(folder: RunFolder, entry: 
         ({"validation_accuracy": 87.5}, "key 'validation_accuracy' must be a number from 0 to 1 or null"),
     ],
 )
-def test_a_wrong_entry_is_refused_and_not_written(folder: RunFolder, entry: Entry, change: Entry, message: str) -> None:
+def test_a_wrong_entry_is_refused_and_not_written(
+    folder: RunFolder, record: RunRecord, network: Tensors, entry: Entry, change: Entry, message: str
+) -> None:
     with pytest.raises(StoreError, match=r"history\.jsonl: .*" + message):
-        folder.append_history(entry | change)
+        folder.write_record(replace(record, history=[entry | change]), network)
     assert not folder.path.exists()
 
 
-def test_a_history_that_cannot_be_written_is_named(tmp_path: Path, entry: Entry) -> None:
+def test_a_run_that_cannot_be_written_is_named(tmp_path: Path, record: RunRecord, network: Tensors) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"cannot write .*history\.jsonl: .*; a part of this path is a file"):
-        RunFolder(tmp_path / "file").append_history(entry)
+    with pytest.raises(StoreError, match=r"cannot write .*; a part of this path is a file"):
+        RunFolder(tmp_path / "file").write_record(record, network)
 
 
 def test_looking_at_runs_does_not_load_torch(finished: RunFolder) -> None:

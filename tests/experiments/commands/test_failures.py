@@ -77,12 +77,12 @@ def test_a_disk_that_is_full(
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert "run.json" not in left and not [name for name in left if name.endswith(".tmp")]
     monkeypatch.setattr(atomic, "_write_through", write)
-    assert command("prune", "--data", small_data, *SHORT, "--resume").status == 0
+    assert command("prune", "--data", small_data, *SHORT).status == 0
 
 
-@pytest.mark.parametrize("step", [1, 7, 13])
-def test_ctrl_c_keeps_the_state_and_resume_goes_on_to_the_same_numbers(
-    step: int, command: Any, small_data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("step", "flag"), [(1, ()), (7, ()), (13, ("--resume",))])
+def test_ctrl_c_keeps_the_state_and_the_same_command_goes_on_to_the_same_numbers(
+    step: int, flag: tuple[str, ...], command: Any, small_data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = ("--data", small_data, *SHORT)
     undisturbed = json.loads(command("prune", *flags, "--out", "undisturbed", "--json").out)["runs"][0]
@@ -97,7 +97,7 @@ def test_ctrl_c_keeps_the_state_and_resume_goes_on_to_the_same_numbers(
     outcome = command("prune", *flags, "--json")
     assert (outcome.status, outcome.out) == (130, "")
     assert outcome.err.splitlines()[-1] == (
-        "bayesprune: interrupted; finished runs are kept, and the same command with --resume goes on"
+        "bayesprune: interrupted; finished runs are kept, and the same command goes on"
     )
     (checkpoint,) = (tmp_path / "runs").glob("*/checkpoint.safetensors")
     assert load_tree(checkpoint)["counters"]["step"] == step
@@ -109,7 +109,7 @@ def test_ctrl_c_keeps_the_state_and_resume_goes_on_to_the_same_numbers(
         after(self, *arguments)
 
     monkeypatch.setattr(_Loop, "_after_step", counted)
-    resumed = json.loads(command("prune", *flags, "--resume", "--json").out)["runs"][0]
+    resumed = json.loads(command("prune", *flags, *flag, "--json").out)["runs"][0]
     assert steps == list(range(step + 1, 16))
     measured = {"latency_ms", "train_seconds"}
     assert {k: v for k, v in resumed.items() if k not in measured} == {
@@ -118,7 +118,7 @@ def test_ctrl_c_keeps_the_state_and_resume_goes_on_to_the_same_numbers(
     assert not checkpoint.exists()
 
 
-def test_without_resume_an_interrupted_run_starts_anew(
+def test_fresh_starts_an_interrupted_run_anew(
     command: Any, small_data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     after, steps = _Loop._after_step, []
@@ -131,7 +131,7 @@ def test_without_resume_an_interrupted_run_starts_anew(
 
     monkeypatch.setattr(_Loop, "_after_step", interrupted)
     assert command("prune", "--data", small_data, *SHORT).status == 130
-    assert command("prune", "--data", small_data, *SHORT).status == 0
+    assert command("prune", "--data", small_data, *SHORT, "--fresh").status == 0
     assert steps == [*range(1, 8), *range(1, 16)]
 
 

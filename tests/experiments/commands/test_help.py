@@ -122,7 +122,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(repository: Path) -> None:
     ("arguments", "rest"),
     [
         (["data"], ""),
-        (["prune", "--method", "dense"], "; finished runs are kept, and the same command with --resume goes on"),
+        (["prune", "--method", "dense"], "; finished runs are kept, and the same command goes on"),
     ],
 )
 def test_ctrl_c_is_130_and_one_line(

@@ -1,4 +1,4 @@
-"""Ctrl-C and kills of whole processes: everything finished is kept, nobody is left behind, --resume goes on."""
+"""Ctrl-C and kills of whole processes: everything finished is kept, nobody is left behind, the same command goes on."""
 
 import json
 import os
@@ -129,7 +129,7 @@ def test_ctrl_c(
     assert all(load_tree(file)["counters"]["step"] > 0 for file in states)
     assert not list(tmp_path.rglob("*.tmp"))
 
-    resumed = start(tmp_path, "--resume")
+    resumed = start(tmp_path)
     out, err = resumed.communicate(timeout=PATIENCE)
     assert resumed.returncode == 0, err
     assert results(out) == undisturbed

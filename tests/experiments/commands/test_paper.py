@@ -51,7 +51,7 @@ def test_a_study_is_made_once_and_reported(command: Any, small_data: str) -> Non
     assert len(made) == 5
     for name in ("parsimonious.html", "tables.md", "results.json", "error-macs-lenet300.png", "widths-lenet300.png"):
         assert (out / name).stat().st_size > 100
-    again = command("paper", "parsimonious", "--data", small_data, "--workers", 1, "--resume", "--json")
+    again = command("paper", "parsimonious", "--data", small_data, "--workers", 1, "--json")
     assert again.status == 0 and "reused 5 finished runs" in again.err
     assert modified(out) == made
     found = json.loads(again.out)
@@ -117,4 +117,4 @@ def test_ctrl_c_says_how_to_go_on(command: Any, small_data: str, monkeypatch: py
     monkeypatch.setattr("bayesprune.experiments.commands.shared.run_jobs", interrupt)
     outcome = command("paper", "parsimonious", "--data", small_data)
     assert outcome.status == 130
-    assert outcome.err.endswith("finished runs are kept, and the same command with --resume goes on\n")
+    assert outcome.err.endswith("finished runs are kept, and the same command goes on\n")

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from inspect import signature
 from typing import Any
 
 from torch import nn
 
 from bayesprune.errors import BayespruneError, InputShapeError, NetworkError, SettingError, UnknownNameError
+from bayesprune.run.user_code import import_current
 
 Factory = Callable[..., nn.Module]
 _FACTORIES: dict[str, Factory] = {}
@@ -44,7 +44,7 @@ class NetworkSpec:
             InputShapeError: it cannot take the input shape.
             NetworkError: the factory fails, or what it makes is no network.
         """
-        maker = factory or _find(self.factory)
+        maker = factory or factory_named(self.factory)
         accepted = signature(maker).parameters
         takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
         arguments = {key: _plain(v) for key, v in self.arguments.items() if takes_all or key in accepted}
@@ -85,15 +85,20 @@ def require_size(name: str, input_shape: tuple[int, ...], smallest: tuple[int, .
         )
 
 
-def _find(name: str) -> Factory:
-    """A registered factory, or the callable that `package.module:callable` names."""
+def factory_named(name: str) -> Factory:
+    """A registered factory, or the callable that `package.module:callable` names.
+
+    Raises:
+        UnknownNameError: there is no such network.
+        SettingError: its module cannot be imported, or what is named there is not callable.
+    """
     if name in _FACTORIES:
         return _FACTORIES[name]
     if ":" not in name:
         raise UnknownNameError("network", name, _FACTORIES)
     module_name, _, attribute = name.partition(":")
     try:
-        maker: object = getattr(import_module(module_name), attribute)
+        maker: object = getattr(import_current(module_name), attribute)
     except (Exception, SystemExit) as error:  # the module is the user's and may raise anything
         raise SettingError(
             f"network {name!r} cannot be imported ({type(error).__name__}: {error}); give package.module:callable"

@@ -38,7 +38,7 @@ class Pruned:
         macs_ratio: training multiply-accumulates over those of dense training of as many epochs.
         seconds: training time.
         dense_weights: weights of the network at the start.
-        data_fingerprint: short hash of the data.
+        identity: all that the run depended on, as JSON.
     """
 
     network: nn.Module
@@ -56,7 +56,7 @@ class Pruned:
     macs_ratio: float
     seconds: float
     dense_weights: int
-    data_fingerprint: str
+    identity: Mapping[str, Any]
     _data: Data | None = None
 
     @classmethod
@@ -68,6 +68,7 @@ class Pruned:
         evaluation: Evaluation,
         posterior: GatePosterior | None,
         spec: NetworkSpec | None,
+        identity: Mapping[str, Any],
     ) -> "Pruned":
         """What a finished state amounts to."""
         dense_macs = sum(record["dense_macs"] for record in state.history)
@@ -87,7 +88,7 @@ class Pruned:
             macs_ratio=sum(record["macs"] for record in state.history) / max(dense_macs, 1),
             seconds=sum(record["seconds"] for record in state.history),
             dense_weights=state.initial_weights,
-            data_fingerprint=data.fingerprint,
+            identity=identity,
             _data=data,
         )
 
@@ -95,7 +96,7 @@ class Pruned:
     def from_record(cls, record: RunRecord, network: nn.Module) -> "Pruned":
         """A finished run read from disk, with its network rebuilt."""
         settings = RunSettings.from_json(record.settings)
-        factory = record.settings["factory"]
+        factory, _ = record.settings["factory"], record.settings["data_fingerprint"]  # both must be there
         result, tensors = record.result, record.posterior
         dense = tuple(
             LayerCost(row["name"], row["kind"], **{name: row.get(f"dense_{name}", 0) for name in _COUNTS}, positions=0)
@@ -119,8 +120,13 @@ class Pruned:
             macs_ratio=result["train_macs_ratio"],
             seconds=result["train_seconds"],
             dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
-            data_fingerprint=record.settings["data_fingerprint"],
+            identity=record.settings,
         )
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Hash of the data it was trained on."""
+        return str(self.identity["data_fingerprint"])
 
     @property
     def kept(self) -> dict[str, list[int]]:
@@ -178,7 +184,7 @@ class Pruned:
         dense = {layer.name: layer for layer in self.dense_layers}
         rows = [_layer_row(layer, dense) | self._alive(layer) for layer in self.layers]
         return RunRecord(
-            settings=identity_of(self.settings, self.spec, self.data_fingerprint),
+            settings=dict(self.identity),
             result=self.result(),
             groups=[{"name": g.name, "size": g.size, "kept": g.kept.tolist()} for g in self.groups],
             layers=rows,
@@ -198,12 +204,6 @@ class Pruned:
         tensors = {name: value for name, value in self.network.state_dict().items() if isinstance(value, Tensor)}
         RunFolder(Path(folder)).write_record(self.record(), tensors, _posterior_tensors(self.posterior))
         return Path(folder)
-
-
-def identity_of(settings: RunSettings, spec: NetworkSpec | None, fingerprint: str) -> dict[str, Any]:
-    """All that a run depends on, as JSON: its settings, how its network is built, the data's fingerprint."""
-    factory = None if spec is None else {"name": spec.factory, "arguments": dict(spec.arguments)}
-    return settings.to_json() | {"factory": factory, "data_fingerprint": fingerprint}
 
 
 def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory | None = None) -> nn.Module:

@@ -1,6 +1,5 @@
 """One run: one method, network, data set and seed, from initial weights to the evaluated result."""
 
-import hashlib
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -13,11 +12,14 @@ from bayesprune import __version__
 from bayesprune.data import Data, TensorSplit
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.evaluation.evaluate import evaluate
+from bayesprune.run.identity import identity_of, tensors_digest
 from bayesprune.run.method import Method
 from bayesprune.run.networks import NetworkSpec
-from bayesprune.run.pruned import Pruned, identity_of
+from bayesprune.run.normal import normal_settings
+from bayesprune.run.pruned import Pruned
 from bayesprune.run.settings import RunSettings
-from bayesprune.store.identity import canonical_json
+from bayesprune.run.user_code import code_digest
+from bayesprune.store.identity import canonical_json, deciding
 from bayesprune.structure import evaluating, find, reestimate_batchnorm
 from bayesprune.training import Checkpointer, Progress, TrainState, train
 
@@ -29,6 +31,7 @@ def run(
     settings: RunSettings,
     *,
     spec: NetworkSpec | None = None,
+    given: bool = True,
     checkpointer: Checkpointer | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Pruned:
@@ -40,6 +43,7 @@ def run(
         data: what to learn from and to be measured on.
         settings: of the run.
         spec: how the network was built, so that the result can be loaded without code of the user's.
+        given: whether the network was handed over with its weights; else they are those of the settings' seed or file.
         checkpointer: where to save the state and resume from.
         progress: called after every step.
 
@@ -50,10 +54,11 @@ def run(
         StoreError: a checkpoint is damaged, belongs to another run, or cannot be written.
     """
     check_request(method, settings)
-    settings = settings.with_defaults(data.train)
+    settings = normal_settings(method, settings, data, lambda: network)
     state = initial_state(network, data, settings)
     plan = method.plan(state, data, settings)
-    state.identity = _identity(network, settings, data, spec)
+    identity = identity_of(settings, spec, data.fingerprint, network if given else None)
+    state.identity = _identity(network, identity)
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
@@ -72,7 +77,7 @@ def run(
     finally:
         torch.set_num_threads(threads)
     posterior = plan.posterior(state) if plan.posterior is not None else None
-    return Pruned.of(state, settings, data, evaluation, posterior, spec)
+    return Pruned.of(state, settings, data, evaluation, posterior, spec, identity)
 
 
 def check_request(method: Method, settings: RunSettings) -> None:
@@ -169,15 +174,11 @@ def _load_weights(network: nn.Module, file: Path) -> None:
         raise SettingError(f"weights {file} cannot be used ({error}): {wanted}") from error
 
 
-def _identity(network: nn.Module, settings: RunSettings, data: Data, spec: NetworkSpec | None) -> dict[str, Any]:
-    """All that decides a run's numbers, each as JSON: settings, data, version and initial weights."""
-    digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        if isinstance(value, Tensor):
-            digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
-            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-    parts = identity_of(settings, spec, data.fingerprint) | {"version": __version__}
-    return {name: canonical_json(part) for name, part in parts.items()} | {"initial weights": digest.hexdigest()[:16]}
+def _identity(network: nn.Module, identity: dict[str, Any]) -> dict[str, Any]:
+    """All that decides a run's numbers, each as JSON: settings, data, version, code and initial weights."""
+    parts = deciding(identity) | {"version": __version__}
+    digests = {"initial weights": tensors_digest(network.state_dict()), "code of the network": code_digest(network)}
+    return {name: canonical_json(part) for name, part in parts.items()} | digests
 
 
 def _recalibrate(state: TrainState, data: Data, settings: RunSettings) -> None:

@@ -9,6 +9,7 @@ from bayesprune.data import Data
 from bayesprune.data.cached import load_cached
 from bayesprune.errors import SettingError
 from bayesprune.experiments.methods import method
+from bayesprune.run.given import spec_for
 from bayesprune.run.identity import RUN, identity_of
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.normal import normal_settings, without_usual_widths
@@ -155,10 +156,7 @@ def network_spec(settings: RunSettings, data: Data) -> NetworkSpec:
     """How to build the run's network for its data."""
     import bayesprune.models.networks  # noqa: F401 - fills the registry
 
-    arguments: dict[str, Any] = {"input_shape": list(data.input_shape), "classes": data.classes}
-    if settings.widths is not None:
-        arguments["widths"] = list(settings.widths)
-    return NetworkSpec(settings.network, arguments)
+    return spec_for(settings.network, settings, data)
 
 
 def build(settings: RunSettings, data: Data, root: Path = Path()) -> Any:

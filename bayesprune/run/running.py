@@ -14,7 +14,7 @@ from bayesprune.errors import NetworkError, SettingError
 from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.run.identity import identity_of, tensors_digest
 from bayesprune.run.method import Method
-from bayesprune.run.networks import NetworkSpec
+from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.normal import normal_settings
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.settings import RunSettings
@@ -147,22 +147,34 @@ def _check_last_batch(network: nn.Module, example: Tensor, data: Data, settings:
         ) from error
 
 
-def initial_network(spec: NetworkSpec, seed: int, weights: Path | None = None) -> nn.Module:
+def initial_network(
+    spec: NetworkSpec, seed: int, weights: Path | None = None, factory: Factory | None = None
+) -> nn.Module:
     """Build a network with the random weights of a seed, or with trained ones from a safetensors file.
+
+    Args:
+        spec: how to build it.
+        seed: of its weights.
+        weights: the file.
+        factory: overrules the name in `spec`.
 
     Raises:
         SettingError: the file does not hold this network's weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = spec.build()
+        network = spec.build(factory)
     if weights is not None:
-        _load_weights(network, weights)
+        load_weights(network, weights)
     return network
 
 
-def _load_weights(network: nn.Module, file: Path) -> None:
-    """Fill a network with the weights in a safetensors file."""
+def load_weights(network: nn.Module, file: Path) -> None:
+    """Fill a network with the weights in a safetensors file.
+
+    Raises:
+        SettingError: the file does not hold this network's weights.
+    """
     from safetensors.torch import load_file
 
     wanted = "name a safetensors file with the state_dict of this network"

@@ -8,6 +8,7 @@ from bayesprune.errors import SettingError
 from bayesprune.experiments.configurations import Configuration, configurations, place_of
 from bayesprune.experiments.jobs import Job, budget_of
 from bayesprune.experiments.methods import method
+from bayesprune.experiments.run_rows import run_row
 from bayesprune.experiments.statistics import paired_difference, verdict
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
@@ -82,7 +83,7 @@ def as_json(records: Sequence[RunRecord], summary: Sequence[dict[str, Any]], rep
         "network": first.settings["network"],
         "split_sizes": first.data["split_sizes"],
         "epochs": first.settings["epochs"],
-        "runs": [record.result for record in records],
+        "runs": [run_row(record) for record in records],
         "summary": list(summary),
         "report": report,
     }

@@ -14,7 +14,7 @@ import numpy as np
 
 from bayesprune.errors import SettingError
 from bayesprune.experiments.report.words import counted, short
-from bayesprune.inference.posterior import NOTE, for_arviz, import_arviz, to_datatree
+from bayesprune.run.datatree import NOTE, for_arviz, import_arviz, to_datatree
 from bayesprune.store.atomic import write_bytes
 from bayesprune.store.runs import RunRecord
 

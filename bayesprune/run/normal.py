@@ -17,9 +17,7 @@ from bayesprune.training.fixed import FixedTraining
 _PLAIN = RunSettings("dense")
 
 
-def normal_settings(
-    method: Method, settings: RunSettings, data: Data, network: Callable[[], nn.Module]
-) -> RunSettings:
+def normal_settings(method: Method, settings: RunSettings, data: Data, network: Callable[[], nn.Module]) -> RunSettings:
     """The settings as they name the run; a run with them gives the same result.
 
     Args:
@@ -34,7 +32,10 @@ def normal_settings(
     settings = method.normal(settings.with_defaults(data.train))
     if "estimator" not in method.takes:
         settings = replace(settings, estimator=_PLAIN.estimator)
-    if settings.options.get("training", "recipe") == "recipe" and (settings.noise, settings.consistency) != (None, None):
+    if settings.options.get("training", "recipe") == "recipe" and (settings.noise, settings.consistency) != (
+        None,
+        None,
+    ):
         settings = _without_usual_noise(settings, data, network())
     if settings.inputs != _PLAIN.inputs:
         example = next(iter(data.test.batches(2)))[0]

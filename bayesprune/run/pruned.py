@@ -1,9 +1,9 @@
 """The result of a run: a smaller plain network, what was kept, the posterior, and how it was got."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +11,21 @@ from torch import Tensor, nn
 from bayesprune.data import Data
 from bayesprune.errors import BayespruneError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
+from bayesprune.run.identity import tensors_digest
 from bayesprune.run.method import GatePosterior
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.settings import RunSettings
+from bayesprune.run.table import table_of
 from bayesprune.store.runs import RunFolder, RunRecord, library_versions
 from bayesprune.structure import Group, LayerCost, compact, fed_outputs, find, layer_costs
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
 
+if TYPE_CHECKING:
+    import xarray
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Pruned:
     """A pruned network and everything known about it.
 
@@ -39,6 +44,7 @@ class Pruned:
         seconds: training time.
         dense_weights: weights of the network at the start.
         identity: all that the run depended on, as JSON.
+        measured_before_change: whether the network's weights were changed after they were measured.
     """
 
     network: nn.Module
@@ -57,7 +63,16 @@ class Pruned:
     seconds: float
     dense_weights: int
     identity: Mapping[str, Any]
+    measured_before_change: bool = False
     _data: Data | None = None
+    _measured: str = ""
+
+    def __post_init__(self) -> None:
+        if not self._measured:
+            object.__setattr__(self, "_measured", tensors_digest(self.network.state_dict()))
+
+    def __repr__(self) -> str:
+        return table_of(self)
 
     @classmethod
     def of(
@@ -119,6 +134,7 @@ class Pruned:
             data_summary=record.data,
             macs_ratio=result["train_macs_ratio"],
             seconds=result["train_seconds"],
+            measured_before_change=bool(result.get("measured_before_change", False)),
             dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
             identity=record.settings,
         )
@@ -157,6 +173,19 @@ class Pruned:
             raise StoreError("a loaded network does not bring its data along: give evaluate(data)")
         return evaluate(self.network, data)
 
+    def remeasured(self) -> "Pruned":
+        """The same, measured anew where the network's weights were changed since, by fine-tuning for example.
+
+        Where no data are at hand the figures stay, and `measured_before_change` says so.
+        """
+        digest = tensors_digest(self.network.state_dict())
+        if digest == self._measured:
+            return self
+        identity = {**self.identity, "changed_weights_digest": digest}
+        if self._data is None:
+            return replace(self, identity=identity, measured_before_change=True, _measured=digest)
+        return replace(self, identity=identity, evaluation=self.evaluate(), _measured=digest)
+
     def result(self) -> dict[str, Any]:
         """The row of the result table: what `--json` prints for a run."""
         evaluation, posterior = self.evaluation, self.posterior
@@ -177,6 +206,7 @@ class Pruned:
             "decided_at_end": 0 if posterior is None else posterior.decided_at_end,
             "train_seconds": self.seconds,
             "train_macs_ratio": self.macs_ratio,
+            "measured_before_change": self.measured_before_change,
         }
 
     def record(self) -> RunRecord:
@@ -193,16 +223,33 @@ class Pruned:
             data=self.data_summary,
             versions=library_versions(),
             history=self.history,
+            tensors=_posterior_tensors(self.posterior),
         )
+
+    def posterior_tree(self, draws: int = 1000, seed: int = 0) -> "xarray.DataTree":
+        """The posterior over the structure as a DataTree that ArviZ reads; see `bayesprune.run.datatree.to_datatree`.
+
+        Args:
+            draws: draws of all gates, at least 1.
+            seed: of the draws.
+
+        Raises:
+            SettingError: the method has no posterior, or `draws` is below 1.
+        """
+        from bayesprune.run.datatree import to_datatree
+
+        return to_datatree(self, draws, seed)
 
     def save(self, folder: str | Path) -> Path:
         """Write the network, its structure, posterior and history to a folder that `bayesprune.load` reads.
+
+        A network whose weights were changed after the run is measured anew (`remeasured`), and gets a name of its own.
 
         Raises:
             StoreError: the folder cannot be written.
         """
         tensors = {name: value for name, value in self.network.state_dict().items() if isinstance(value, Tensor)}
-        RunFolder(Path(folder)).write_record(self.record(), tensors, _posterior_tensors(self.posterior))
+        RunFolder(Path(folder)).write_record(self.remeasured().record(), tensors, _posterior_tensors(self.posterior))
         return Path(folder)
 
 

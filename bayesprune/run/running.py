@@ -1,5 +1,6 @@
 """One run: one method, network, data set and seed, from initial weights to the evaluated result."""
 
+import logging
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -22,6 +23,8 @@ from bayesprune.run.user_code import code_digest
 from bayesprune.store.identity import canonical_json, deciding
 from bayesprune.structure import evaluating, find, reestimate_batchnorm
 from bayesprune.training import Checkpointer, Progress, TrainState, train
+
+_LOG = logging.getLogger(__name__)
 
 
 def run(
@@ -59,6 +62,8 @@ def run(
     plan = method.plan(state, data, settings)
     identity = identity_of(settings, spec, data.fingerprint, network if given else None)
     state.identity = _identity(network, identity)
+    name = f"{settings.method}, {settings.network} on {data.name}, seed {settings.seed}"
+    _LOG.info("run %s begins: %d epochs, %d gates", name, settings.epochs, state.structure.gate_count)
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
@@ -76,6 +81,7 @@ def run(
         evaluation = evaluate(state.network.eval(), data)
     finally:
         torch.set_num_threads(threads)
+    _LOG.info("run %s is done: accuracy %.4f, %d MACs", name, evaluation.accuracy, evaluation.macs)
     posterior = plan.posterior(state) if plan.posterior is not None else None
     return Pruned.of(state, settings, data, evaluation, posterior, spec, identity)
 

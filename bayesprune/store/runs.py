@@ -46,6 +46,7 @@ class RunRecord:
         versions: of Python, bayesprune, torch and other libraries.
         history: one record an epoch, oldest first.
         folder: where the run lies; None for a record that was not read from disk.
+        tensors: the posterior of a record that was not read from disk.
     """
 
     settings: dict[str, Any]
@@ -58,6 +59,7 @@ class RunRecord:
     versions: dict[str, str]
     history: list[dict[str, Any]] = field(default_factory=list)
     folder: Path | None = None
+    tensors: "Mapping[str, Tensor] | None" = field(default=None, repr=False, compare=False)
 
     @classmethod
     def read(cls, path: str | Path) -> "RunRecord":
@@ -90,11 +92,13 @@ class RunRecord:
 
     @cached_property
     def posterior(self) -> "dict[str, Tensor] | None":
-        """The tensors of posterior.safetensors, read at the first use; None where the method has none.
+        """The tensors of the posterior, read from disk at the first use; None where the method has none.
 
         Raises:
             StoreError: the file is damaged or does not fit the groups.
         """
+        if self.tensors is not None:
+            return dict(self.tensors)
         if self.folder is None or not RunFolder(self.folder).posterior_file.exists():
             return None
         from bayesprune.store.tensors import load_tensors
@@ -242,7 +246,7 @@ class RunFolder:
         document = self._read_document()
         fields = {name: value for name, value in document.items() if name in RunRecord.__dataclass_fields__}
         fields["input_shape"] = tuple(document["input_shape"])
-        return RunRecord(**fields | {"history": self.read_history(), "folder": self.path})
+        return RunRecord(**fields | {"history": self.read_history(), "folder": self.path, "tensors": None})
 
     def _checked_document(self, record: RunRecord) -> dict[str, Any]:
         try:

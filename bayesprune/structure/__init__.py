@@ -38,3 +38,7 @@ __all__ = [
     "replace_data",
     "spike_outputs",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,5 +1,6 @@
 """Everything that a run is at a step, as one object that can be saved and resumed from."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,6 +11,8 @@ from torch.optim import Optimizer
 from bayesprune.structure import LayerCost, Structure, compact, layer_costs
 from bayesprune.structure.compact import replace_data
 from bayesprune.structure.cost import COUNTED
+
+_LOG = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -103,6 +106,7 @@ class TrainState:
                         if isinstance(value, Tensor) and value.shape == open_gates.shape:
                             memory[key] = value[positions]
         self.shape_version += 1
+        _LOG.debug("step %d: %d of %d gates left", self.step, len(positions), len(open_gates))
         return positions
 
     def layers(self) -> tuple[LayerCost, ...]:

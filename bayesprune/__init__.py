@@ -5,9 +5,10 @@ Everything here is imported on first use, so that ``import bayesprune`` costs ne
     import bayesprune as bp
 
     data = bp.load_data("mnist5k")
-    pruned = bp.prune(bp.models.LeNet5(), data, method="parsimonious", budget="macs=10%", seed=0)
+    pruned = bp.prune("lenet5", data, method="parsimonious", budget="macs=10%", seed=0)
 """
 
+import logging
 import os.path
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -29,23 +30,44 @@ from bayesprune.moved import find_moved_modules
 
 if TYPE_CHECKING:
     from bayesprune import data, experiments, inference, models, structure, training
+    from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune
+    from bayesprune.inference.options import ParsimoniousOptions
+    from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
+    from bayesprune.pruners.sparse_training import SparseOptions
+    from bayesprune.run.datatree import to_datatree
+    from bayesprune.run.pruned import Pruned
+    from bayesprune.run.settings import RunSettings
+    from bayesprune.store.runs import RunRecord
+    from bayesprune.tangent.options import TransferOptions
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BayespruneError",
     "BudgetError",
+    "DamageOptions",
+    "Data",
     "DataError",
     "DataUnavailableError",
     "DivergenceError",
     "InputShapeError",
     "NetworkError",
+    "ParsimoniousOptions",
+    "PruneOptions",
+    "Pruned",
+    "RunRecord",
+    "RunSettings",
     "SettingError",
+    "SlimmingOptions",
+    "SparseOptions",
     "StoreError",
+    "TrainOptions",
+    "TransferOptions",
     "UnknownNameError",
     "UnsupportedLayerError",
+    "WeightOptions",
     "compare",
     "data",
     "experiments",
@@ -55,15 +77,25 @@ __all__ = [
     "models",
     "prune",
     "structure",
+    "to_datatree",
     "training",
 ]
 
 _MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "training"})
-_FUNCTIONS = {
-    "compare": ("bayesprune.experiments.facade", "compare"),
-    "load": ("bayesprune.experiments.facade", "load"),
-    "load_data": ("bayesprune.data", "load"),
-    "prune": ("bayesprune.experiments.facade", "prune"),
+_PLACES = {
+    "bayesprune.data": ("Data",),
+    "bayesprune.experiments.facade": ("compare", "load", "prune"),
+    "bayesprune.inference.options": ("ParsimoniousOptions",),
+    "bayesprune.pruners.options": ("DamageOptions", "PruneOptions", "SlimmingOptions", "TrainOptions", "WeightOptions"),
+    "bayesprune.pruners.sparse_training": ("SparseOptions",),
+    "bayesprune.run.datatree": ("to_datatree",),
+    "bayesprune.run.pruned": ("Pruned",),
+    "bayesprune.run.settings": ("RunSettings",),
+    "bayesprune.store.runs": ("RunRecord",),
+    "bayesprune.tangent.options": ("TransferOptions",),
+}
+_FUNCTIONS = {"load_data": ("bayesprune.data", "load")} | {
+    name: (module, name) for module, names in _PLACES.items() for name in names
 }
 
 
@@ -90,8 +122,9 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "__version__"])
 
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a program that wants to see it adds its own
 _find_floors_of_checkout()
 find_moved_modules()

@@ -1,6 +1,6 @@
 """The errors of bayesprune: one base class, and messages that name the value, the limit and the cure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,15 +13,46 @@ class SettingError(BayespruneError, ValueError):
     """A setting has a value that cannot be used."""
 
 
+_SAME = {
+    "batch_size": "bs batch batchsize n_batch nbatch",
+    "budget": "macs flops params target size max_macs max_params compression speedup",
+    "checkpoint": "ckpt checkpoint_path checkpoint_file resume",
+    "data": "dataset loader dataloader train_loader",
+    "density": "sparsity amount ratio pruning_ratio keep_ratio fraction prune_ratio",
+    "epochs": "epoch n_epochs num_epochs nepochs max_epochs iterations",
+    "keep": "ignore ignored ignored_layers exclude skip frozen keep_layers",
+    "learning_rate": "lr eta step_size rate learningrate alpha_lr",
+    "method": "algorithm algo pruner strategy",
+    "network": "model net module",
+    "price": "lam lambda lambda_ lamb reg regularization regularisation",
+    "progress": "verbose quiet silent callback callbacks progress_bar progressbar disable_progress tqdm log",
+    "seed": "random_state random_seed rng manual_seed",
+    "slab": "weight_decay wd l2 decay prior_std",
+    "threads": "n_threads num_threads n_jobs workers num_workers",
+    "weights": "init pretrained state_dict initial_weights",
+    "widths": "hidden hidden_sizes hidden_size width layer_sizes",
+    "workers": "n_jobs num_workers processes threads",
+}
+_SYNONYMS = {(word, name) for name, words in _SAME.items() for word in words.split()}
+"""What other libraries call a setting, and what it is called here."""
+
+
+def nearest_name(name: str, known: Collection[str]) -> str | None:
+    """The known name that somebody most likely means: the same thing by another word, or the one spelt most alike."""
+    asked = name.lower().replace("-", "_")
+    meant = [one for one in sorted(known) if (asked, one) in _SYNONYMS]
+    return next(iter([*meant, *get_close_matches(asked, known, n=1, cutoff=0.5)]), None)
+
+
 class UnknownNameError(SettingError):
     """A name is in no table; the message offers the nearest ones."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest_name(name, names)
+        hint = "" if near is None else f"did you mean {near!r}? "
         super().__init__(f"unknown {kind} {name!r}: {hint}there are {', '.join(names)}")
-        self.kind, self.name, self.nearest = kind, name, near[0] if near else None
+        self.kind, self.name, self.nearest = kind, name, near
 
 
 class BudgetError(SettingError):

@@ -9,6 +9,7 @@ from types import ModuleType
 MOVED = {
     "bayesprune.budget": "bayesprune.run.budget",
     "bayesprune.fixed": "bayesprune.training.fixed",
+    "bayesprune.inference.posterior": "bayesprune.run.datatree",
     "bayesprune.initial": "bayesprune.training.initial",
     "bayesprune.method": "bayesprune.run.method",
     "bayesprune.networks": "bayesprune.run.networks",

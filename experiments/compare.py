@@ -7,6 +7,7 @@ from typing import Any
 from bayesprune.errors import SettingError
 from bayesprune.experiments.jobs import Job
 from bayesprune.experiments.methods import method
+from bayesprune.experiments.run_rows import run_row
 from bayesprune.experiments.verdict import REFERENCE, verdict_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
@@ -55,7 +56,7 @@ def as_json(records: Sequence[RunRecord], summary: Sequence[dict[str, Any]], rep
         "network": _shared([record.settings["network"] for record in records]),
         "split_sizes": _shared([record.data["split_sizes"] for record in records]),
         "epochs": _shared([record.settings["epochs"] for record in records]),
-        "runs": [record.result for record in records],
+        "runs": [run_row(record) for record in records],
         "summary": list(summary),
         "report": report,
     }

@@ -1,85 +1,99 @@
 """The library's front door: prune, compare, load."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from bayesprune.data import Data
-from bayesprune.errors import StoreError, UnknownNameError
+from bayesprune.data.given import as_data
+from bayesprune.errors import SettingError, StoreError, UnknownNameError
 from bayesprune.experiments.methods import method as method_by_name
+from bayesprune.experiments.showing import shown
 from bayesprune.run.environment import environment
-from bayesprune.run.networks import Factory, NetworkSpec, name_of
+from bayesprune.run.given import Given, start_from
+from bayesprune.run.method import Method
+from bayesprune.run.networks import Factory
 from bayesprune.run.pruned import Pruned, rebuild
 from bayesprune.run.running import run
-from bayesprune.run.settings import RunSettings
+from bayesprune.run.settings import RunSettings, check_type
 from bayesprune.store.atomic import check_writable
 from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.training import Checkpointer, Progress
 
+_SETTINGS = {field.name for field in fields(RunSettings)} - {"method"}
+
 
 @environment()
 def prune(
-    network: nn.Module,
-    data: Data,
+    network: Given,
+    data: Data | str,
     method: str = "parsimonious",
     *,
     checkpoint: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | bool | None = None,
     **settings: Any,
 ) -> Pruned:
-    """Train and prune a network, from its present weights.
+    """Train and prune a network.
+
+    A name ("lenet300"), class or function makes a network whose weights `seed` draws, so that the call gives the same
+    result whenever it is made. A module starts from the weights that it has: where those were drawn at random before,
+    the result depends on them, whatever the seed.
 
     Args:
-        network: any module that torch-pruning's dependency graph understands; it is not changed.
-        data: from `bayesprune.load_data`, `bayesprune.data.from_tensors` or `from_loaders`.
+        network: a name as on the command line, a class or function that takes any of `input_shape=`, `classes=` and
+            `widths=`, or a module that torch-pruning's dependency graph understands; a module is not changed.
+        data: from `bayesprune.load_data`, `bayesprune.data.from_tensors` or `from_loaders`, or a name for the first.
         method: a name in the table of methods.
         checkpoint: a file to save the state to now and then, and to resume from when it is there; it is
             removed when the run is finished.
-        progress: called after every step.
+        progress: called after every step; True or False shows a bar or none; by default a bar is shown in a terminal
+            and in a notebook.
         settings: fields of `RunSettings` (seed, epochs, budget, price, ...), or the method's own settings.
 
     Raises:
         SettingError: a setting is unknown or has a value that cannot be used.
+        DataError: the data are none; the message says how to make some.
         NetworkError: the network cannot take the data, or has layers that cannot be gated.
         DivergenceError: the loss is not finite.
         StoreError: the checkpoint is damaged, belongs to another run, or cannot be written.
     """
-    chosen = method_by_name(method)
-    options = dict(settings.pop("options", {}))
-    known = {field.name for field in fields(RunSettings)} - {"method"}
-    options |= {name: settings.pop(name) for name in list(settings) if name not in known}
-    spec = _remembered_spec(network)
-    given = {"network": spec.factory if spec else type(network).__name__, "data": data.name} | settings
+    import bayesprune.models.networks  # noqa: F401 - fills the registry
+
+    chosen, data = method_by_name(method), as_data(data)
+    asked = {"data": data.name} | _settings_and_options(chosen, settings)
+    start = start_from(network, data, RunSettings(method=method, **asked))
     checkpointer = None if checkpoint is None else Checkpointer(Path(checkpoint))
-    pruned = run(
-        chosen,
-        network,
-        data,
-        RunSettings(method=method, options=options, **given),
-        spec=spec,
-        checkpointer=checkpointer,
-        progress=progress,
-    )
+    with shown(progress, f"{method} seed {start.settings.seed}") as tell:
+        pruned = run(
+            chosen,
+            start.network,
+            data,
+            start.settings,
+            spec=start.spec,
+            given=start.given,
+            checkpointer=checkpointer,
+            progress=tell,
+        )
     if checkpointer is not None:
         checkpointer.remove()
     return pruned
 
 
-def _remembered_spec(network: nn.Module) -> NetworkSpec | None:
-    """How a registered factory made the network; None when it was changed since and cannot be made again."""
-    spec = name_of(network)
-    if spec is None:
-        return None
-    return spec if _anatomy(spec.build()) == _anatomy(network) else None
+def _settings_and_options(method: Method, given: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments as settings, with the method's own ones in `options`.
 
-
-def _anatomy(network: nn.Module) -> list[object]:
-    """Names and kinds of all modules, names and shapes of all tensors."""
-    modules: list[object] = [(name, type(module)) for name, module in network.named_modules()]
-    return modules + [(name, getattr(value, "shape", None)) for name, value in network.state_dict().items()]
+    Raises:
+        UnknownNameError: one of them is neither.
+        SettingError: `options` is no table.
+    """
+    own = {field.name for field in fields(method.options)}
+    for name in given:
+        if name not in _SETTINGS | own:
+            raise UnknownNameError("setting", name, _SETTINGS | own | {"checkpoint", "progress"})
+    check_type("options", given.get("options", {}), Mapping, "a table of the method's own settings")
+    options = dict(given.get("options", {})) | {name: given[name] for name in given if name in own - _SETTINGS}
+    return {name: value for name, value in given.items() if name in _SETTINGS} | {"options": options}
 
 
 def load(folder: str | Path, factory: Factory | None = None) -> Pruned:
@@ -108,6 +122,12 @@ def load(folder: str | Path, factory: Factory | None = None) -> Pruned:
         raise StoreError(f"{folder}: its parts do not fit together ({error}); was the run changed?") from error
 
 
+_NAMES = {
+    "network": "its weights are drawn anew for every seed; write package.module:callable for your own",
+    "data": "write npz:FILE or folder:PATH for your own",
+}
+
+
 def compare(
     network: str = "lenet300",
     data: str = "mnist5k",
@@ -116,6 +136,7 @@ def compare(
     methods: Sequence[str] | None = None,
     out: str | Path = "runs",
     workers: int = 2,
+    progress: bool | None = None,
     **settings: Any,
 ) -> list[RunRecord]:
     """Run several methods side by side, as `bayesprune compare` does; finished runs are not made again.
@@ -127,6 +148,7 @@ def compare(
         methods: names in the table of methods.
         out: folder of the run folders.
         workers: processes, one thread each.
+        progress: whether to show how the runs get on; by default in a terminal and in a notebook.
         settings: other fields of `RunSettings`.
 
     Returns:
@@ -137,16 +159,21 @@ def compare(
     """
     from bayesprune.experiments.compare import COMPARED, comparison
     from bayesprune.experiments.executor import run_jobs
-    from bayesprune.experiments.jobs import check
+    from bayesprune.experiments.jobs import phase_steps
+    from bayesprune.experiments.showing import watched
     from bayesprune.experiments.study import seeds_from
 
-    known = {field.name for field in fields(RunSettings)} - {"method", "seed"}
+    for name, value in (("network", network), ("data", data)):
+        if not isinstance(value, str):
+            raise SettingError(f"compare takes {name} by name, not a {type(value).__name__}: {_NAMES[name]}")
+    known = _SETTINGS - {"seed"}
     for name in settings:
         if name not in known:
-            raise UnknownNameError("setting", name, known)
+            raise UnknownNameError("setting", name, known | {"seeds", "methods", "out", "workers", "progress"})
     base = RunSettings(method="parsimonious", network=network, data=data, **settings)
     jobs = comparison(base, seeds_from(seeds), methods or COMPARED)
     check_writable(out)
-    for job in jobs:
-        check(job)
-    return [RunRecord.read(folder) for folder in run_jobs(jobs, Path(out), workers=workers)]
+    phases = [phase_steps(job) for job in jobs]
+    with watched(progress, jobs, phases, Path(out), workers) as watcher:
+        folders = run_jobs(jobs, Path(out), workers=workers, **watcher)
+    return [RunRecord.read(folder) for folder in folders]

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import nan
 from pathlib import Path
 from typing import Any
 
-from bayesprune.data import Data, load
+from bayesprune.data import Data
+from bayesprune.data.cached import load_cached
 from bayesprune.errors import SettingError
 from bayesprune.experiments.methods import method
 from bayesprune.run.environment import environment
+from bayesprune.run.given import spec_for
+from bayesprune.run.identity import RUN, identity_of
 from bayesprune.run.networks import NetworkSpec
-from bayesprune.run.pruned import identity_of
+from bayesprune.run.normal import normal_settings, without_usual_widths
 from bayesprune.run.running import check_request, initial_network, initial_state, run
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.identity import run_id
@@ -22,9 +24,6 @@ from bayesprune.training.interrupt import Interrupt
 
 WAITING = "waiting for the process that makes this run"
 """The phase of a run that another process is making."""
-
-_RUN = "run:"
-"""Before the name of a run folder, in place of a file of weights."""
 
 LARGEST_SIZE = 10**15
 """A budget that every network meets."""
@@ -96,8 +95,10 @@ def phase_steps(job: Job) -> dict[str, int]:
     settings = job.settings if job.match is None else job.sized_by({"macs": LARGEST_SIZE, "density": 1.0})
     check_request(chosen, settings)
     data = load_cached(settings.data)
-    settings = settings.with_defaults(data.train)
-    state = initial_state(build(settings, data), data, settings)
+    settings = without_usual_widths(settings)
+    network = build(settings, data)
+    settings = normal_settings(chosen, settings, data, lambda: network)
+    state = initial_state(network, data, settings)
     return {phase.name: phase.steps for phase in chosen.plan(state, data, settings).phases}
 
 
@@ -131,7 +132,7 @@ def execute(
     """
     settings = job.settings if sized_by is None else job.sized_by(sized_by)
     data = load_cached(settings.data)
-    settings = _settled(settings, job.start, root)
+    settings = _settled(settings, job.start, root, data)
     spec = network_spec(settings, data)
     folder = _folder(settings, spec, data, root)
     if folder.finished:
@@ -147,13 +148,13 @@ def execute(
         if not folder.finished:
             folder.clean()
             checkpointer = Checkpointer(folder.checkpoint_file, resume=resume)
-            network = build(settings, data, root)
             pruned = run(
                 method(settings.method),
-                network,
+                build(settings, data, root),
                 data,
                 settings,
                 spec=spec,
+                given=False,
                 checkpointer=checkpointer,
                 progress=progress,
             )
@@ -164,14 +165,17 @@ def execute(
 
 def folder_of(job: Job, root: Path) -> RunFolder:
     """Where the run of a job whose size is settled lies, finished or not."""
-    settings, data = _settled(job.settings, job.start, root), load_cached(job.settings.data)
+    data = load_cached(job.settings.data)
+    settings = _settled(job.settings, job.start, root, data)
     return _folder(settings, network_spec(settings, data), data, root)
 
 
-def _settled(settings: RunSettings, start: RunSettings | None, root: Path) -> RunSettings:
-    """With the default number of epochs, and with the name of the run whose network it begins with."""
-    weights = settings.weights if start is None else f"{_RUN}{folder_of(Job(start), root).path.name}"
-    return replace(settings, weights=weights).with_defaults(load_cached(settings.data).train)
+def _settled(settings: RunSettings, start: RunSettings | None, root: Path, data: Data) -> RunSettings:
+    """In the form that names the run, and with the name of the run whose network it begins with."""
+    weights = settings.weights if start is None else f"{RUN}{folder_of(Job(start), root).path.name}"
+    settings = without_usual_widths(replace(settings, weights=weights))
+    free = replace(settings, weights=None)  # its defaults depend on the network's layers, not on its weights
+    return normal_settings(method(settings.method), settings, data, lambda: build(free, data))
 
 
 def _folder(settings: RunSettings, spec: NetworkSpec, data: Data, root: Path) -> RunFolder:
@@ -183,24 +187,15 @@ def network_spec(settings: RunSettings, data: Data) -> NetworkSpec:
     """How to build the run's network for its data."""
     import bayesprune.models.networks  # noqa: F401 - fills the registry
 
-    arguments: dict[str, Any] = {"input_shape": list(data.input_shape), "classes": data.classes}
-    if settings.widths is not None:
-        arguments["widths"] = list(settings.widths)
-    return NetworkSpec(settings.network, arguments)
+    return spec_for(settings.network, settings, data)
 
 
 def build(settings: RunSettings, data: Data, root: Path = Path()) -> Any:
     """The run's network before training; `root` is where the run lies that it may begin with."""
     weights = None if settings.weights is None else Path(settings.weights)
-    if settings.weights is not None and settings.weights.startswith(_RUN):
-        weights = RunFolder(root / settings.weights.removeprefix(_RUN)).network_file
+    if settings.weights is not None and settings.weights.startswith(RUN):
+        weights = RunFolder(root / settings.weights.removeprefix(RUN)).network_file
     return initial_network(network_spec(settings, data), settings.seed, weights)
-
-
-@lru_cache(maxsize=2)
-def load_cached(name: str) -> Data:
-    """Load data once in a process."""
-    return load(name)
 
 
 def read_result(folder: Path) -> dict[str, Any]:

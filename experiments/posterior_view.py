@@ -16,7 +16,7 @@ from bayesprune.errors import SettingError
 from bayesprune.experiments.gates import gate_counts
 from bayesprune.experiments.report.words import short
 from bayesprune.experiments.words import counted
-from bayesprune.inference.posterior import NOTE, for_arviz, import_arviz, to_datatree
+from bayesprune.run.datatree import NOTE, for_arviz, import_arviz, to_datatree
 from bayesprune.store.atomic import write_bytes
 from bayesprune.store.runs import RunRecord
 

@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from bayesprune.inference.estimators import ESTIMATORS, estimator
     from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
     from bayesprune.inference.objective import GatedObjective
+    from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.parsimonious import Parsimonious
-    from bayesprune.inference.posterior import to_datatree
     from bayesprune.inference.projected import ProjectedGateDescent
+    from bayesprune.run.datatree import to_datatree
 
 __all__ = [
     "ESTIMATORS",
@@ -19,25 +20,31 @@ __all__ = [
     "GatedObjective",
     "GaussianWeightGuide",
     "Parsimonious",
+    "ParsimoniousOptions",
     "ProjectedGateDescent",
     "estimator",
     "to_datatree",
 ]
 
 _LAZY = {
-    "ESTIMATORS": "estimators",
-    "GateGuide": "guides",
-    "GatedELBO": "elbo",
-    "GatedObjective": "objective",
-    "GaussianWeightGuide": "guides",
-    "Parsimonious": "parsimonious",
-    "ProjectedGateDescent": "projected",
-    "estimator": "estimators",
-    "to_datatree": "posterior",
+    "ESTIMATORS": ".estimators",
+    "GateGuide": ".guides",
+    "GatedELBO": ".elbo",
+    "GatedObjective": ".objective",
+    "GaussianWeightGuide": ".guides",
+    "Parsimonious": ".parsimonious",
+    "ParsimoniousOptions": ".options",
+    "ProjectedGateDescent": ".projected",
+    "estimator": ".estimators",
+    "to_datatree": "bayesprune.run.datatree",
 }
 
 
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return getattr(import_module(_LAZY[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

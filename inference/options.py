@@ -100,6 +100,9 @@ class ParsimoniousOptions:
         return settings.budget is not None and settings.price is None and self.gamma is None
 
 
+LEARNING_RATE = 2e-3
+"""Of the weights while gates learn."""
+
 LEAST_PRUNE_STEPS = 2_000
 """Steps that gates need to decide themselves; a small data set gives them more of the epochs, up to half."""
 
@@ -148,7 +151,7 @@ class Recipe:
         self.shrink_every = min(options.shrink_every, max(1, self.prune_steps // LOOKS))
         self.settle = round((1 - options.settle_share) * self.prune_steps)
         self.ramp = self._ramp(settings, options)
-        self.learning_rate = settings.learning_rate or 2e-3
+        self.learning_rate = settings.learning_rate or LEARNING_RATE
         self.fixed = FixedTraining.of(
             settings, network, train, epochs=settings.epochs - prune_epochs, slab=options.slab,
             learning_rate=options.fixed_learning_rate, decay=options.fixed_decay,

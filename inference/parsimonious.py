@@ -4,6 +4,9 @@ The method of *Robust Learning of Parsimonious Deep Neural Networks* (arXiv 2205
 it; objective, step and schedule are the measured recipe.
 """
 
+from dataclasses import replace
+from math import log
+
 import torch
 from torch.optim import Optimizer
 
@@ -15,7 +18,7 @@ from bayesprune.inference.estimators import estimator
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.noise import NOISE, LearntNoise, NoiseScale, hold, noise_optimizers
 from bayesprune.inference.objective import GATES, GUIDE, GatedObjective, guide_of
-from bayesprune.inference.options import ParsimoniousOptions, Recipe
+from bayesprune.inference.options import LEARNING_RATE, ParsimoniousOptions, Recipe
 from bayesprune.inference.pricing import make_price
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.removal import removal_rule
@@ -27,6 +30,7 @@ from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.run.budget import Budget
 from bayesprune.run.method import Plan
+from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import Phase, Start, TrainState, adam, constant
 from bayesprune.training.fixed import FixedTraining
@@ -43,6 +47,17 @@ class Parsimonious:
     summary = "Bernoulli gates under the flattening hyper-prior, learnt with the weights"
     takes = frozenset({"price", "budget", "estimator"})
     needs: frozenset[str] = frozenset()
+    options = ParsimoniousOptions
+
+    def normal(self, settings: RunSettings) -> RunSettings:
+        """See `Method.normal`; gamma is written as the price ln gamma."""
+        own = ParsimoniousOptions.of(settings.options)
+        if own.gamma is not None and settings.price is None:
+            rest = {name: value for name, value in settings.options.items() if name != "gamma"}
+            settings = replace(settings, price=log(own.gamma), options=rest)
+        if settings.learning_rate == LEARNING_RATE:
+            settings = replace(settings, learning_rate=None)
+        return without_usual_options(settings, own, ParsimoniousOptions())
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """Pruning phase and phase at fixed structure."""

@@ -25,3 +25,7 @@ __all__ = [
     "load",
     "steps_per_epoch",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

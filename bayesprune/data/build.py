@@ -13,7 +13,7 @@ from bayesprune.data.loaders import LoaderSplit
 from bayesprune.data.normalisation import IDENTITY, Normalisation, fit_normalisation
 from bayesprune.data.partition import split_off
 from bayesprune.data.splits import TensorSplit
-from bayesprune.data.value import Data, take_fingerprint
+from bayesprune.data.value import Data, take_fingerprint, whole
 from bayesprune.errors import DataError, SettingError
 
 Numbers = Tensor | npt.NDArray[np.generic]
@@ -84,8 +84,7 @@ def from_loaders(
 ) -> Data:
     """Data from a user's own loaders, whose batch sizes and transforms stay theirs.
 
-    Every batch is checked when it comes by; the first of each loader is read here, for shapes and
-    fingerprint.
+    Every loader is read once here, for shapes, checks and the fingerprint: the hash of what one pass gives.
 
     Args:
         train: gives pairs (inputs [B, ...], labels [B]).
@@ -109,7 +108,8 @@ def from_loaders(
     first = {key: Examples(*next(split.batches(1))) for key, split in splits.items()}
     for key, examples in first.items():
         check_alike(examples, first["train"], splits[key].name)
-    fingerprint = take_fingerprint(f"{name} {[len(split) for split in splits.values()]}", first, classes, None)
+    passes = {key: split.batches(1) for key, split in splits.items()}
+    fingerprint = take_fingerprint(name, passes, classes, None)
     shape = tuple(first["train"].inputs.shape[1:])
     return Data(name, splits["train"], splits["validation"], splits["test"], shape, classes, normalisation, fingerprint)
 
@@ -148,7 +148,8 @@ def assemble(
     if len(splits["train"].labels.unique()) < 2:
         raise DataError(f"the training split of {raw.name} holds one class only; at least 2 are needed to classify")
     drawn = seed if raw.validation is None or raw.test is None else None
-    fingerprint = take_fingerprint(raw.name, splits, classes, drawn)
+    contents = {key: whole(examples) for key, examples in splits.items()}
+    fingerprint = take_fingerprint(raw.name, contents, classes, drawn, normalisation)
     normalisation = normalisation or fit_normalisation(splits["train"])
     normalisation = replace(normalisation, dtype=str(splits["train"].inputs.dtype).removeprefix("torch."))
     ready = {key: _normalised(examples, normalisation) for key, examples in splits.items()}

@@ -94,6 +94,19 @@ def load(
     return assemble(_read_local(name), validation=validation, seed=seed)
 
 
+def files_of(name: str) -> list[Path]:
+    """The files that `load` would read for a name; none where it comes with the library or is not there."""
+    plain, _ = _held_out(name)
+    if plain in _SOURCES:
+        found = _SOURCES[plain].find(find_places(None))
+    else:
+        found = Path(os.path.expanduser(name.partition(":")[2])) if name.partition(":")[0] in _READERS else None
+    if found is None:
+        return []
+    files = sorted(found.rglob("*")) if found.is_dir() else [found]
+    return [file for file in files if file.is_file()]
+
+
 def describe(root: str | Path | None = None) -> list[DataInfo]:
     """What there is, where it lies, whether it is there; reads no data.
 

@@ -1,17 +1,15 @@
 """The data value: three splits, what their inputs look like, and how they were normalised."""
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
 
-import torch
+from torch import Tensor
 
 from bayesprune.data.examples import Examples
 from bayesprune.data.normalisation import Normalisation
 from bayesprune.data.splits import Split
-
-_SAMPLED = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +25,7 @@ class Data:
         classes: number of classes; labels are 0 .. classes - 1.
         normalisation: what was applied to the inputs in memory (identity for loaders, which do it
             themselves).
-        fingerprint: short hash of kind, sizes, split seed and sampled content: equal for equal data on every
+        fingerprint: short hash of kind, split seed, normalisation and all content: equal for equal data on every
             machine.
     """
 
@@ -46,17 +44,35 @@ class Data:
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
 
 
-def take_fingerprint(name: str, splits: Mapping[str, Examples], classes: int, seed: int | None) -> str:
-    """Hash of what identifies data: 16 hexadecimal digits.
+def take_fingerprint(
+    name: str,
+    splits: Mapping[str, Iterable[tuple[Tensor, Tensor]]],
+    classes: int,
+    seed: int | None,
+    normalisation: Normalisation | None = None,
+) -> str:
+    """Hash of all inputs and labels: 16 hexadecimal digits.
 
-    All labels count, and up to 64 inputs of every split. Of a name like "npz:FILE" only the kind counts, so
-    that a moved file is the same data.
+    Of a name like "npz:FILE" only the kind counts, so that a moved file is the same data.
+
+    Args:
+        name: of the data.
+        splits: batches of (inputs, labels) by the name of the split; where a batch ends counts.
+        classes: number of classes.
+        seed: that split them, if one did.
+        normalisation: where the user chose it; what follows from the training split need not be given.
     """
-    shapes = {split: [list(examples.inputs.shape), str(examples.inputs.dtype)] for split, examples in splits.items()}
-    head = {"kind": name.partition(":")[0], "splits": shapes, "classes": classes, "seed": seed}
-    digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-    for examples in splits.values():
-        spread = torch.linspace(0, len(examples) - 1, min(_SAMPLED, len(examples))).long()
-        digest.update(examples.labels.contiguous().numpy().tobytes())
-        digest.update(examples.inputs.index_select(0, spread).contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    chosen = None if normalisation is None else asdict(normalisation)
+    head = {"kind": name.partition(":")[0], "classes": classes, "seed": seed, "normalisation": chosen}
+    digest = blake2b(json.dumps(head, sort_keys=True).encode(), digest_size=8)
+    for split, batches in splits.items():
+        for inputs, labels in batches:
+            digest.update(f"{split} {list(inputs.shape)} {inputs.dtype}".encode())
+            for tensor in (inputs, labels):
+                digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def whole(examples: Examples) -> Iterable[tuple[Tensor, Tensor]]:
+    """A split in memory as the one batch that `take_fingerprint` hashes."""
+    return [(examples.inputs, examples.labels)]

@@ -19,3 +19,7 @@ __all__ = [
     "measure",
     "negative_log_likelihood",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,7 +6,7 @@ from typing import Any
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.channels import batchnorm_scale, geometric_median, taylor_units
-from bayesprune.pruners.options import DamageOptions, SlimmingOptions, TrainOptions
+from bayesprune.pruners.options import DamageOptions, SlimmingOptions, TrainOptions, normal_of
 from bayesprune.pruners.problem import UnitScore, WeightScore
 from bayesprune.pruners.saliency import grasp, logit_snip, obd, snip, synflow, taylor
 from bayesprune.pruners.scores import l1_norms, magnitude, random_scores, random_units
@@ -32,6 +32,11 @@ class Dense:
     name, summary = "dense", "plain training, nothing is removed"
     takes: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
+    options = TrainOptions
+
+    def normal(self, settings: RunSettings) -> RunSettings:
+        """See `Method.normal`."""
+        return normal_of(settings, self.options)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """One phase."""
@@ -62,16 +67,27 @@ class EitherPruner:
         """One line."""
         return self.units.summary
 
+    @property
+    def options(self) -> type[TrainOptions]:
+        """Those of single weights, which have those of channels among them."""
+        return self.weights.options
+
+    def normal(self, settings: RunSettings) -> RunSettings:
+        """See `Method.normal`."""
+        return self._chosen(settings).normal(settings)
+
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """That of the one or the other.
 
         Raises:
             SettingError: both sizes are given.
         """
+        return self._chosen(settings).plan(state, data, settings)
+
+    def _chosen(self, settings: RunSettings) -> Method:
         if settings.density is not None and settings.budget is not None:
             raise SettingError(f"{self.name} takes density=... or budget=..., not both")
-        pruner: Method = self.weights if settings.budget is None else self.units
-        return pruner.plan(state, data, settings)
+        return self.weights if settings.budget is None else self.units
 
 
 def _either(name: str, summary: str, weights: WeightScore, units: UnitScore, *, at_start: bool = False) -> EitherPruner:

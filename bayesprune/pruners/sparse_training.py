@@ -9,7 +9,7 @@ from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import allocation, kept_count
 from bayesprune.pruners.dynamic import RigL, SparseEvolution
-from bayesprune.pruners.options import PruneOptions
+from bayesprune.pruners.options import PruneOptions, normal_of
 from bayesprune.pruners.problem import Problem
 from bayesprune.pruners.scores import random_scores
 from bayesprune.pruners.stages import Stages
@@ -64,8 +64,13 @@ class SparseTrainer:
     summary: str
     make: MakeUpdate
     usual: Mapping[str, Any] = field(default_factory=dict)
+    options = SparseOptions
     takes = frozenset({"density"})
     needs = takes
+
+    def normal(self, settings: RunSettings) -> RunSettings:
+        """See `Method.normal`."""
+        return normal_of(settings, self.options, self.usual, at_start=True)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """One phase.

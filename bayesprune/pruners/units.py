@@ -13,7 +13,7 @@ from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, raised
 from bayesprune.pruners.budgeted import checked_limit, open_within
-from bayesprune.pruners.options import PruneOptions
+from bayesprune.pruners.options import PruneOptions, normal_of
 from bayesprune.pruners.problem import Problem, UnitScore, check_finite
 from bayesprune.pruners.schedule import Rounds
 from bayesprune.pruners.trainings import stages_of
@@ -49,6 +49,10 @@ class UnitPruner:
     objective: Callable[[Any, float], Objective] | None = None
     takes = frozenset({"budget"})
     needs = takes
+
+    def normal(self, settings: RunSettings) -> RunSettings:
+        """See `Method.normal`."""
+        return normal_of(settings, self.options, self.usual, at_start=self.at_start)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """Training, rounds of pruning, training of the smaller network.

@@ -11,7 +11,7 @@ from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
 from bayesprune.pruners.controls import controlled
-from bayesprune.pruners.options import WeightOptions
+from bayesprune.pruners.options import WeightOptions, normal_of
 from bayesprune.pruners.problem import Problem, WeightScore, check_finite
 from bayesprune.pruners.rewinding import Remember, rewind
 from bayesprune.pruners.schedule import Rounds, scores_alive
@@ -50,6 +50,10 @@ class WeightPruner:
     correct: Correct | None = None
     takes = frozenset({"density"})
     needs = takes
+
+    def normal(self, settings: RunSettings) -> RunSettings:
+        """See `Method.normal`."""
+        return normal_of(settings, self.options, self.usual, at_start=self.at_start)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """Training, rounds of pruning, training under masks.

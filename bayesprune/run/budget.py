@@ -2,12 +2,19 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from math import isfinite
 
 from bayesprune.errors import BudgetError
 
 _FORM = re.compile(r"(macs|params)\s*=\s*([0-9.]+(?:e[0-9]+)?)\s*(%|k|m)?", re.IGNORECASE)
-_FACTORS = {"k": 1e3, "m": 1e6, "%": 0.01, "": 1.0}
+_FACTORS = {"k": "1e3", "m": "1e6", "%": "0.01", "": "1"}
+
+
+def plain_decimal(number: Decimal) -> str:
+    """A number without exponent and without zeros at its end."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,19 @@ class Budget:
         match = _FORM.fullmatch(text.strip())
         try:
             kind, number, unit = match.groups() if match else ("", "", None)
-            amount = float(number) * _FACTORS[(unit or "").lower()]
-        except ValueError:
+            # in decimals: 57 % are 0.57, which 57 * 0.01 is not
+            amount = float(Decimal(number) * Decimal(_FACTORS[(unit or "").lower()]))
+        except (ValueError, ArithmeticError):
             amount, kind, unit = 0.0, "", None
         relative = unit == "%"
         if not (isfinite(amount) and amount > 0) or (relative and amount > 1):
             raise BudgetError(f"budget {text!r}: write macs=150k, params=40000 or macs=10%, above 0 and at most 100 %")
         return cls(kind.lower(), amount, relative)
+
+    def __str__(self) -> str:
+        """The one form of this budget: "macs=150000" for "MACS = 150k", "macs=10%" for "macs=10.0 %"."""
+        number = Decimal(repr(self.amount)) * (100 if self.relative else 1)
+        return f"{self.kind}={plain_decimal(number)}{'%' if self.relative else ''}"
 
     def limit(self, macs: int, params: int) -> float:
         """The number allowed for a network that costs so much at the start."""

@@ -91,6 +91,19 @@ class Method(Protocol):
         """Of which it needs one: a size that the user (or another run) gives."""
         ...
 
+    @property
+    def options(self) -> type[Any]:
+        """The dataclass of its own settings."""
+        ...
+
+    def normal(self, settings: RunSettings) -> RunSettings:
+        """The same request in one form: without options that are as they would be anyway.
+
+        Raises:
+            SettingError: an option is unknown or has a value that cannot be used.
+        """
+        ...
+
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """Phases for this state; may add modules to it. Settings have their defaults filled in."""
         ...

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 from torch import nn
 
 from bayesprune.errors import BayespruneError, InputShapeError, NetworkError, SettingError, UnknownNameError
+from bayesprune.run.user_code import import_current
 
 Factory = Callable[..., nn.Module]
 _FACTORIES: dict[str, Factory] = {}
@@ -44,8 +44,8 @@ class NetworkSpec:
             InputShapeError: it cannot take the input shape.
             NetworkError: the factory fails, or what it makes is no network.
         """
-        maker = factory or _find(self.factory)
-        accepted = signature(maker).parameters
+        maker = factory or factory_named(self.factory)
+        accepted = _parameters(maker)
         takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
         arguments = {key: _plain(v) for key, v in self.arguments.items() if takes_all or key in accepted}
         try:
@@ -55,7 +55,8 @@ class NetworkSpec:
         except (Exception, SystemExit) as error:  # the factory is the user's and may raise anything
             given = ", ".join(f"{key}={value}" for key, value in arguments.items())
             raise NetworkError(
-                f"network {self.factory!r}, called with ({given}), failed with {type(error).__name__}: {error}"
+                f"network {self.factory!r}, called with ({given}), failed with {type(error).__name__}: {error}; "
+                "give a network that is made already, or a function that takes nothing but these"
             ) from error
         if not isinstance(network, nn.Module):
             raise NetworkError(f"{self.factory!r} made a {type(network).__name__}; a torch.nn.Module is needed")
@@ -69,6 +70,11 @@ def name_of(network: nn.Module) -> NetworkSpec | None:
         if factory is type(network) and arguments is not None:
             return NetworkSpec(name, dict(arguments))
     return None
+
+
+def registered_name(factory: object) -> str | None:
+    """The name under which a factory is registered, None for one of the user's."""
+    return next((name for name, known in _FACTORIES.items() if known is factory), None)
 
 
 def require_size(name: str, input_shape: tuple[int, ...], smallest: tuple[int, ...]) -> None:
@@ -85,15 +91,20 @@ def require_size(name: str, input_shape: tuple[int, ...], smallest: tuple[int, .
         )
 
 
-def _find(name: str) -> Factory:
-    """A registered factory, or the callable that `package.module:callable` names."""
+def factory_named(name: str) -> Factory:
+    """A registered factory, or the callable that `package.module:callable` names.
+
+    Raises:
+        UnknownNameError: there is no such network.
+        SettingError: its module cannot be imported, or what is named there is not callable.
+    """
     if name in _FACTORIES:
         return _FACTORIES[name]
     if ":" not in name:
         raise UnknownNameError("network", name, _FACTORIES)
     module_name, _, attribute = name.partition(":")
     try:
-        maker: object = getattr(import_module(module_name), attribute)
+        maker: object = getattr(import_current(module_name), attribute)
     except (Exception, SystemExit) as error:  # the module is the user's and may raise anything
         raise SettingError(
             f"network {name!r} cannot be imported ({type(error).__name__}: {error}); give package.module:callable"
@@ -101,6 +112,14 @@ def _find(name: str) -> Factory:
     if not callable(maker):
         raise SettingError(f"network {name!r} is not callable")
     return maker
+
+
+def _parameters(maker: Factory) -> Mapping[str, Parameter]:
+    """What a callable takes; nothing where that cannot be told."""
+    try:
+        return signature(maker).parameters
+    except (TypeError, ValueError):
+        return {}
 
 
 def _plain(value: Any) -> Any:

@@ -1,9 +1,9 @@
 """The result of a run: a smaller plain network, what was kept, the posterior, and how it was got."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,22 @@ from bayesprune.data import Data, Normalisation
 from bayesprune.errors import BayespruneError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
 from bayesprune.run.environment import environment
+from bayesprune.run.identity import tensors_digest
 from bayesprune.run.method import GatePosterior, Reason
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.settings import RunSettings
+from bayesprune.run.table import table_of
 from bayesprune.store.runs import RunFolder, RunRecord, library_versions
 from bayesprune.structure import OTHER, Group, LayerCost, compact, fed_outputs, find, layer_costs
 from bayesprune.structure.cost import weight_of
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
 
+if TYPE_CHECKING:
+    import xarray
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Pruned:
     """A pruned network and everything known about it.
 
@@ -42,8 +47,9 @@ class Pruned:
             nothing was trained.
         seconds: training time.
         dense_weights: weights of the network at the start.
-        data_fingerprint: short hash of the data.
         normalisation: of the inputs; None in folders of earlier versions, which do not tell.
+        identity: all that the run depended on, as JSON.
+        measured_before_change: whether the network's weights were changed after they were measured.
     """
 
     network: nn.Module
@@ -61,9 +67,18 @@ class Pruned:
     macs_ratio: float | None
     seconds: float
     dense_weights: int
-    data_fingerprint: str
+    identity: Mapping[str, Any]
     normalisation: Normalisation | None = None
+    measured_before_change: bool = False
     _data: Data | None = None
+    _measured: str = ""
+
+    def __post_init__(self) -> None:
+        if not self._measured:
+            object.__setattr__(self, "_measured", tensors_digest(self.network.state_dict()))
+
+    def __repr__(self) -> str:
+        return table_of(self)
 
     @classmethod
     def of(
@@ -74,6 +89,7 @@ class Pruned:
         evaluation: Evaluation,
         posterior: GatePosterior | None,
         spec: NetworkSpec | None,
+        identity: Mapping[str, Any],
     ) -> "Pruned":
         """What a finished state amounts to."""
         return cls(
@@ -96,8 +112,8 @@ class Pruned:
             macs_ratio=state.macs_ratio(),
             seconds=sum(record["seconds"] for record in state.history),
             dense_weights=state.initial_weights,
-            data_fingerprint=data.fingerprint,
             normalisation=data.normalisation,
+            identity=identity,
             _data=data,
         )
 
@@ -106,7 +122,7 @@ class Pruned:
     def from_record(cls, record: RunRecord, network: nn.Module) -> "Pruned":
         """A finished run read from disk, with its network rebuilt."""
         settings = RunSettings.from_json(record.settings)
-        factory = record.settings["factory"]
+        factory, _ = record.settings["factory"], record.settings["data_fingerprint"]  # both must be there
         result, tensors = record.result, record.posterior
         dense = tuple(
             LayerCost(row["name"], row["kind"], **{name: row.get(f"dense_{name}", 0) for name in _COUNTS}, positions=0)
@@ -129,10 +145,16 @@ class Pruned:
             data_summary=record.data,
             macs_ratio=result["train_macs_ratio"],
             seconds=result["train_seconds"],
+            measured_before_change=bool(result.get("measured_before_change", False)),
             dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
-            data_fingerprint=record.settings["data_fingerprint"],
             normalisation=Normalisation.from_json(record.data.get("normalisation")),
+            identity=record.settings,
         )
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Hash of the data it was trained on."""
+        return str(self.identity["data_fingerprint"])
 
     @property
     def kept(self) -> dict[str, list[int]]:
@@ -168,6 +190,19 @@ class Pruned:
             raise StoreError("a loaded network does not bring its data along: give evaluate(data)")
         return evaluate(self.network, data)
 
+    def remeasured(self) -> "Pruned":
+        """The same, measured anew where the network's weights were changed since, by fine-tuning for example.
+
+        Where no data are at hand the figures stay, and `measured_before_change` says so.
+        """
+        digest = tensors_digest(self.network.state_dict())
+        if digest == self._measured:
+            return self
+        identity = {**self.identity, "changed_weights_digest": digest}
+        if self._data is None:
+            return replace(self, identity=identity, measured_before_change=True, _measured=digest)
+        return replace(self, identity=identity, evaluation=self.evaluate(), _measured=digest)
+
     def result(self) -> dict[str, Any]:
         """The row of the result table: what `--json` prints for a run."""
         evaluation, posterior = self.evaluation, self.posterior
@@ -191,6 +226,7 @@ class Pruned:
             "cut_for_budget": 0 if posterior is None else posterior.count(Reason.CUT_FOR_BUDGET),
             "train_seconds": self.seconds,
             "train_macs_ratio": self.macs_ratio,
+            "measured_before_change": self.measured_before_change,
         }
 
     def record(self) -> RunRecord:
@@ -198,7 +234,7 @@ class Pruned:
         dense = {layer.name: layer for layer in self.dense_layers}
         rows = [_layer_row(layer, dense) | self._alive(layer) for layer in self.layers]
         return RunRecord(
-            settings=identity_of(self.settings, self.spec, self.data_fingerprint),
+            settings=dict(self.identity),
             result=self.result(),
             groups=[{"name": g.name, "size": g.size, "kept": g.kept.tolist()} for g in self.groups],
             layers=rows,
@@ -207,23 +243,34 @@ class Pruned:
             data=self.data_summary,
             versions=library_versions(),
             history=self.history,
+            tensors=_posterior_tensors(self.posterior),
         )
+
+    def posterior_tree(self, draws: int = 1000, seed: int = 0) -> "xarray.DataTree":
+        """The posterior over the structure as a DataTree that ArviZ reads; see `bayesprune.run.datatree.to_datatree`.
+
+        Args:
+            draws: draws of all gates, at least 1.
+            seed: of the draws.
+
+        Raises:
+            SettingError: the method has no posterior, or `draws` is below 1.
+        """
+        from bayesprune.run.datatree import to_datatree
+
+        return to_datatree(self, draws, seed)
 
     def save(self, folder: str | Path) -> Path:
         """Write the network, its structure, posterior and history to a folder that `bayesprune.load` reads.
+
+        A network whose weights were changed after the run is measured anew (`remeasured`), and gets a name of its own.
 
         Raises:
             StoreError: the folder cannot be written.
         """
         tensors = {name: value for name, value in self.network.state_dict().items() if isinstance(value, Tensor)}
-        RunFolder(Path(folder)).write_record(self.record(), tensors, _posterior_tensors(self.posterior))
+        RunFolder(Path(folder)).write_record(self.remeasured().record(), tensors, _posterior_tensors(self.posterior))
         return Path(folder)
-
-
-def identity_of(settings: RunSettings, spec: NetworkSpec | None, fingerprint: str) -> dict[str, Any]:
-    """All that a run depends on, as JSON: its settings, how its network is built, the data's fingerprint."""
-    factory = None if spec is None else {"name": spec.factory, "arguments": dict(spec.arguments)}
-    return settings.to_json() | {"factory": factory, "data_fingerprint": fingerprint}
 
 
 @environment()

@@ -1,6 +1,6 @@
 """One run: one method, network, data set and seed, from initial weights to the evaluated result."""
 
-import hashlib
+import logging
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
@@ -15,15 +15,20 @@ from bayesprune.data import Data, TensorSplit
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.run.environment import environment
+from bayesprune.run.identity import identity_of, tensors_digest
 from bayesprune.run.method import Method
-from bayesprune.run.networks import NetworkSpec
-from bayesprune.run.pruned import Pruned, identity_of
+from bayesprune.run.networks import Factory, NetworkSpec
+from bayesprune.run.normal import normal_settings
+from bayesprune.run.pruned import Pruned
 from bayesprune.run.settings import RunSettings
-from bayesprune.store.identity import canonical_json
+from bayesprune.run.user_code import code_digest
+from bayesprune.store.identity import canonical_json, deciding
 from bayesprune.structure import evaluating, find, idle_layers, reestimate_batchnorm
 from bayesprune.training import Checkpointer, Objective, Progress, TrainState, train
 from bayesprune.training.dense import dense_step
 from bayesprune.training.fixed import FixedTraining
+
+_LOG = logging.getLogger(__name__)
 
 
 @environment()
@@ -34,6 +39,7 @@ def run(
     settings: RunSettings,
     *,
     spec: NetworkSpec | None = None,
+    given: bool = True,
     checkpointer: Checkpointer | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Pruned:
@@ -45,6 +51,7 @@ def run(
         data: what to learn from and to be measured on.
         settings: of the run.
         spec: how the network was built, so that the result can be loaded without code of the user's.
+        given: whether the network was handed over with its weights; else they are those of the settings' seed or file.
         checkpointer: where to save the state and resume from.
         progress: called after every step.
 
@@ -56,11 +63,14 @@ def run(
     """
     check_request(method, settings)
     torch.set_num_threads(settings.threads)
-    settings = settings.with_defaults(data.train)
+    settings = normal_settings(method, settings, data, lambda: network)
     state = initial_state(network, data, settings)
     _warn_of_idle_layers(state)
     plan = method.plan(state, data, settings)
-    state.identity = _identity(network, settings, data, spec)
+    identity = identity_of(settings, spec, data.fingerprint, network if given else None)
+    state.identity = _identity(network, identity)
+    name = f"{settings.method}, {settings.network} on {data.name}, seed {settings.seed}"
+    _LOG.info("run %s begins: %d epochs, %d gates", name, settings.epochs, state.structure.gate_count)
     train(
         state,
         plan.phases,
@@ -74,8 +84,9 @@ def run(
     )
     _recalibrate(state, data, settings)
     evaluation = evaluate(state.network.eval(), data)
+    _LOG.info("run %s is done: accuracy %.4f, %d MACs", name, evaluation.accuracy, evaluation.macs)
     posterior = plan.posterior(state) if plan.posterior is not None else None
-    return Pruned.of(state, settings, data, evaluation, posterior, spec)
+    return Pruned.of(state, settings, data, evaluation, posterior, spec, identity)
 
 
 def _usual_objective(state: TrainState, data: Data, settings: RunSettings) -> Objective:
@@ -163,22 +174,34 @@ def _check_last_batch(network: nn.Module, example: Tensor, data: Data, settings:
         ) from error
 
 
-def initial_network(spec: NetworkSpec, seed: int, weights: Path | None = None) -> nn.Module:
+def initial_network(
+    spec: NetworkSpec, seed: int, weights: Path | None = None, factory: Factory | None = None
+) -> nn.Module:
     """Build a network with the random weights of a seed, or with trained ones from a safetensors file.
+
+    Args:
+        spec: how to build it.
+        seed: of its weights.
+        weights: the file.
+        factory: overrules the name in `spec`.
 
     Raises:
         SettingError: the file does not hold this network's weights.
     """
     with environment():
         torch.manual_seed(seed)
-        network = spec.build()
+        network = spec.build(factory)
     if weights is not None:
-        _load_weights(network, weights)
+        load_weights(network, weights)
     return network
 
 
-def _load_weights(network: nn.Module, file: Path) -> None:
-    """Fill a network with the weights in a safetensors file."""
+def load_weights(network: nn.Module, file: Path) -> None:
+    """Fill a network with the weights in a safetensors file.
+
+    Raises:
+        SettingError: the file does not hold this network's weights.
+    """
     from safetensors.torch import load_file
 
     wanted = "name a safetensors file with the state_dict of this network"
@@ -190,15 +213,11 @@ def _load_weights(network: nn.Module, file: Path) -> None:
         raise SettingError(f"weights {file} cannot be used ({error}): {wanted}") from error
 
 
-def _identity(network: nn.Module, settings: RunSettings, data: Data, spec: NetworkSpec | None) -> dict[str, Any]:
-    """All that decides a run's numbers, each as JSON: settings, data, version and initial weights."""
-    digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        if isinstance(value, Tensor):
-            digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
-            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-    parts = identity_of(settings, spec, data.fingerprint) | {"version": __version__}
-    return {name: canonical_json(part) for name, part in parts.items()} | {"initial weights": digest.hexdigest()[:16]}
+def _identity(network: nn.Module, identity: dict[str, Any]) -> dict[str, Any]:
+    """All that decides a run's numbers, each as JSON: settings, data, version, code and initial weights."""
+    parts = deciding(identity) | {"version": __version__}
+    digests = {"initial weights": tensors_digest(network.state_dict()), "code of the network": code_digest(network)}
+    return {name: canonical_json(part) for name, part in parts.items()} | digests
 
 
 def _recalibrate(state: TrainState, data: Data, settings: RunSettings) -> None:

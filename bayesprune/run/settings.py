@@ -15,6 +15,9 @@ TARGET_STEPS, MOST_EPOCHS = 22_000, 120
 LARGEST_SEED = 2**32 - 1
 """Torch's CPU generator sees no more than 32 bits of a seed."""
 
+_EXACT = 2**53
+"""Below it every whole number is a float of its own."""
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -86,16 +89,18 @@ class RunSettings:
         check_number("consistency", self.consistency, 0.0, low_allowed=True)
         if self.inputs not in ("auto", "all", "none"):
             raise SettingError(f"inputs must be 'auto', 'all' or 'none', not {self.inputs!r}")
-        if self.budget is not None:
-            Budget.parse(self.budget)
         self._normalise()
 
     def _normalise(self) -> None:
         """Give equal settings one form, so that they name one run: 20, 20.0 and "20" are the same price."""
-        widths = None if self.widths is None else _entries("widths", self.widths, int, "integers")
-        one_form: dict[str, Any] = {"widths": widths, "options": dict(self.options)}
-        one_form["keep"] = _entries("keep", self.keep, str, "names of layers")
-        for name in ("learning_rate", "noise", "consistency", "density", "price"):
+        one_form: dict[str, Any] = {
+            "widths": None if self.widths is None else _entries("widths", self.widths, int, "integers"),
+            "keep": tuple(sorted(set(_entries("keep", self.keep, str, "names of layers")))),
+            "budget": None if self.budget is None else str(Budget.parse(self.budget)),
+            "price": _one_price(self.price),
+            "options": _whole(self.options),
+        }
+        for name in ("learning_rate", "noise", "consistency", "density"):
             one_form[name] = _as_number(getattr(self, name))
         for name, value in one_form.items():
             object.__setattr__(self, name, value)
@@ -173,6 +178,25 @@ def _as_number(value: Any) -> Any:
         return float(value)
     except (TypeError, ValueError):
         return value
+
+
+def _one_price(price: float | str | None) -> Any:
+    """A price in one form, a number or "fc1=20,fc2=10" with groups by name; what is no price stays as it is."""
+    if not isinstance(price, str) or "=" not in price:
+        return _as_number(price)
+    pairs = [(name.strip(), _as_number(nats)) for name, _, nats in (part.partition("=") for part in price.split(","))]
+    if len(dict(pairs)) < len(pairs) or not all(isinstance(nats, float) and isfinite(nats) for _, nats in pairs):
+        return price
+    return ",".join(f"{name}={_whole(nats)}" for name, nats in sorted(pairs))
+
+
+def _whole(value: Any) -> Any:
+    """A copy in which 5.0 is 5, in tables and lists too: as options they are the same."""
+    if isinstance(value, Mapping):
+        return {name: _whole(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
 
 
 def _entries(name: str, values: Any, kind: type, wanted: str) -> tuple[Any, ...]:

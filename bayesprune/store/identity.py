@@ -22,8 +22,36 @@ def canonical_json(value: JSON) -> str:
         raise SettingError(f"settings cannot be written as JSON: {error}") from error
 
 
+_DECIDES_NOTHING = ("threads",)
+_NAMES_DATA = ("data", "transfer_data")
+
+
+def deciding(settings: Mapping[str, JSON]) -> dict[str, JSON]:
+    """The settings that decide a run's result: names of files give way to hashes of their content.
+
+    How many threads compute a run is no part of it, nor where its data and weights lie. Settings of 0.1.0, which had
+    no such hashes, stay as they are.
+    """
+    found = dict(settings)
+    if "code_digest" not in found:
+        return found
+    for name in _DECIDES_NOTHING:
+        found.pop(name, None)
+    if found.get("weights_digest") is not None:
+        found.pop("weights", None)
+    options = found.get("options")
+    if isinstance(options, Mapping):
+        found["options"] = {name: _kind(name, value) for name, value in options.items()}
+    return {name: _kind(name, value) for name, value in found.items()}
+
+
+def _kind(name: str, value: JSON) -> JSON:
+    """Of data in a file the kind only, "npz" of "npz:FILE": its fingerprint stands beside it."""
+    return value.partition(":")[0] if name in _NAMES_DATA and isinstance(value, str) else value
+
+
 def run_id(settings: Mapping[str, JSON], *, version: str | None = None) -> str:
-    """The first 12 hexadecimal digits of SHA-256 over the canonical JSON of settings and version.
+    """The first 12 hexadecimal digits of SHA-256 over the canonical JSON of the deciding settings and the version.
 
     The order of keys does not matter; 1 and 1.0 are different settings.
 
@@ -36,5 +64,5 @@ def run_id(settings: Mapping[str, JSON], *, version: str | None = None) -> str:
     """
     if version is None:
         from bayesprune import __version__ as version  # the package's facade may import this module
-    text = canonical_json({"settings": settings, "version": version})
+    text = canonical_json({"settings": deciding(settings), "version": version})
     return hashlib.sha256(text.encode()).hexdigest()[:IDENTITY_LENGTH]

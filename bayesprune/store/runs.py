@@ -50,6 +50,7 @@ class RunRecord:
         checksums: of the files of tensors, by file name; empty for a record that was not read from disk, or that was
             written before there were any.
         folder: where the run lies; None for a record that was not read from disk.
+        tensors: the posterior of a record that was not read from disk.
     """
 
     settings: dict[str, Any]
@@ -63,6 +64,7 @@ class RunRecord:
     history: list[dict[str, Any]] = field(default_factory=list)
     checksums: dict[str, str] = field(default_factory=dict, compare=False)
     folder: Path | None = None
+    tensors: "Mapping[str, Tensor] | None" = field(default=None, repr=False, compare=False)
 
     @classmethod
     def read(cls, path: str | Path) -> "RunRecord":
@@ -95,11 +97,13 @@ class RunRecord:
 
     @cached_property
     def posterior(self) -> "dict[str, Tensor] | None":
-        """The tensors of posterior.safetensors, read at the first use; None where the method has none.
+        """The tensors of the posterior, read from disk at the first use; None where the method has none.
 
         Raises:
             StoreError: the file is damaged or does not fit the groups.
         """
+        if self.tensors is not None:
+            return dict(self.tensors)
         if self.folder is None:
             return None
         file = RunFolder(self.folder).posterior_file
@@ -243,7 +247,7 @@ class RunFolder:
         document = self._read_document()
         fields = {name: value for name, value in document.items() if name in RunRecord.__dataclass_fields__}
         fields["input_shape"] = tuple(document["input_shape"])
-        return RunRecord(**fields | {"history": self.read_history(), "folder": self.path})
+        return RunRecord(**fields | {"history": self.read_history(), "folder": self.path, "tensors": None})
 
     def _checked_document(self, record: RunRecord) -> dict[str, Any]:
         try:

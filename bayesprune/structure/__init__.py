@@ -44,3 +44,7 @@ __all__ = [
     "spike_outputs",
     "weights_of",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

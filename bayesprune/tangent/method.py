@@ -1,7 +1,9 @@
 """Neural tangent transfer in the table of methods (Liu and Zenke, arXiv 2006.08228)."""
 
-from bayesprune.data import Data, TensorSplit, load
+from bayesprune.data import Data, TensorSplit
+from bayesprune.data.cached import load_cached
 from bayesprune.errors import DataError, SettingError
+from bayesprune.pruners.options import normal_of
 from bayesprune.pruners.trainings import stages_of
 from bayesprune.run.budget import Budget
 from bayesprune.run.method import Plan
@@ -23,6 +25,11 @@ class NeuralTangentTransfer:
     summary = "neural tangent transfer: a sparse network that is to train like the dense one, found without labels"
     takes = frozenset({"density", "budget"})
     needs = takes
+    options = TransferOptions
+
+    def normal(self, settings: RunSettings) -> RunSettings:
+        """See `Method.normal`."""
+        return normal_of(settings, self.options, at_start=True)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """The transfer, then training of the student for all of the run's epochs.
@@ -94,7 +101,7 @@ def _other(name: str, data: Data) -> Data:
     Raises:
         DataError: their inputs have another shape.
     """
-    other = load(name)
+    other = load_cached(name)
     if other.input_shape != data.input_shape:
         raise DataError(
             f"transfer_data={name!r} has inputs of shape {other.input_shape}, {data.name} of {data.input_shape}: "

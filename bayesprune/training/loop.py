@@ -1,5 +1,6 @@
 """The training loop that serves every method."""
 
+import logging
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from math import isfinite
@@ -19,6 +20,8 @@ from bayesprune.training.objectives import HasParts, Objective
 from bayesprune.training.phase import Phase, make_optimizers
 from bayesprune.training.progress import Progress
 from bayesprune.training.state import TrainState
+
+_LOG = logging.getLogger(__name__)
 
 Describe = Callable[[TrainState], dict[str, object]]
 """Adds a method's own entries to each epoch's record."""
@@ -114,6 +117,7 @@ class _Loop:
     def run(self, phase: Phase, later: int) -> None:
         """One phase, from its step `state.phase_step` on; `later` is how many steps the phases after it have."""
         state, self.later = self.state, later
+        _LOG.debug("phase %s: step %d of %d", phase.name, state.phase_step, phase.steps)
         if not state.phase_started:
             begin = perf_counter()
             if phase.start is not None:

@@ -1,5 +1,6 @@
 """Everything that a run is at a step, as one object that can be saved and resumed from."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -25,6 +26,8 @@ from bayesprune.structure import (
 from bayesprune.training.memory import Memory
 
 Kind = TypeVar("Kind", bound=Memory)
+
+_LOG = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -142,6 +145,7 @@ class TrainState:
                         if isinstance(value, Tensor) and value.shape == open_gates.shape:
                             memory[key] = value[positions]
         self.shape_version += 1
+        _LOG.debug("step %d: %d of %d gates left", self.step, len(positions), len(open_gates))
         return positions
 
     def memory(self, kind: type[Kind]) -> Kind:

@@ -57,7 +57,7 @@ def write_netcdf(records: "Sequence[RunRecord]", draws: int, path: Path) -> None
     Raises:
         StoreError: the file cannot be written.
     """
-    from bayesprune.inference.posterior import to_datatree
+    from bayesprune.run.datatree import to_datatree
     from bayesprune.store.atomic import write_bytes, write_error
 
     tree = to_datatree(records, draws)

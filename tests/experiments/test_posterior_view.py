@@ -12,7 +12,7 @@ from PIL import Image
 from bayesprune.errors import SettingError
 from bayesprune.experiments.posterior_view import MOST_GATES, plot_posterior, summarise
 from bayesprune.experiments.report.drawing import ACCENT, CONTRAST
-from bayesprune.inference.posterior import for_arviz, import_arviz, to_datatree
+from bayesprune.run.datatree import for_arviz, import_arviz, to_datatree
 from bayesprune.store.runs import RunRecord
 
 MakeRun = Callable[..., RunRecord]

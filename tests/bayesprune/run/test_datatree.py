@@ -12,7 +12,7 @@ import torch
 import xarray
 
 from bayesprune.errors import SettingError
-from bayesprune.inference.posterior import for_arviz, import_arviz, to_datatree
+from bayesprune.run.datatree import for_arviz, import_arviz, to_datatree
 from bayesprune.store.runs import RunFolder, RunRecord
 
 SIZES = {"inputs": 5, "fc1": 3}

@@ -6,6 +6,7 @@ nothing about convergence by themselves: only independent restarts, one chain ea
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,18 +18,24 @@ from bayesprune.store.runs import RunRecord
 if TYPE_CHECKING:
     import xarray
 
+    from bayesprune.run.pruned import Pruned
+
+    Run = Pruned | RunRecord | str | Path
+
 NOTE = (
     "Draws are independent Bernoulli draws from the inclusion probabilities of a variational posterior, "
     "taken before the last decisions; every chain is an independent restart. R-hat and effective sample "
     "sizes therefore compare restarts only: with one chain R-hat is undefined, and neither says how well a "
     "run has converged."
 )
-_MAY_DIFFER = frozenset({"seed", "threads", "device", "out"})
+_MAY_DIFFER = frozenset({"seed", "threads", "device", "out", "weights_digest"})
 """Settings in which restarts of the same run may differ."""
 
 
-def to_datatree(records: Sequence[RunRecord], draws: int = 1000, seed: int = 0) -> "xarray.DataTree":
+def to_datatree(runs: "Run | Sequence[Run]", draws: int = 1000, seed: int = 0) -> "xarray.DataTree":
     """The posterior of one run, or of several restarts of it as chains, gates named like `fc1[12]`.
+
+    Give all restarts in one call. (ArviZ 0.23's `concat` fails on variables of `constant_data` that have a chain.)
 
     Groups and variables:
 
@@ -40,16 +47,19 @@ def to_datatree(records: Sequence[RunRecord], draws: int = 1000, seed: int = 0) 
       `index_in_group` [gate], `group_size` [group], `seed` [chain].
 
     Args:
-        records: finished runs with a posterior; more than one are restarts that differ in their seed only.
+        runs: a finished run with a posterior, or several that differ in their seed only: what `bayesprune.prune` or
+            `bayesprune.load` returned, a record, or a run folder.
         draws: draws a chain, at least 1.
         seed: of the draws.
 
     Raises:
+        StoreError: a folder holds no finished run, or is damaged.
         SettingError: there is no run, a run has no posterior, is given twice, or is no restart of the first
             one (other groups or settings); or `draws` is below 1.
     """
     import xarray
 
+    records = _records(runs)
     if draws < 1:
         raise SettingError(f"draws is {draws}: a posterior needs at least 1 draw")
     _check_restarts(records)
@@ -98,6 +108,23 @@ def gate_names(record: RunRecord) -> list[str]:
     return [f"{group['name']}[{index}]" for group in record.groups for index in range(group["size"])]
 
 
+def _records(runs: "Run | Sequence[Run]") -> list[RunRecord]:
+    """The record of every run."""
+    several = runs if isinstance(runs, Sequence) and not isinstance(runs, str) else [runs]
+    return [_record(run) for run in several]
+
+
+def _record(run: "Run") -> RunRecord:
+    """The record of a run that a user has in one form or another."""
+    if isinstance(run, str | Path):
+        return RunRecord.read(run)
+    if isinstance(run, RunRecord):
+        return run
+    if not hasattr(run, "record"):
+        raise SettingError(f"a {type(run).__name__} is no run: give a pruned network, a RunRecord or a run folder")
+    return run.record()
+
+
 def _check_restarts(records: Sequence[RunRecord]) -> None:
     """Refuse what cannot stand side by side as chains of one posterior."""
     if not records:
@@ -106,7 +133,8 @@ def _check_restarts(records: Sequence[RunRecord]) -> None:
     for record in records:
         name = _name(record)
         if record.posterior is None:
-            raise SettingError(f"{name} has no posterior: its method does not infer one, name a Bayesian run")
+            place = "" if record.folder is None else f" (there is no posterior.safetensors in {record.folder})"
+            raise SettingError(f"{name} has no posterior{place}: give a run of a Bayesian method, such as parsimonious")
         if _layout(record) != _layout(first):
             raise SettingError(
                 f"{name} has the groups {_layout(record)}, but {_name(first)} has {_layout(first)}: "

@@ -1,0 +1,41 @@
+"""A result as a plain text table for people."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bayesprune.run.pruned import Pruned
+
+Row = tuple[str, ...]
+
+
+def table_of(pruned: "Pruned") -> str:
+    """Method, quality, cost, and how many channels of every group are left."""
+    evaluation, settings = pruned.evaluation, pruned.settings
+    dense = {name: sum(getattr(layer, name) for layer in pruned.dense_layers) for name in ("params", "macs")}
+    head = (
+        f"{settings.method}: {settings.network} on {pruned.data_summary['name']}, seed {settings.seed}, "
+        f"{settings.epochs} epochs"
+    )
+    quality: list[Row] = [
+        ("accuracy", f"{100 * evaluation.accuracy:.2f} %", ""),
+        ("NLL", f"{evaluation.nll:.3f}", ""),
+        ("parameters", f"{evaluation.params:,}", _of(evaluation.params, dense["params"])),
+        ("non-zero weights", f"{evaluation.nonzero_weights:,}", _of(evaluation.nonzero_weights, pruned.dense_weights)),
+        ("MACs a sample", f"{evaluation.macs:,}", _of(evaluation.macs, dense["macs"])),
+    ]
+    widths: list[Row] = [
+        (f"group {group.name}", f"{len(group.kept):,}", _of(len(group.kept), group.size)) for group in pruned.groups
+    ]
+    return "\n".join([head, *_aligned([*quality, *widths])])
+
+
+def _of(now: int, before: int) -> str:
+    """The number at the start, and the share of it that is left."""
+    return f"of {before:,}" + (f" ({100 * now / before:.3g} %)" if before else "")
+
+
+def _aligned(rows: Sequence[Row]) -> list[str]:
+    """The rows with their columns below each other: names to the left, numbers to the right."""
+    name, number = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return [f"  {row[0]:<{name}}  {row[1]:>{number}}  {row[2]}".rstrip() for row in rows]

@@ -109,12 +109,12 @@ UnitScore = Callable[[Problem], Tensor]
 
 
 def weights_of(network: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights (not biases) of linear and convolution layers by parameter name; a shared one once.
+    """The weights (not biases) of linear and convolution layers by parameter name.
 
-    Weights that are computed from other parameters (weight norm) are none of them.
+    One that is shared counts once, by its first name, also where that is an embedding's. Weights that are computed from other parameters (weight norm) are none of them.
     """
-    layers = {f"{name}.weight" if name else "weight" for name, m in network.named_modules() if isinstance(m, COUNTED)}
-    return {name: weight for name, weight in network.named_parameters() if name in layers}
+    owned = {id(module._parameters.get("weight")) for module in network.modules() if isinstance(module, COUNTED)}
+    return {name: weight for name, weight in network.named_parameters() if id(weight) in owned}
 
 
 def check_finite(what: str, values: Mapping[str, Tensor]) -> None:

@@ -55,6 +55,7 @@ class UnitPruner:
 
         Raises:
             BudgetError: no network of this kind meets the budget.
+            NetworkError: the network's channels cannot be removed.
             SettingError: an option is not allowed, or the rounds need more epochs.
         """
         options = self.options.of(self.name, {**self.usual, **settings.options})
@@ -65,7 +66,7 @@ class UnitPruner:
                 )
         assert settings.budget is not None
         budget = Budget.parse(settings.budget)
-        open_within(state, torch.ones(state.structure.gate_count), budget)
+        open_within(state, torch.ones(state.need_structure().gate_count), budget)
         total = round(budget.spent(state.initial_macs, state.initial_params))
         goal = min(total, floor(budget.limit(state.initial_macs, state.initial_params)))
         rounds = options.rounds_between(total, goal)

@@ -56,9 +56,12 @@ class WeightPruner:
 
         Raises:
             BudgetError: no network of this kind has the density.
+            NetworkError: `trim` is asked for, and the network's channels cannot be removed.
             SettingError: an option is not allowed, or the rounds need more epochs.
         """
         options = self.options.of(self.name, {**self.usual, **settings.options})
+        if options.trim:
+            state.need_structure()
         assert settings.density is not None
         total = sum(weight.numel() for weight in Problem.of(state, data).weights().values())
         goal = kept_count(settings.density, total)
@@ -163,11 +166,14 @@ def rewound(
     Raises:
         SettingError: there are fewer epochs than trainings, or fewer steps in the first.
     """
-    each, over = divmod(stages.epochs, len(prunes) + 1)
+    trainings = len(prunes) + 1
+    each, over = divmod(stages.epochs, trainings)
     if each < 1 or step >= stages.steps(each):
+        least = step // stages.steps(1) + 1
         raise SettingError(
-            f"{len(prunes)} rounds of pruning make {len(prunes) + 1} trainings of {each} epochs out of "
-            f"{stages.epochs}, and rewinding to step {step} needs more: give more epochs, or a higher rate or density"
+            f"epochs={stages.epochs} is too few: {len(prunes)} rounds of pruning make {trainings} trainings, and each "
+            f"goes beyond step {step}, to which the weights go back: give epochs={trainings * least} or more, or a "
+            "larger density or rate for fewer rounds"
         )
     first = stages.training("train", each, start=Remember(step).at_start, updates=[Remember(step)])
     starts: list[Start] = [partial(_prune_and_rewind, prune) for prune in prunes]

@@ -17,8 +17,9 @@ from bayesprune.run.method import Method
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pruned import Pruned, identity_of
 from bayesprune.run.settings import RunSettings
+from bayesprune.run.uncompiled import uncompiled
 from bayesprune.store.identity import canonical_json
-from bayesprune.structure import evaluating, find, reestimate_batchnorm
+from bayesprune.structure import Structure, evaluating, find, reestimate_batchnorm
 from bayesprune.training import Checkpointer, Progress, TrainState, train
 
 
@@ -93,10 +94,14 @@ def check_request(method: Method, settings: RunSettings) -> None:
 def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> TrainState:
     """A fresh state for a copy of the network.
 
+    A network whose channels cannot be removed gets a state without groups: methods that need none can train and mask
+    it, without noise. `TrainState.need_structure` says why.
+
     Raises:
         NetworkError: the network cannot take the data's inputs or gives another number of outputs.
+        SettingError: `keep` names no layer, or noise is asked for and the network's channels cannot be removed.
     """
-    copy = deepcopy(network)
+    copy = uncompiled(deepcopy(network))
     _check_weights(copy)
     example = next(iter(data.test.batches(2)))[0]
     try:
@@ -111,14 +116,33 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
             f"{data.classes}] are needed for the {data.classes} classes of {data.name}"
         )
     _check_last_batch(copy, example, data, settings)
-    structure = find(
-        copy,
-        example,
-        keep=settings.keep,
-        inputs=settings.inputs,  # type: ignore[arg-type]  # RunSettings allows these three names only
-        flatten_inputs=settings.flatten_inputs,
-    )
-    return TrainState(copy, structure, example)
+    structure, refusal = _structure(copy, example, settings)
+    return TrainState(copy, structure, example, refusal=refusal)
+
+
+def _structure(network: nn.Module, example: Tensor, settings: RunSettings) -> tuple[Structure, NetworkError | None]:
+    """The groups of a network; where it cannot be taken apart none, and why: many methods need no groups.
+
+    Raises:
+        SettingError: noise is asked for, which acts on the channels of groups.
+    """
+    try:
+        found = find(
+            network,
+            example,
+            keep=settings.keep,
+            inputs=settings.inputs,  # type: ignore[arg-type]  # RunSettings allows these three names only
+            flatten_inputs=settings.flatten_inputs,
+        )
+    except NetworkError as refusal:
+        for name in ("noise", "consistency"):
+            if asked := getattr(settings, name):
+                raise SettingError(
+                    f"{name}={asked:g} is noise on channels that can be removed, and this network has none: leave out "
+                    f"{name}, or follow this: {refusal}"
+                ) from refusal
+        return Structure((), (), ()), refusal
+    return found, None
 
 
 def _check_weights(network: nn.Module) -> None:

@@ -29,6 +29,7 @@ class NeuralTangentTransfer:
 
         Raises:
             BudgetError: no network of this kind meets the budget.
+            NetworkError: channels are to be removed, by a budget or by `trim`, and the network's cannot be.
             DataError: the other data that it is to transfer on have inputs of another shape.
             SettingError: an option is not allowed, or density and budget are both given.
         """
@@ -41,6 +42,8 @@ class NeuralTangentTransfer:
             raise SettingError(
                 f"control={options.control!r} moves masks of weights about: give density=..., or leave it out"
             )
+        if settings.budget is not None or options.trim:
+            state.need_structure()
         convolutional = is_convolutional(state.network)
         steps = options.steps or (300 if convolutional else 2_000)
         decay = options.transfer_decay if options.transfer_decay is not None else (1e-5 if convolutional else 1e-4)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bayesprune.errors import NetworkError
 from bayesprune.structure import LayerCost, Structure, compact, layer_costs
 from bayesprune.structure.compact import replace_data
 from bayesprune.structure.cost import COUNTED
@@ -30,8 +31,10 @@ class TrainState:
 
     Attributes:
         network: in its present shape.
-        structure: its groups, with the original indices of what is left.
+        structure: its groups, with the original indices of what is left; without any where the network cannot be
+            taken apart. Who removes channels asks `need_structure`.
         example: inputs [B, ...] for counting costs.
+        refusal: why no channel of the network can be removed; None where some can.
         modules: parameters outside the network, such as a guide, by name; `state_dict` is saved.
         masks: by parameter name, multiplied into the weights after every step.
         optimizers: of the present phase; "network" is the first.
@@ -71,6 +74,7 @@ class TrainState:
     epoch_macs: float = 0.0
     epoch_dense_macs: float = 0.0
     learning_rate: float = 0.0
+    refusal: NetworkError | None = None
     shape_version: int = 0
     _costs: tuple[int, tuple[LayerCost, ...]] | None = None
 
@@ -79,6 +83,16 @@ class TrainState:
         self.initial_macs = self.network_macs()
         self.initial_params = self.params()
         self.initial_weights = self.weights()
+
+    def need_structure(self) -> Structure:
+        """The structure, for a method that removes channels.
+
+        Raises:
+            NetworkError: (mostly its subclass UnsupportedLayerError) the network's channels cannot be removed.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+        return self.structure
 
     def shrink(self, open_gates: Tensor) -> Tensor:
         """Remove closed gates' channels, with optimizer state, masks and gate-shaped parameters.

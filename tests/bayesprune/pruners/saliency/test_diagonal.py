@@ -159,6 +159,12 @@ FAST: dict[str, tuple[Make, tuple[int, ...]]] = {
         ),
         (2, 4, 4),
     ),
+    "groups of several filters": (
+        lambda: nn.Sequential(
+            nn.Conv2d(4, 4, 2, groups=2), nn.ReLU(), nn.Conv2d(4, 2, 2, groups=2), nn.Flatten(), nn.Linear(2, 3)
+        ),
+        (4, 3, 3),
+    ),
     "circular padding": (
         lambda: nn.Sequential(
             nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"), nn.AvgPool2d(3), nn.Flatten(), nn.Linear(2, 3)
@@ -196,6 +202,13 @@ SLOW: dict[str, tuple[Make, tuple[int, ...], str]] = {
         "NativeBatchNorm",
     ),
     "layer norm": (lambda: nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 3)), (4,), "NativeLayerNorm"),
+    "groups of several filters, bent": (
+        lambda: nn.Sequential(
+            nn.Conv2d(4, 4, 2, groups=2), nn.Tanh(), nn.Conv2d(4, 2, 2, groups=2), nn.Flatten(), nn.Linear(2, 3)
+        ),
+        (4, 3, 3),
+        "Tanh",
+    ),
     "recurrent": (Recurrent, (4,), "Addmm"),
     "tied in a row": (tied, (4,), "Addmm"),
     "folded": (Folded, (3, 2), "every example by itself"),

@@ -111,7 +111,8 @@ UnitScore = Callable[[Problem], Tensor]
 def weights_of(network: nn.Module) -> dict[str, nn.Parameter]:
     """The weights (not biases) of linear and convolution layers by parameter name.
 
-    One that is shared counts once, by its first name, also where that is an embedding's. Weights that are computed from other parameters (weight norm) are none of them.
+    One that is shared counts once, by its first name, also where that is an embedding's. Weights that are computed from
+    other parameters (weight norm) are none of them.
     """
     owned = {id(module._parameters.get("weight")) for module in network.modules() if isinstance(module, COUNTED)}
     return {name: weight for name, weight in network.named_parameters() if id(weight) in owned}

@@ -72,12 +72,8 @@ CANNOT = {("group norms", "layer-obs"), ("attention", "layer-obs")}
 
 def pruned_by(name: str, network: nn.Module, data: Data, **settings: Any) -> Any:
     size = {"density": 0.4} if "density" in METHODS[name].takes else {}
-    return bp.prune(
-        network,
-        data,
-        name,
-        **{"epochs": 1 + (name == "lottery"), "batch_size": 50, **size, **OWN.get(name, {}), **settings},
-    )
+    usual = {"epochs": 2 if name == "lottery" else 1, "batch_size": 50}
+    return bp.prune(network, data, name, **{**usual, **size, **OWN.get(name, {}), **settings})
 
 
 @pytest.mark.parametrize("name", MASKING)
@@ -154,7 +150,7 @@ def part() -> nn.Module:
 )
 def test_compiled_networks_come_out_plain(make: Make, name: str, settings: dict[str, Any], small_data: Data) -> None:
     network = make()
-    before = [module for module in network.modules()]
+    before = list(network.modules())
     pruned = pruned_by(name, network, small_data, **settings)
     assert [type(module) for module in pruned.network] == [nn.Flatten, type(pruned.network[1]), nn.ReLU, nn.Linear]
     assert not any("_orig_mod" in key for key in pruned.network.state_dict())

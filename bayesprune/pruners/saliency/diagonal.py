@@ -95,20 +95,24 @@ def _check_count(network: nn.Module, reason: str) -> None:
 def _with_unit_vectors(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """The diagonal from one Hessian-vector product a weight."""
     weights, slopes = _slopes(network, batch)
-    # torch cannot take several second derivatives of a convolution in groups at once.
-    at_once = 1 if any(getattr(layer, "groups", 1) > 1 for layer in network.modules()) else _AT_ONCE
-    return {name: _diagonal_block(slopes[name], weight, at_once) for name, weight in weights.items()}
+    return {name: _diagonal_block(slopes[name], weight) for name, weight in weights.items()}
 
 
-def _diagonal_block(slope: Tensor, weight: Tensor, at_once: int) -> Tensor:
-    """The derivatives of each entry of a gradient by the same entry of the weight, so many at once."""
+def _diagonal_block(slope: Tensor, weight: Tensor) -> Tensor:
+    """The derivatives of each entry of a gradient by the same entry of the weight."""
     if slope.grad_fn is None:  # the loss does not depend on the weight
         return torch.zeros_like(weight)
     entries = []
-    for places in torch.arange(weight.numel(), device=weight.device).split(at_once):
+    for places in torch.arange(weight.numel(), device=weight.device).split(_AT_ONCE):
         units = slope.new_zeros(len(places), weight.numel()).scatter_(1, places[:, None], 1.0)
-        units, batched = (units.view(-1, *weight.shape), True) if at_once > 1 else (units.view(weight.shape), False)
-        (products,) = torch.autograd.grad(slope, weight, units, retain_graph=True, is_grads_batched=batched)
-        products = products if batched else products[None]
+        products = _products(slope, weight, units.view(-1, *weight.shape))
         entries.append(products.flatten(1).gather(1, places[:, None]).flatten())
     return torch.cat(entries).view_as(weight)
+
+
+def _products(slope: Tensor, weight: Tensor, directions: Tensor) -> Tensor:
+    """The derivative of a gradient in each direction: all at once where torch can (not through GroupNorm)."""
+    try:
+        return torch.autograd.grad(slope, weight, directions, retain_graph=True, is_grads_batched=True)[0]
+    except RuntimeError:
+        return torch.stack([torch.autograd.grad(slope, weight, one, retain_graph=True)[0] for one in directions])

@@ -159,12 +159,6 @@ FAST: dict[str, tuple[Make, tuple[int, ...]]] = {
         ),
         (2, 4, 4),
     ),
-    "groups of several filters": (
-        lambda: nn.Sequential(
-            nn.Conv2d(4, 4, 2, groups=2), nn.ReLU(), nn.Conv2d(4, 2, 2, groups=2), nn.Flatten(), nn.Linear(2, 3)
-        ),
-        (4, 3, 3),
-    ),
     "circular padding": (
         lambda: nn.Sequential(
             nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"), nn.AvgPool2d(3), nn.Flatten(), nn.Linear(2, 3)
@@ -202,13 +196,6 @@ SLOW: dict[str, tuple[Make, tuple[int, ...], str]] = {
         "NativeBatchNorm",
     ),
     "layer norm": (lambda: nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 3)), (4,), "NativeLayerNorm"),
-    "groups of several filters, bent": (
-        lambda: nn.Sequential(
-            nn.Conv2d(4, 4, 2, groups=2), nn.Tanh(), nn.Conv2d(4, 2, 2, groups=2), nn.Flatten(), nn.Linear(2, 3)
-        ),
-        (4, 3, 3),
-        "Tanh",
-    ),
     "recurrent": (Recurrent, (4,), "Addmm"),
     "tied in a row": (tied, (4,), "Addmm"),
     "folded": (Folded, (3, 2), "every example by itself"),
@@ -276,6 +263,20 @@ def test_estimate_agrees_with_the_exact_diagonal(name: str, lab: "Lab") -> None:
         assert bool(((found[key] - tensor).abs() <= 4.5 * error[key] + 1e-12).all())
     spread = torch.cat([((found[key] - exact[key]) / error[key].clamp_min(1e-9)).flatten() for key in exact])
     assert 0.6 < float(spread[spread != 0].square().mean().sqrt()) < 1.5  # the documented deviation
+
+
+def test_group_norm_is_differentiated_one_weight_at_a_time(lab: "Lab") -> None:
+    layers = [nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Conv2d(4, 2, 2, groups=2)]
+    network, data = nn.Sequential(*layers, nn.Flatten(), nn.Linear(2, 3)).double().eval(), lab.data((1, 4, 4), 6)
+    weights = lab.values(network, *weights_of(network))
+    function, found = lab.loss(network, data), exact_diagonal(network, lab.batch(data))
+    for name, weight in weights.items():
+        for place in range(weight.numel()):
+            near = [weight.clone() for _ in range(3)]
+            for step, one in zip((-1e-4, 0.0, 1e-4), near, strict=True):
+                one.view(-1)[place] += step
+            below, here, above = (float(function(weights | {name: one}).detach()) for one in near)
+            assert float(found[name].view(-1)[place]) == pytest.approx((below - 2 * here + above) / 1e-8, abs=1e-4)
 
 
 def test_linear_network_by_hand(lab: "Lab") -> None:

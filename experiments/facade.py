@@ -21,7 +21,7 @@ from bayesprune.training import Checkpointer, Progress
 
 
 def prune(
-    network: nn.Module,
+    network: nn.Module | Pruned,
     data: Data,
     method: str = "parsimonious",
     *,
@@ -32,7 +32,8 @@ def prune(
     """Train and prune a network, from its present weights.
 
     Args:
-        network: any module that torch-pruning's dependency graph understands; it is not changed.
+        network: any module that torch-pruning's dependency graph understands; it is not changed. A pruned one, or what
+            `prune` gave back, keeps the zeros of its masks and its selected inputs.
         data: from `bayesprune.load_data`, `bayesprune.data.from_tensors` or `from_loaders`.
         method: a name in the table of methods.
         checkpoint: a file to save the state to now and then, and to resume from when it is there; it is
@@ -46,6 +47,7 @@ def prune(
         DivergenceError: the loss is not finite.
         StoreError: the checkpoint is damaged, belongs to another run, or cannot be written.
     """
+    network = network.network if isinstance(network, Pruned) else network
     chosen = method_by_name(method)
     options = dict(settings.pop("options", {}))
     known = {field.name for field in fields(RunSettings)} - {"method"}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
-from bayesprune.pruners.controls import controlled
+from bayesprune.pruners.controls import check_movable, controlled
 from bayesprune.pruners.options import WeightOptions
 from bayesprune.pruners.problem import Problem, WeightScore, check_finite
 from bayesprune.pruners.rewinding import Remember, rewind
@@ -72,6 +72,7 @@ class WeightPruner:
         ]
         stages = stages_of(settings, options, state, data)
         if options.control is not None:
+            check_movable(options.control, state)
             self._check_untrained("control", options, rounds)
             prunes = controlled(prunes, options.control, options.initial)
         if options.initial != "own":
@@ -138,18 +139,21 @@ def prune_weights(
     weights = {name: weight.detach() for name, weight in problem.weights().items()}
     scores = score(problem)
     check_finite("scores", scores)
-    alive = {name: _alive(scores[name], state.masks.get(name)) for name in weights}
-    count = kept(scores_alive(alive), sum(weight.numel() for weight in weights.values()))
-    masks = cut(allocate(Layers(alive, weights)), count, least=least)
+    left = alive({name: scores[name] for name in weights}, state.masks)
+    count = kept(scores_alive(left), sum(weight.numel() for weight in weights.values()))
+    masks = cut(allocate(Layers(left, weights)), count, least=least)
     if correct is not None:
         correct(problem, masks)
     state.masks = masks
     state.apply_masks()
 
 
-def _alive(scores: Tensor, mask: Tensor | None) -> Tensor:
+def alive(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Scores with -inf at what was pruned before."""
-    return scores if mask is None else scores.masked_fill(mask == 0, float("-inf"))
+    return {
+        name: score.masked_fill(masks[name] == 0, float("-inf")) if name in masks else score
+        for name, score in scores.items()
+    }
 
 
 def rewound(

@@ -1,12 +1,14 @@
 """The result of a run: a smaller plain network, what was kept, the posterior, and how it was got."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from bayesprune.data import Data
 from bayesprune.errors import BayespruneError, StoreError
@@ -15,9 +17,10 @@ from bayesprune.run.method import GatePosterior
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunFolder, RunRecord, library_versions
-from bayesprune.structure import Group, LayerCost, compact, fed_outputs, find, layer_costs
+from bayesprune.structure import Group, LayerCost, Structure, compact, fed_outputs, find, layer_costs
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
+from bayesprune.training.masks import attach_masks, hold_masks
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,8 @@ class Pruned:
         seconds: training time.
         dense_weights: weights of the network at the start.
         data_fingerprint: short hash of the data.
+        masks: of the weights that may be other than 0, bool, by parameter name; empty for a method that masks none.
+            The network's layers carry them too: a run that starts from it, or from a copy, keeps the zeros.
     """
 
     network: nn.Module
@@ -57,7 +62,11 @@ class Pruned:
     seconds: float
     dense_weights: int
     data_fingerprint: str
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
     _data: Data | None = None
+
+    def __post_init__(self) -> None:
+        attach_masks(self.network, self.masks)
 
     @classmethod
     def of(
@@ -88,6 +97,7 @@ class Pruned:
             seconds=sum(record["seconds"] for record in state.history),
             dense_weights=state.initial_weights,
             data_fingerprint=data.fingerprint,
+            masks={name: mask != 0 for name, mask in state.masks.items()},
             _data=data,
         )
 
@@ -120,7 +130,24 @@ class Pruned:
             seconds=result["train_seconds"],
             dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
             data_fingerprint=record.settings["data_fingerprint"],
+            masks=_fitting(record.masks, network),
         )
+
+    def hold_masks(self, optimizer: Optimizer) -> RemovableHandle:
+        """Keep the zeros while you train the network further: they are set again after every step of the optimizer.
+
+        ```python
+        optimizer = torch.optim.Adam(pruned.network.parameters())
+        pruned.hold_masks(optimizer)
+        ```
+
+        Returns:
+            A handle; its `remove()` lets the weights go.
+
+        Raises:
+            SettingError: the optimizer steps none of the masked weights, or they have another shape by now.
+        """
+        return hold_masks(self.network, self.masks, optimizer)
 
     @property
     def kept(self) -> dict[str, list[int]]:
@@ -196,7 +223,8 @@ class Pruned:
             StoreError: the folder cannot be written.
         """
         tensors = {name: value for name, value in self.network.state_dict().items() if isinstance(value, Tensor)}
-        RunFolder(Path(folder)).write_record(self.record(), tensors, _posterior_tensors(self.posterior))
+        posterior = _posterior_tensors(self.posterior)
+        RunFolder(Path(folder)).write_record(self.record(), tensors, posterior, self.masks)
         return Path(folder)
 
 
@@ -219,7 +247,7 @@ def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory |
     try:
         with torch.random.fork_rng(devices=[]):
             network = spec.build(factory)
-        structure = find(
+        structure = Structure((), (), ()) if not record.groups else find(
             network, torch.zeros(1, *record.input_shape), keep=settings["keep"], inputs=settings["inputs"],
             flatten_inputs=settings["flatten_inputs"], check=False,
         )  # fmt: skip
@@ -249,6 +277,21 @@ def _spec_of(record: RunRecord, factory: Factory | None) -> NetworkSpec:
     if factory is None and ":" in described["name"]:
         raise StoreError(f"{described['name']} is code outside this library: load it with factory=...")
     return NetworkSpec(described["name"], described.get("arguments", {}))
+
+
+def _fitting(masks: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
+    """Masks from a file, once they are known to be this network's.
+
+    Raises:
+        StoreError: one is not.
+    """
+    parameters = dict(network.named_parameters())
+    for name, mask in masks.items():
+        if name not in parameters or parameters[name].shape != mask.shape or mask.dtype != torch.bool:
+            raise StoreError(
+                f"the mask {name!r} {list(mask.shape)} fits no weight of the network; was the run changed?"
+            )
+    return masks
 
 
 _COUNTS = ("inputs", "outputs", "params", "macs", "weights")

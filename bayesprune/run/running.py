@@ -19,8 +19,10 @@ from bayesprune.run.pruned import Pruned, identity_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.uncompiled import uncompiled
 from bayesprune.store.identity import canonical_json
+from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.structure import Structure, evaluating, find, reestimate_batchnorm
 from bayesprune.training import Checkpointer, Progress, TrainState, train
+from bayesprune.training.masks import attach_masks, attached_masks
 
 
 def run(
@@ -94,6 +96,7 @@ def check_request(method: Method, settings: RunSettings) -> None:
 def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> TrainState:
     """A fresh state for a copy of the network.
 
+    Masks of an earlier pruning that the network still keeps to hold on, and its selected inputs stay selected.
     A network whose channels cannot be removed gets a state without groups: methods that need none can train and mask
     it, without noise. `TrainState.need_structure` says why.
 
@@ -117,7 +120,9 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
         )
     _check_last_batch(copy, example, data, settings)
     structure, refusal = _structure(copy, example, settings)
-    return TrainState(copy, structure, example, refusal=refusal)
+    masks = {name: mask.to(copy.get_parameter(name)) for name, mask in attached_masks(copy).items()}
+    attach_masks(copy, {})  # the state has them from here on, and cuts them along
+    return TrainState(copy, structure, example, masks=masks, refusal=refusal)
 
 
 def _structure(network: nn.Module, example: Tensor, settings: RunSettings) -> tuple[Structure, NetworkError | None]:
@@ -181,7 +186,7 @@ def initial_network(spec: NetworkSpec, seed: int, weights: Path | None = None) -
 
 
 def _load_weights(network: nn.Module, file: Path) -> None:
-    """Fill a network with the weights in a safetensors file."""
+    """Fill a network with the weights in a safetensors file, and with the masks that a run left beside it."""
     from safetensors.torch import load_file
 
     wanted = "name a safetensors file with the state_dict of this network"
@@ -191,12 +196,15 @@ def _load_weights(network: nn.Module, file: Path) -> None:
         network.load_state_dict(load_file(file))
     except Exception as error:  # safetensors raises a class of its own that is not exported
         raise SettingError(f"weights {file} cannot be used ({error}): {wanted}") from error
+    if file == RunFolder(file.parent).network_file and RunFolder(file.parent).finished:
+        attach_masks(network, RunRecord.read(file.parent).masks)
 
 
 def _identity(network: nn.Module, settings: RunSettings, data: Data, spec: NetworkSpec | None) -> dict[str, Any]:
     """All that decides a run's numbers, each as JSON: settings, data, version and initial weights."""
     digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
+    masks = {f"mask of {name}": mask for name, mask in attached_masks(network).items()}
+    for name, value in (dict(network.state_dict()) | masks).items():
         if isinstance(value, Tensor):
             digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
             digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)

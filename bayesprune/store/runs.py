@@ -3,6 +3,7 @@
     run.json               settings, result, groups, layers, data, versions; written last: it means finished
     history.jsonl          one line an epoch
     network.safetensors    the compact network's state
+    masks.safetensors      methods that mask weights: which of them may be other than 0
     posterior.safetensors  Bayesian methods: inclusion probabilities, decided gates and their trace
     checkpoint.safetensors the state of an unfinished run
 
@@ -74,9 +75,10 @@ class RunRecord:
         path: str | Path,
         network: Mapping[str, "Tensor"],
         posterior: Mapping[str, "Tensor"] | None = None,
+        masks: Mapping[str, "Tensor"] | None = None,
     ) -> None:
         """Write a finished run into a folder, as `RunFolder.write_record` does."""
-        RunFolder(Path(path)).write_record(self, network, posterior)
+        RunFolder(Path(path)).write_record(self, network, posterior, masks)
 
     @property
     def id(self) -> str:
@@ -103,6 +105,19 @@ class RunRecord:
         tensors = load_tensors(file)
         check_posterior(tensors, self.gates, file)
         return tensors
+
+    @cached_property
+    def masks(self) -> "dict[str, Tensor]":
+        """The tensors of masks.safetensors, read at the first use; none where no weight was masked.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        if self.folder is None or not RunFolder(self.folder).masks_file.exists():
+            return {}
+        from bayesprune.store.tensors import load_tensors
+
+        return load_tensors(RunFolder(self.folder).masks_file)
 
     def document(self) -> dict[str, Any]:
         """The content of run.json as plain JSON.
@@ -158,6 +173,11 @@ class RunFolder:
         return self.path / "posterior.safetensors"
 
     @property
+    def masks_file(self) -> Path:
+        """masks.safetensors, of methods that mask weights only."""
+        return self.path / "masks.safetensors"
+
+    @property
     def checkpoint_file(self) -> Path:
         """checkpoint.safetensors, of unfinished runs only."""
         return self.path / "checkpoint.safetensors"
@@ -206,6 +226,7 @@ class RunFolder:
         record: RunRecord,
         network: Mapping[str, "Tensor"],
         posterior: Mapping[str, "Tensor"] | None = None,
+        masks: Mapping[str, "Tensor"] | None = None,
     ) -> None:
         """Write a finished run, run.json last, and remove the checkpoint.
 
@@ -213,6 +234,7 @@ class RunFolder:
             record: what run.json says; a history that is not empty replaces history.jsonl.
             network: state of the compact network.
             posterior: tensors of the posterior; None for a method that has none.
+            masks: bool, by parameter name; None or empty where no weight is masked.
 
         Raises:
             StoreError: a field is missing or wrong (nothing is written then), or a file cannot be written.
@@ -227,6 +249,10 @@ class RunFolder:
             save_tensors(self.posterior_file, posterior)
         else:
             _remove(self.posterior_file)
+        if masks:
+            save_tensors(self.masks_file, masks)
+        else:
+            _remove(self.masks_file)
         if record.history:
             history.write_entries(self.history_file, record.history)
         write_json(self.run_file, document)

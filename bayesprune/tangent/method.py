@@ -2,6 +2,7 @@
 
 from bayesprune.data import Data, TensorSplit, load
 from bayesprune.errors import DataError, SettingError
+from bayesprune.pruners.controls import check_movable
 from bayesprune.pruners.trainings import stages_of
 from bayesprune.run.budget import Budget
 from bayesprune.run.method import Plan
@@ -42,6 +43,7 @@ class NeuralTangentTransfer:
             raise SettingError(
                 f"control={options.control!r} moves masks of weights about: give density=..., or leave it out"
             )
+        check_movable(options.control, state)
         if settings.budget is not None or options.trim:
             state.need_structure()
         convolutional = is_convolutional(state.network)
@@ -53,7 +55,7 @@ class NeuralTangentTransfer:
         )
         own = data if options.transfer_data is None else _other(options.transfer_data, data)
         _check_last_batch(own, options.transfer_batch, steps)
-        transfer = Transfer(options, own, objective, steps, settings.density, budget)
+        transfer = Transfer(options, own, objective, steps, settings.density, budget, dict(state.masks))
         first = Phase(
             "transfer", steps, objective, adam(options.transfer_rate), constant,
             updates=[transfer.update], start=transfer.begin, batch_size=options.transfer_batch, train=own.train,

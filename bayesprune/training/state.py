@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -11,6 +10,7 @@ from bayesprune.errors import NetworkError
 from bayesprune.structure import LayerCost, Structure, compact, layer_costs
 from bayesprune.structure.compact import replace_data
 from bayesprune.structure.cost import COUNTED
+from bayesprune.training.masks import apply_masks
 from bayesprune.training.memory import Memory
 
 Kind = TypeVar("Kind", bound=Memory)
@@ -152,10 +152,6 @@ class TrainState:
         """Entries of the weights of linear and convolution layers as the network is now."""
         return sum(m.weight.numel() for m in self.network.modules() if isinstance(m, COUNTED))
 
-    @torch.no_grad()
     def apply_masks(self) -> None:
         """Set masked weights to zero."""
-        if self.masks:
-            parameters = dict(self.network.named_parameters())
-            for name, mask in self.masks.items():
-                parameters[name].mul_(mask)
+        apply_masks(self.network, self.masks)

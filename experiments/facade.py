@@ -26,7 +26,7 @@ _SETTINGS = {field.name for field in fields(RunSettings)} - {"method"}
 
 @environment()
 def prune(
-    network: Given,
+    network: Given | Pruned,
     data: Data | str,
     method: str = "parsimonious",
     *,
@@ -42,7 +42,8 @@ def prune(
 
     Args:
         network: a name as on the command line, a class or function that takes any of `input_shape=`, `classes=` and
-            `widths=`, or a module that torch-pruning's dependency graph understands; a module is not changed.
+            `widths=`, or a module that torch-pruning's dependency graph understands; a module is not changed. What
+            `prune` gave back, or its network, keeps the zeros of its masks and its selected inputs.
         data: from `bayesprune.load_data`, `bayesprune.data.from_tensors` or `from_loaders`, or a name for the first.
         method: a name in the table of methods.
         checkpoint: a file to save the state to now and then, and to resume from when it is there; it is
@@ -60,6 +61,7 @@ def prune(
     """
     import bayesprune.models.networks  # noqa: F401 - fills the registry
 
+    network = network.network if isinstance(network, Pruned) else network
     chosen, data = method_by_name(method), as_data(data)
     asked = {"data": data.name} | _settings_and_options(chosen, settings)
     start = start_from(network, data, RunSettings(method=method, **asked))

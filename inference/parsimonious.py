@@ -62,7 +62,7 @@ class Parsimonious:
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """Pruning phase and phase at fixed structure."""
         options = ParsimoniousOptions.of(settings.options)
-        if state.structure.gate_count == 0:
+        if state.need_structure().gate_count == 0:
             raise SettingError("the network has no groups to prune: `keep` or its layers exclude all of them")
         recipe = Recipe(state.network, data.train, settings, options)
         price, slab = make_price(state, settings, options, len(data.train)), GaussianSlab(options.slab)

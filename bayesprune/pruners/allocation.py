@@ -143,7 +143,9 @@ def cut(preferences: Mapping[str, Tensor], count: int, *, least: int = 0) -> dic
     required = int((flat == float("inf")).sum())
     if not max(required, 1) <= count <= available:
         raise BudgetError(
-            f"{count:,} weights cannot be kept: {available:,} are left, and at least {max(required, 1):,} must stay"
+            f"{count:,} weights cannot be kept: {available:,} of {flat.numel():,} are left, and at least "
+            f"{max(required, 1):,} must stay: give a density from {max(required, 1) / flat.numel():.8g} to "
+            f"{available / flat.numel():.8g}"
         )
     parts = _top(flat, count).split(sizes)
     masks = {name: part.view_as(p) for (name, p), part in zip(preferences.items(), parts, strict=True)}

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from bayesprune.errors import SettingError
 from bayesprune.training import Start, TrainState
 from bayesprune.training.initial import INITIAL
 
@@ -39,6 +40,19 @@ def fresh(state: TrainState, initial: str = "own") -> None:
         if isinstance(module, nn.Module) and callable(reset):
             reset()
     INITIAL[initial](state.network)
+
+
+def check_movable(control: str | None, state: TrainState) -> None:
+    """Refuse to move masks about in a network that was pruned before: pruned weights would come back.
+
+    Raises:
+        SettingError: names the control.
+    """
+    if control in ("shuffle", "shuffle-inputs") and state.masks:
+        raise SettingError(
+            f"control={control!r} moves masks about, and the network has masks of an earlier pruning: leave it out, or "
+            "start from a network that was not pruned"
+        )
 
 
 CONTROLS: dict[str, Start] = {

@@ -1,6 +1,7 @@
 """Dynamic sparse training: masks that move during training while their counts stay (SET and RigL)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import cos, pi
 
 import torch
@@ -31,11 +32,13 @@ class SparseEvolution:
         fraction: share of a layer's alive weights that is replaced, between 0 and 1.
         until: no change from this step of the phase on; None for all through the phase. A change at the last
             step leaves grown weights that were never trained.
+        within: masks of an earlier pruning, by parameter name: what they hold at 0 never grows.
     """
 
     every: int
     fraction: float = 0.3
     until: int | None = None
+    within: Mapping[str, Tensor] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         _check(self.every, self.fraction, self.until)
@@ -51,7 +54,7 @@ class SparseEvolution:
             survivors = torch.zeros_like(alive)
             survivors[_largest(values, positive, len(positive) - int(self.fraction * len(positive)))] = True
             survivors[_largest(-values, negative, len(negative) - int(self.fraction * len(negative)))] = True
-            dead = _where(~survivors)
+            dead = _where(_may_grow(name, survivors, self.within))
             grown = torch.zeros_like(alive)
             grown[dead[torch.randperm(len(dead))[: int(alive.sum() - survivors.sum())]]] = True
             _rewire(state, name, survivors, grown, fresh=grown)
@@ -77,11 +80,13 @@ class RigL:
         until: the step of the phase at which changes end; the paper takes 75 % of all.
         every: steps between two changes.
         fraction: share that is replaced at first, between 0 and 1.
+        within: masks of an earlier pruning, by parameter name: what they hold at 0 never grows.
     """
 
     until: int
     every: int = 100
     fraction: float = 0.3
+    within: Mapping[str, Tensor] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         _check(self.every, self.fraction, self.until)
@@ -105,7 +110,7 @@ class RigL:
             dropped = int(self.share(state.phase_step) * len(before))
             survivors, grown = torch.zeros_like(alive), torch.zeros_like(alive)
             survivors[_largest(size, before, len(before) - dropped)] = True
-            grown[_largest(gradient, _where(~survivors), dropped)] = True
+            grown[_largest(gradient, _where(_may_grow(name, survivors, self.within)), dropped)] = True
             _rewire(state, name, survivors, grown, fresh=grown & ~alive)
 
 
@@ -146,6 +151,11 @@ def _gradient(name: str, weight: nn.Parameter) -> Tensor:
         )
     check_finite("gradients", {name: weight.grad})
     return weight.grad
+
+
+def _may_grow(name: str, survivors: Tensor, within: Mapping[str, Tensor]) -> Tensor:
+    """The flat positions (bool) at which weights may grow: those that do not survive and were not pruned before."""
+    return ~survivors if name not in within else ~survivors & (within[name].flatten() != 0)
 
 
 def _where(positions: Tensor) -> Tensor:

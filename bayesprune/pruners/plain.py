@@ -85,7 +85,7 @@ class PlainStages(Stages):
         """Takes down the test accuracy after every epoch, to show how it falls with size; nothing is chosen by it."""
 
         def entries(state: TrainState) -> dict[str, Any]:
-            left = sum(int(mask.count_nonzero()) for mask in state.masks.values()) if state.masks else state.weights()
+            left = state.weights() - sum(int((mask == 0).sum()) for mask in state.masks.values())
             return {"test_accuracy": predict(state.network, self.data.test).accuracy, "weights_left": left}
 
         return entries

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from torch import Tensor
+
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import allocation, kept_count
@@ -45,8 +47,8 @@ class SparseOptions(PruneOptions):
             raise SettingError("dynamic sparse training is one phase of the recipe's: leave out training='plain'")
 
 
-MakeUpdate = Callable[[SparseOptions, int, int], Update]
-"""From options, steps of training and steps of an epoch to what moves the masks."""
+MakeUpdate = Callable[[SparseOptions, int, int, Mapping[str, Tensor]], Update]
+"""From options, steps of training, steps of an epoch and the masks of an earlier pruning to what moves the masks."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,19 @@ class SparseTrainer:
         )  # fmt: skip
         stages = Stages(settings, options, state, data)
         training = stages.fixed(stages.epochs)
-        update = self.make(options, training.steps, max(1, training.steps // stages.epochs))
+        epoch_steps = max(1, training.steps // max(stages.epochs, 1))
+        update = self.make(options, training.steps, epoch_steps, dict(state.masks))
         return Plan((training.phase(start, updates=[update]),))
 
 
-def sparse_evolution(options: SparseOptions, steps: int, epoch_steps: int) -> Update:
+def sparse_evolution(options: SparseOptions, steps: int, epoch_steps: int, within: Mapping[str, Tensor]) -> Update:
     """SET's changes, after every epoch."""
-    return SparseEvolution(options.every or epoch_steps, options.fraction, _until(options, steps))
+    return SparseEvolution(options.every or epoch_steps, options.fraction, _until(options, steps), within)
 
 
-def rigl(options: SparseOptions, steps: int, epoch_steps: int) -> Update:
+def rigl(options: SparseOptions, steps: int, epoch_steps: int, within: Mapping[str, Tensor]) -> Update:
     """RigL's changes, every 100 steps."""
-    return RigL(_until(options, steps), options.every or 100, options.fraction)
+    return RigL(_until(options, steps), options.every or 100, options.fraction, within)
 
 
 def _until(options: SparseOptions, steps: int) -> int:

@@ -59,6 +59,7 @@ class UnitPruner:
 
         Raises:
             BudgetError: no network of this kind meets the budget.
+            NetworkError: the network's channels cannot be removed.
             SettingError: an option is not allowed, or the rounds need more epochs.
         """
         options = self.options.of(self.name, {**self.usual, **settings.options})
@@ -69,6 +70,7 @@ class UnitPruner:
                 )
         assert settings.budget is not None
         budget = Budget.parse(settings.budget)
+        state.need_structure()
         total = round(budget.spent(state.initial_macs, state.initial_params))
         goal = min(total, floor(checked_limit(state, budget)))
         rounds = options.rounds_between(total, goal)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
-from bayesprune.pruners.controls import controlled
+from bayesprune.pruners.controls import check_movable, controlled
 from bayesprune.pruners.options import WeightOptions, normal_of
 from bayesprune.pruners.problem import Problem, WeightScore, check_finite
 from bayesprune.pruners.rewinding import Remember, rewind
@@ -60,9 +60,12 @@ class WeightPruner:
 
         Raises:
             BudgetError: no network of this kind has the density.
+            NetworkError: `trim` is asked for, and the network's channels cannot be removed.
             SettingError: an option is not allowed, or the rounds need more epochs.
         """
         options = self.options.of(self.name, {**self.usual, **settings.options})
+        if options.trim:
+            state.need_structure()
         assert settings.density is not None
         total = sum(weight.numel() for weight in Problem.of(state, data).weights().values())
         goal = kept_count(settings.density, total)
@@ -73,6 +76,7 @@ class WeightPruner:
         ]
         stages = stages_of(settings, options, state, data)
         if options.control is not None:
+            check_movable(options.control, state)
             self._check_untrained("control", options, rounds)
             prunes = controlled(prunes, options.control, options.initial)
         if options.initial != "own":
@@ -141,18 +145,21 @@ def prune_weights(
     weights = {name: weight.detach() for name, weight in problem.weights().items()}
     scores = score(problem)
     check_finite("scores", scores)
-    alive = {name: _alive(scores[name], state.masks.get(name)) for name in weights}
-    count = kept(scores_alive(alive), sum(weight.numel() for weight in weights.values()))
-    masks = cut(allocate(Layers(alive, weights)), count, least=least)
+    left = alive({name: scores[name] for name in weights}, state.masks)
+    count = kept(scores_alive(left), sum(weight.numel() for weight in weights.values()))
+    masks = cut(allocate(Layers(left, weights)), count, least=least)
     if correct is not None:
         correct(problem, masks)
     state.masks = masks
     state.apply_masks()
 
 
-def _alive(scores: Tensor, mask: Tensor | None) -> Tensor:
+def alive(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Scores with -inf at what was pruned before."""
-    return scores if mask is None else scores.masked_fill(mask == 0, float("-inf"))
+    return {
+        name: score.masked_fill(masks[name] == 0, float("-inf")) if name in masks else score
+        for name, score in scores.items()
+    }
 
 
 def rewound(
@@ -169,11 +176,14 @@ def rewound(
     Raises:
         SettingError: there are fewer epochs than trainings, or fewer steps in the first.
     """
-    each, over = divmod(stages.epochs, len(prunes) + 1)
+    trainings = len(prunes) + 1
+    each, over = divmod(stages.epochs, trainings)
     if each < 1 or step >= stages.steps(each):
+        least = step // stages.steps(1) + 1
         raise SettingError(
-            f"{len(prunes)} rounds of pruning make {len(prunes) + 1} trainings of {each} epochs out of "
-            f"{stages.epochs}, and rewinding to step {step} needs more: give more epochs, or a higher rate or density"
+            f"epochs={stages.epochs} is too few: {len(prunes)} rounds of pruning make {trainings} trainings, and each "
+            f"goes beyond step {step}, to which the weights go back: give epochs={trainings * least} or more, or a "
+            "larger density or rate for fewer rounds"
         )
     first = stages.training("train", each, start=Remember(step).at_start, updates=[Remember(step)])
     starts: list[Start] = [partial(_prune_and_rewind, prune) for prune in prunes]

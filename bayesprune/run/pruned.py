@@ -1,12 +1,14 @@
 """The result of a run: a smaller plain network, what was kept, the posterior, and how it was got."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from bayesprune.data import Data, Normalisation
 from bayesprune.errors import BayespruneError, StoreError
@@ -18,10 +20,11 @@ from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.table import table_of
 from bayesprune.store.runs import RunFolder, RunRecord, library_versions
-from bayesprune.structure import OTHER, Group, LayerCost, compact, fed_outputs, find, layer_costs
+from bayesprune.structure import OTHER, Group, LayerCost, Structure, compact, fed_outputs, find, layer_costs
 from bayesprune.structure.cost import weight_of
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
+from bayesprune.training.masks import attach_masks, hold_masks
 
 if TYPE_CHECKING:
     import xarray
@@ -50,6 +53,8 @@ class Pruned:
         normalisation: of the inputs; None in folders of earlier versions, which do not tell.
         identity: all that the run depended on, as JSON.
         measured_before_change: whether the network's weights were changed after they were measured.
+        masks: of the weights that may be other than 0, bool, by parameter name; empty for a method that masks none.
+            The network's layers carry them too: a run that starts from it, or from a copy, keeps the zeros.
     """
 
     network: nn.Module
@@ -70,10 +75,12 @@ class Pruned:
     identity: Mapping[str, Any]
     normalisation: Normalisation | None = None
     measured_before_change: bool = False
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
     _data: Data | None = None
     _measured: str = ""
 
     def __post_init__(self) -> None:
+        attach_masks(self.network, self.masks)
         if not self._measured:
             object.__setattr__(self, "_measured", tensors_digest(self.network.state_dict()))
 
@@ -114,6 +121,7 @@ class Pruned:
             dense_weights=state.initial_weights,
             normalisation=data.normalisation,
             identity=identity,
+            masks={name: mask != 0 for name, mask in state.masks.items()},
             _data=data,
         )
 
@@ -149,7 +157,24 @@ class Pruned:
             dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
             normalisation=Normalisation.from_json(record.data.get("normalisation")),
             identity=record.settings,
+            masks=_fitting(record.masks, network),
         )
+
+    def hold_masks(self, optimizer: Optimizer) -> RemovableHandle:
+        """Keep the zeros while you train the network further: they are set again after every step of the optimizer.
+
+        ```python
+        optimizer = torch.optim.Adam(pruned.network.parameters())
+        pruned.hold_masks(optimizer)
+        ```
+
+        Returns:
+            A handle; its `remove()` lets the weights go.
+
+        Raises:
+            SettingError: the optimizer steps none of the masked weights, or they have another shape by now.
+        """
+        return hold_masks(self.network, self.masks, optimizer)
 
     @property
     def data_fingerprint(self) -> str:
@@ -269,7 +294,8 @@ class Pruned:
             StoreError: the folder cannot be written.
         """
         tensors = {name: value for name, value in self.network.state_dict().items() if isinstance(value, Tensor)}
-        RunFolder(Path(folder)).write_record(self.remeasured().record(), tensors, _posterior_tensors(self.posterior))
+        record, posterior = self.remeasured().record(), _posterior_tensors(self.posterior)
+        RunFolder(Path(folder)).write_record(record, tensors, posterior, self.masks)
         return Path(folder)
 
 
@@ -286,7 +312,7 @@ def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory |
     settings = record.settings
     try:
         network = spec.build(factory)
-        structure = find(
+        structure = Structure((), (), ()) if not record.groups else find(
             network, torch.zeros(1, *record.input_shape), keep=settings["keep"], inputs=settings["inputs"],
             flatten_inputs=settings["flatten_inputs"], check=False,
         )  # fmt: skip
@@ -316,6 +342,21 @@ def _spec_of(record: RunRecord, factory: Factory | None) -> NetworkSpec:
     if factory is None and ":" in described["name"]:
         raise StoreError(f"{described['name']} is code outside this library: load it with factory=...")
     return NetworkSpec(described["name"], described.get("arguments", {}))
+
+
+def _fitting(masks: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
+    """Masks from a file, once they are known to be this network's.
+
+    Raises:
+        StoreError: one is not.
+    """
+    parameters = dict(network.named_parameters())
+    for name, mask in masks.items():
+        if name not in parameters or parameters[name].shape != mask.shape or mask.dtype != torch.bool:
+            raise StoreError(
+                f"the mask {name!r} {list(mask.shape)} fits no weight of the network; was the run changed?"
+            )
+    return masks
 
 
 _COUNTS = ("inputs", "outputs", "params", "macs", "weights")

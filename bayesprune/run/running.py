@@ -21,12 +21,15 @@ from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.normal import normal_settings
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.settings import RunSettings
+from bayesprune.run.uncompiled import uncompiled
 from bayesprune.run.user_code import code_digest
 from bayesprune.store.identity import canonical_json, deciding
-from bayesprune.structure import evaluating, find, idle_layers, reestimate_batchnorm
+from bayesprune.store.runs import RunFolder, RunRecord
+from bayesprune.structure import Structure, evaluating, find, idle_layers, reestimate_batchnorm
 from bayesprune.training import Checkpointer, Objective, Progress, TrainState, train
 from bayesprune.training.dense import dense_step
 from bayesprune.training.fixed import FixedTraining
+from bayesprune.training.masks import attach_masks, attached_masks
 
 _LOG = logging.getLogger(__name__)
 
@@ -113,10 +116,15 @@ def check_request(method: Method, settings: RunSettings) -> None:
 def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> TrainState:
     """A fresh state for a copy of the network.
 
+    Masks of an earlier pruning that the network still keeps to hold on, and its selected inputs stay selected.
+    A network whose channels cannot be removed gets a state without groups: methods that need none can train and mask
+    it, without noise. `TrainState.need_structure` says why.
+
     Raises:
         NetworkError: the network cannot take the data's inputs or gives another number of outputs.
+        SettingError: `keep` names no layer, or noise is asked for and the network's channels cannot be removed.
     """
-    copy = deepcopy(network)
+    copy = uncompiled(deepcopy(network))
     _check_weights(copy)
     example = next(iter(data.test.batches(2)))[0]
     try:
@@ -131,14 +139,35 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
             f"{data.classes}] are needed for the {data.classes} classes of {data.name}"
         )
     _check_last_batch(copy, example, data, settings)
-    structure = find(
-        copy,
-        example,
-        keep=settings.keep,
-        inputs=settings.inputs,  # type: ignore[arg-type]  # RunSettings allows these three names only
-        flatten_inputs=settings.flatten_inputs,
-    )
-    return TrainState(copy, structure, example)
+    structure, refusal = _structure(copy, example, settings)
+    masks = {name: mask.to(copy.get_parameter(name)) for name, mask in attached_masks(copy).items()}
+    attach_masks(copy, {})  # the state has them from here on, and cuts them along
+    return TrainState(copy, structure, example, masks=masks, refusal=refusal)
+
+
+def _structure(network: nn.Module, example: Tensor, settings: RunSettings) -> tuple[Structure, NetworkError | None]:
+    """The groups of a network; where it cannot be taken apart none, and why: many methods need no groups.
+
+    Raises:
+        SettingError: noise is asked for, which acts on the channels of groups.
+    """
+    try:
+        found = find(
+            network,
+            example,
+            keep=settings.keep,
+            inputs=settings.inputs,  # type: ignore[arg-type]  # RunSettings allows these three names only
+            flatten_inputs=settings.flatten_inputs,
+        )
+    except NetworkError as refusal:
+        for name in ("noise", "consistency"):
+            if asked := getattr(settings, name):
+                raise SettingError(
+                    f"{name}={asked:g} is noise on channels that can be removed, and this network has none: leave out "
+                    f"{name}, or follow this: {refusal}"
+                ) from refusal
+        return Structure((), (), ()), refusal
+    return found, None
 
 
 def _warn_of_idle_layers(state: TrainState) -> None:
@@ -197,7 +226,7 @@ def initial_network(
 
 
 def load_weights(network: nn.Module, file: Path) -> None:
-    """Fill a network with the weights in a safetensors file.
+    """Fill a network with the weights in a safetensors file, and with the masks that a run left beside it.
 
     Raises:
         SettingError: the file does not hold this network's weights.
@@ -211,12 +240,16 @@ def load_weights(network: nn.Module, file: Path) -> None:
         network.load_state_dict(load_file(file))
     except Exception as error:  # safetensors raises a class of its own that is not exported
         raise SettingError(f"weights {file} cannot be used ({error}): {wanted}") from error
+    if file == RunFolder(file.parent).network_file and RunFolder(file.parent).finished:
+        attach_masks(network, RunRecord.read(file.parent).masks)
 
 
 def _identity(network: nn.Module, identity: dict[str, Any]) -> dict[str, Any]:
-    """All that decides a run's numbers, each as JSON: settings, data, version, code and initial weights."""
+    """All that decides a run's numbers, each as JSON: settings, data, version, code, initial weights and masks."""
     parts = deciding(identity) | {"version": __version__}
-    digests = {"initial weights": tensors_digest(network.state_dict()), "code of the network": code_digest(network)}
+    masks = {f"mask of {name}": mask for name, mask in attached_masks(network).items()}
+    weights = tensors_digest(dict(network.state_dict()) | masks)
+    digests = {"initial weights": weights, "code of the network": code_digest(network)}
     return {name: canonical_json(part) for name, part in parts.items()} | digests
 
 

@@ -3,6 +3,7 @@
     run.json               settings, result, groups, layers, data, versions; written last: it means finished
     history.jsonl          one line an epoch
     network.safetensors    the compact network's state
+    masks.safetensors      methods that mask weights: which of them may be other than 0
     posterior.safetensors  Bayesian methods: inclusion probabilities, decided gates and their trace
     checkpoint.safetensors the state of an unfinished run
 
@@ -81,9 +82,10 @@ class RunRecord:
         path: str | Path,
         network: Mapping[str, "Tensor"],
         posterior: Mapping[str, "Tensor"] | None = None,
+        masks: Mapping[str, "Tensor"] | None = None,
     ) -> None:
         """Write a finished run into a folder, as `RunFolder.write_record` does."""
-        RunFolder(Path(path)).write_record(self, network, posterior)
+        RunFolder(Path(path)).write_record(self, network, posterior, masks)
 
     @property
     def id(self) -> str:
@@ -107,14 +109,28 @@ class RunRecord:
         if self.folder is None:
             return None
         file = RunFolder(self.folder).posterior_file
+        tensors = self._stored(file)
+        if tensors is not None:
+            check_posterior(tensors, self.gates, file)
+        return tensors
+
+    @cached_property
+    def masks(self) -> "dict[str, Tensor]":
+        """The tensors of masks.safetensors, read at the first use; none where no weight was masked.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        return {} if self.folder is None else self._stored(RunFolder(self.folder).masks_file) or {}
+
+    def _stored(self, file: Path) -> "dict[str, Tensor] | None":
+        """The tensors of a file of this run; a file without a checksum is what a kill left of an older run."""
         checksum = self.checksums.get(file.name)
         if not file.exists() or (self.checksums and checksum is None):
-            return None  # a file without a checksum is what a kill left of an older run
+            return None
         from bayesprune.store.tensors import load_tensors
 
-        tensors = load_tensors(file, checksum)
-        check_posterior(tensors, self.gates, file)
-        return tensors
+        return load_tensors(file, checksum)
 
     def document(self) -> dict[str, Any]:
         """The content of run.json as plain JSON.
@@ -170,6 +186,11 @@ class RunFolder:
         return self.path / "posterior.safetensors"
 
     @property
+    def masks_file(self) -> Path:
+        """masks.safetensors, of methods that mask weights only."""
+        return self.path / "masks.safetensors"
+
+    @property
     def checkpoint_file(self) -> Path:
         """checkpoint.safetensors, of unfinished runs only."""
         return self.path / "checkpoint.safetensors"
@@ -207,6 +228,7 @@ class RunFolder:
         record: RunRecord,
         network: Mapping[str, "Tensor"],
         posterior: Mapping[str, "Tensor"] | None = None,
+        masks: Mapping[str, "Tensor"] | None = None,
     ) -> None:
         """Write a finished run and remove the checkpoint; all files are on the disk before the first takes its place.
 
@@ -214,6 +236,7 @@ class RunFolder:
             record: what run.json says; a history that is not empty replaces history.jsonl.
             network: state of the compact network.
             posterior: tensors of the posterior; None for a method that has none.
+            masks: bool, by parameter name; None or empty where no weight is masked.
 
         Raises:
             StoreError: a field is missing or wrong (nothing is written then), or a file cannot be written.
@@ -224,6 +247,8 @@ class RunFolder:
         if posterior is not None:
             check_posterior(posterior, record.gates, self.posterior_file)
         tensors = {self.network_file: network} | ({} if posterior is None else {self.posterior_file: posterior})
+        if masks:
+            tensors[self.masks_file] = masks
         made = {file: tensors_as_bytes(file, values) for file, values in tensors.items()}
         files = {file: data for file, (data, _) in made.items()}
         if record.history:
@@ -232,7 +257,8 @@ class RunFolder:
         files[self.run_file] = json_text(self.run_file, document).encode()
         with self.locked():
             write_together(files)
-            _remove(self.checkpoint_file, *([] if posterior is not None else [self.posterior_file]))
+            old = [file for file in (self.posterior_file, self.masks_file) if file not in files]
+            _remove(self.checkpoint_file, *old)
 
     def clean(self) -> None:
         """Remove what a kill left behind of files that were being written; the caller holds the lock."""

@@ -1,5 +1,7 @@
 """The module a plain network uses to read only some of the features that arrive."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +37,8 @@ class SelectChannels(nn.Module):
 class Selected(nn.Sequential):
     """A layer behind its `SelectChannels`; the layer stays the same object, so optimizers keep hold of it."""
 
-    select: SelectChannels
+    if TYPE_CHECKING:  # an annotation that torch.jit.script would not understand
+        select: SelectChannels
 
     def __init__(self, select: SelectChannels, layer: nn.Module) -> None:
         super().__init__()

@@ -98,5 +98,5 @@ def channel_masks(network: nn.Module, structure: Structure, open_gates: Tensor) 
 
 def _cut(preferences: Mapping[str, Tensor], density: float, least: int) -> Masks:
     """The exact count of all layers together."""
-    check_finite("scores", preferences)
+    check_finite("scores", {name: each[each > float("-inf")] for name, each in preferences.items()})
     return cut(preferences, kept_count(density, sum(each.numel() for each in preferences.values())), least=least)

@@ -3,6 +3,7 @@
 from bayesprune.data import Data, TensorSplit
 from bayesprune.data.cached import load_cached
 from bayesprune.errors import DataError, SettingError
+from bayesprune.pruners.controls import check_movable
 from bayesprune.pruners.options import normal_of
 from bayesprune.pruners.trainings import stages_of
 from bayesprune.run.budget import Budget
@@ -36,6 +37,7 @@ class NeuralTangentTransfer:
 
         Raises:
             BudgetError: no network of this kind meets the budget.
+            NetworkError: channels are to be removed, by a budget or by `trim`, and the network's cannot be.
             DataError: the other data that it is to transfer on have inputs of another shape.
             SettingError: an option is not allowed, or density and budget are both given.
         """
@@ -48,6 +50,9 @@ class NeuralTangentTransfer:
             raise SettingError(
                 f"control={options.control!r} moves masks of weights about: give density=..., or leave it out"
             )
+        check_movable(options.control, state)
+        if settings.budget is not None or options.trim:
+            state.need_structure()
         convolutional = is_convolutional(state.network)
         steps = options.steps or (300 if convolutional else 2_000)
         decay = options.transfer_decay if options.transfer_decay is not None else (1e-5 if convolutional else 1e-4)
@@ -57,7 +62,7 @@ class NeuralTangentTransfer:
         )
         own = data if options.transfer_data is None else _other(options.transfer_data, data)
         _check_last_batch(own, options.transfer_batch, steps)
-        transfer = Transfer(options, own, objective, steps, settings.density, budget)
+        transfer = Transfer(options, own, objective, steps, settings.density, budget, dict(state.masks))
         first = Phase(
             "transfer", steps, objective, adam(options.transfer_rate), constant,
             updates=[transfer.update], start=transfer.begin, batch_size=options.transfer_batch, train=own.train,

@@ -1,10 +1,12 @@
 """Transfer as the training loop sees it: what is done before, between and after its steps."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bayesprune.data import Data
 from bayesprune.pruners.controls import CONTROLS, fresh
@@ -12,6 +14,7 @@ from bayesprune.pruners.problem import Problem, weights_of
 from bayesprune.pruners.saliency import logit_snip
 from bayesprune.pruners.scores import magnitude
 from bayesprune.pruners.trimming import trim
+from bayesprune.pruners.weights import alive
 from bayesprune.run.budget import Budget
 from bayesprune.structure import evaluating
 from bayesprune.tangent.capture import check_separate
@@ -37,6 +40,7 @@ class Transfer:
         steps: of the transfer.
         density: of the student's weights; None where channels are removed.
         budget: what the student may cost; None where weights are.
+        within: masks of an earlier pruning, by parameter name: what they hold at 0 does not come back.
     """
 
     options: TransferOptions
@@ -45,6 +49,7 @@ class Transfer:
     steps: int
     density: float | None
     budget: Budget | None
+    within: Mapping[str, Tensor] = field(default_factory=dict)
 
     def begin(self, state: TrainState) -> None:
         """Draw the teacher's weights, remember them, and choose the student's first masks.
@@ -54,6 +59,7 @@ class Transfer:
             NetworkError: the network mixes samples, as batch normalisation does while it learns.
         """
         INITIAL[self.options.initial](state.network)
+        state.apply_masks()
         state.network.train()
         check_separate(state.network, state.example)
         student = state.memory(Student)
@@ -76,7 +82,7 @@ class Transfer:
         problem = Problem(state.network, state.structure, self.data, {}, state.running())
         by_slopes = first and self.options.first == "logit-snip"
         scores = logit_snip(problem, _SNIP_EXAMPLES) if by_slopes else magnitude(problem)
-        return choice(self.options.masks)(scores, self.density, self.options.least)
+        return choice(self.options.masks)(alive(scores, self.within), self.density, self.options.least)
 
     def hand_over(self, state: TrainState) -> None:
         """Leave the student: its weights under its masks, or without the channels that it does not keep."""

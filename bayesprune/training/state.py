@@ -7,10 +7,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bayesprune.errors import NetworkError
 from bayesprune.structure import (
     OTHER,
     ExpectedCost,
@@ -23,6 +23,7 @@ from bayesprune.structure import (
     replace_data,
     weights_of,
 )
+from bayesprune.training.masks import apply_masks
 from bayesprune.training.memory import Memory
 
 Kind = TypeVar("Kind", bound=Memory)
@@ -45,8 +46,10 @@ class TrainState:
 
     Attributes:
         network: in its present shape.
-        structure: its groups, with the original indices of what is left.
+        structure: its groups, with the original indices of what is left; without any where the network cannot be
+            taken apart. Who removes channels asks `need_structure`.
         example: inputs [B, ...] for counting costs.
+        refusal: why no channel of the network can be removed; None where some can.
         modules: parameters outside the network, such as a guide, by name; `state_dict` is saved.
         masks: by parameter name, multiplied into the weights after every step.
         optimizers: of the present phase; "network" is the first.
@@ -89,6 +92,7 @@ class TrainState:
     epoch_dense_macs: float = 0.0
     learning_rate: float = 0.0
     make_optimizers: Callable[[], None] | None = None
+    refusal: NetworkError | None = None
     shape_version: int = 0
     _costs: tuple[int, tuple[LayerCost, ...]] | None = None
     _initial: tuple[nn.Module, Structure] | None = None
@@ -116,6 +120,16 @@ class TrainState:
         self.masks = {}
         self.structure = compact(self.network, self.structure, self.structure.open_from_kept(kept))
         self.shape_version += 1
+
+    def need_structure(self) -> Structure:
+        """The structure, for a method that removes channels.
+
+        Raises:
+            NetworkError: (mostly its subclass UnsupportedLayerError) the network's channels cannot be removed.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+        return self.structure
 
     def shrink(self, open_gates: Tensor) -> Tensor:
         """Remove closed gates' channels, with optimizer state, masks and gate-shaped parameters.
@@ -204,10 +218,6 @@ class TrainState:
         """Entries of the weights of the linear and convolution layers that run, as the network is now."""
         return sum(weight.numel() for weight in weights_of(self.network, self.running()).values())
 
-    @torch.no_grad()
     def apply_masks(self) -> None:
         """Set masked weights to zero."""
-        if self.masks:
-            parameters = dict(self.network.named_parameters())
-            for name, mask in self.masks.items():
-                parameters[name].mul_(mask)
+        apply_masks(self.network, self.masks)

@@ -1,7 +1,6 @@
 """Conv-4, the small VGG-like network of the sparse-training literature."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
@@ -29,7 +28,7 @@ class Conv4(nn.Module):
         super().__init__()
         check_widths("conv4", widths, 6, classes)
         require_size("conv4", tuple(input_shape), (1, 4, 4))
-        self.spec_arguments: dict[str, Any] = {
+        self.spec_arguments = {
             "widths": list(widths), "input_shape": list(input_shape), "classes": classes
         }  # fmt: skip
         channels, height, width = input_shape

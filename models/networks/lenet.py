@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
@@ -32,7 +31,7 @@ class LeNet300(nn.Module):
     ) -> None:
         super().__init__()
         check_widths("lenet300", widths, 2, classes)
-        self.spec_arguments: dict[str, Any] = {
+        self.spec_arguments = {
             "widths": list(widths), "input_shape": list(input_shape), "classes": classes
         }  # fmt: skip
         self.fc1 = nn.Linear(prod(input_shape), widths[0])
@@ -64,7 +63,7 @@ class LeNet5(nn.Module):
         super().__init__()
         check_widths("lenet5", widths, 3, classes)
         require_size("lenet5", tuple(input_shape), (1, 16, 16))
-        self.spec_arguments: dict[str, Any] = {
+        self.spec_arguments = {
             "widths": list(widths), "input_shape": list(input_shape), "classes": classes
         }  # fmt: skip
         channels, height, width = input_shape

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -27,7 +26,7 @@ class MLP(nn.Module):
         super().__init__()
         if not widths or any(width < 1 for width in (*widths, classes)):
             raise SettingError(f"mlp takes one or more widths >= 1 and classes >= 1, not {tuple(widths)} and {classes}")
-        self.spec_arguments: dict[str, Any] = {
+        self.spec_arguments = {
             "widths": list(widths), "input_shape": list(input_shape), "classes": classes
         }  # fmt: skip
         sizes = (prod(input_shape), *widths, classes)

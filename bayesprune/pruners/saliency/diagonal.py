@@ -88,7 +88,7 @@ def _check_count(network: nn.Module, reason: str) -> None:
     if count > MOST_WEIGHTS:
         raise NetworkError(
             f"{reason}, so exact second derivatives take one Hessian-vector product for each of its {count:,} weights, "
-            f"and at most {MOST_WEIGHTS:,} are feasible: use the Hutchinson estimate (hutchinson_diagonal)"
+            f"and at most {MOST_WEIGHTS:,} are feasible: give draws=100, the Hutchinson estimate"
         )
 
 
@@ -105,8 +105,14 @@ def _diagonal_block(slope: Tensor, weight: Tensor) -> Tensor:
     entries = []
     for places in torch.arange(weight.numel(), device=weight.device).split(_AT_ONCE):
         units = slope.new_zeros(len(places), weight.numel()).scatter_(1, places[:, None], 1.0)
-        (products,) = torch.autograd.grad(
-            slope, weight, units.view(-1, *weight.shape), retain_graph=True, is_grads_batched=True
-        )
+        products = _products(slope, weight, units.view(-1, *weight.shape))
         entries.append(products.flatten(1).gather(1, places[:, None]).flatten())
     return torch.cat(entries).view_as(weight)
+
+
+def _products(slope: Tensor, weight: Tensor, directions: Tensor) -> Tensor:
+    """The derivative of a gradient in each direction: all at once where torch can (not through GroupNorm)."""
+    try:
+        return torch.autograd.grad(slope, weight, directions, retain_graph=True, is_grads_batched=True)[0]
+    except RuntimeError:
+        return torch.stack([torch.autograd.grad(slope, weight, one, retain_graph=True)[0] for one in directions])

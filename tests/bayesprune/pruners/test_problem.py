@@ -51,6 +51,12 @@ def test_weights_are_those_of_linear_and_convolution_layers() -> None:
     assert list(weights_of(nn.Sequential(nn.Flatten(), nn.ReLU()))) == []
 
 
+def test_a_weight_that_an_embedding_holds_first_is_found() -> None:
+    network = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5))
+    network[1].weight = network[0].weight
+    assert list(weights_of(network)) == ["0.weight"]
+
+
 def test_a_loader_has_batches_of_its_own_size(small_data: Data) -> None:
     def loader(size: int) -> DataLoader[tuple[torch.Tensor, ...]]:
         inputs, labels = next(iter(small_data.train.batches(200)))

@@ -265,6 +265,20 @@ def test_estimate_agrees_with_the_exact_diagonal(name: str, lab: "Lab") -> None:
     assert 0.6 < float(spread[spread != 0].square().mean().sqrt()) < 1.5  # the documented deviation
 
 
+def test_group_norm_is_differentiated_one_weight_at_a_time(lab: "Lab") -> None:
+    layers = [nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Conv2d(4, 2, 2, groups=2)]
+    network, data = nn.Sequential(*layers, nn.Flatten(), nn.Linear(2, 3)).double().eval(), lab.data((1, 4, 4), 6)
+    weights = lab.values(network, *weights_of(network))
+    function, found = lab.loss(network, data), exact_diagonal(network, lab.batch(data))
+    for name, weight in weights.items():
+        for place in range(weight.numel()):
+            near = [weight.clone() for _ in range(3)]
+            for step, one in zip((-1e-4, 0.0, 1e-4), near, strict=True):
+                one.view(-1)[place] += step
+            below, here, above = (float(function(weights | {name: one}).detach()) for one in near)
+            assert float(found[name].view(-1)[place]) == pytest.approx((below - 2 * here + above) / 1e-8, abs=1e-4)
+
+
 def test_linear_network_by_hand(lab: "Lab") -> None:
     """Examples that are unit vectors: the only mixed derivatives are those of the two classes at one input."""
     network = nn.Sequential(nn.Linear(3, 2, bias=False)).double()

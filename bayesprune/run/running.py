@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune import __version__
-from bayesprune.data import Data, TensorSplit
-from bayesprune.errors import NetworkError, SettingError
+from bayesprune.data import Data
+from bayesprune.errors import SettingError
 from bayesprune.evaluation.evaluate import evaluate
+from bayesprune.run.checks import check_network
 from bayesprune.run.method import Method
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pruned import Pruned, identity_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.identity import canonical_json
-from bayesprune.structure import evaluating, find, reestimate_batchnorm
+from bayesprune.structure import find, reestimate_batchnorm
 from bayesprune.training import Checkpointer, Progress, TrainState, train
 
 
@@ -97,20 +98,8 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
         NetworkError: the network cannot take the data's inputs or gives another number of outputs.
     """
     copy = deepcopy(network)
-    _check_weights(copy)
     example = next(iter(data.test.batches(2)))[0]
-    try:
-        with torch.no_grad(), evaluating(copy):
-            outputs = copy(example)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise NetworkError(f"the network cannot take inputs of shape {data.input_shape}: {error}") from error
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] < data.classes:
-        shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise NetworkError(
-            f"the network's outputs for a batch of {len(example)} are {shape}; logits [{len(example)}, "
-            f"{data.classes}] are needed for the {data.classes} classes of {data.name}"
-        )
-    _check_last_batch(copy, example, data, settings)
+    check_network(copy, example, data, settings)
     structure = find(
         copy,
         example,
@@ -119,27 +108,6 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
         flatten_inputs=settings.flatten_inputs,
     )
     return TrainState(copy, structure, example)
-
-
-def _check_weights(network: nn.Module) -> None:
-    """Refuse weights that are no numbers: training could only go wrong."""
-    for name, weights in network.named_parameters():
-        if not bool(torch.isfinite(weights).all()):
-            raise NetworkError(f"{name} of the network holds NaN or infinite values: start from other weights")
-
-
-def _check_last_batch(network: nn.Module, example: Tensor, data: Data, settings: RunSettings) -> None:
-    """Refuse a last batch of one example where batch normalisation needs more."""
-    if not isinstance(data.train, TensorSplit) or len(data.train) % settings.batch_size != 1:
-        return
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            deepcopy(network).train()(example[:1])
-    except ValueError as error:
-        raise SettingError(
-            f"batch_size {settings.batch_size} leaves one of {len(data.train):,} examples to the last batch, "
-            f"which batch normalisation cannot train on: choose another batch size ({error})"
-        ) from error
 
 
 def initial_network(spec: NetworkSpec, seed: int, weights: Path | None = None) -> nn.Module:

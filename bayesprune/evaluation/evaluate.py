@@ -9,6 +9,7 @@ from bayesprune.data import Data, Split
 from bayesprune.evaluation.cost import cost
 from bayesprune.evaluation.latency import latency_ms
 from bayesprune.evaluation.metrics import Metrics, measure
+from bayesprune.structure import evaluating
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,8 @@ class Evaluation:
 @torch.inference_mode()
 def predict(network: nn.Module, split: Split, batch_size: int = 1000) -> Metrics:
     """Metrics of a network on a split, in evaluation mode."""
-    was_training = network.training
-    network.eval()
-    batches = [(network(inputs), labels) for inputs, labels in split.batches(batch_size)]
-    network.train(was_training)
+    with evaluating(network):
+        batches = [(network(inputs), labels) for inputs, labels in split.batches(batch_size)]
     return measure(torch.cat([logits for logits, _ in batches]), torch.cat([labels for _, labels in batches]))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import DataError, SettingError
+from bayesprune.structure import evaluating
 
 
 def latency_ms(network: nn.Module, example: Tensor, *, repeats: int = 50, warmup: int = 10) -> float:
@@ -32,7 +33,7 @@ def latency_ms(network: nn.Module, example: Tensor, *, repeats: int = 50, warmup
         raise DataError(f"the example has shape {list(example.shape)}: it must hold at least one sample")
     first = next(network.parameters(), example)
     sample = example[:1].to(first.device)
-    with _evaluation_mode(network), _one_thread(), torch.inference_mode():
+    with evaluating(network), _one_thread(), torch.inference_mode():
         for _ in range(warmup):
             network(sample)
         return 1e3 * median(_seconds(network, sample) for _ in range(repeats))
@@ -50,18 +51,6 @@ def _seconds(network: nn.Module, sample: Tensor) -> float:
 def _wait(sample: Tensor) -> None:
     if sample.is_cuda:
         torch.cuda.synchronize(sample.device)
-
-
-@contextmanager
-def _evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each module's own flag, since some may be frozen."""
-    flags = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in flags:
-            module.training = training
 
 
 @contextmanager

@@ -41,7 +41,6 @@ class Curve:
         row = torch.tensor([[float(state.phase_step), predict(state.network, self.data.test).accuracy]])
         before = state.values.get(CURVE)
         state.values[CURVE] = row if before is None else torch.cat([before, row])
-        state.network.train()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunFolder, RunRecord, library_versions
 from bayesprune.structure import Group, LayerCost, compact, fed_outputs, find, layer_costs
+from bayesprune.structure.layers import weight_of
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
 
@@ -137,7 +138,7 @@ class Pruned:
     def _alive(self, layer: LayerCost) -> dict[str, int]:
         """Non-zero weights of a layer, and how many of its outputs have one."""
         module = self.network.get_submodule(layer.name)
-        nonzero = int(module.get_parameter("weight").count_nonzero())
+        nonzero = int(weight_of(module).count_nonzero())
         return {"nonzero_weights": nonzero, "fed_outputs": fed_outputs(module)}
 
     def evaluate(self, data: Data | None = None) -> Evaluation:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from bayesprune import __version__
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.evaluation.evaluate import evaluate
-from bayesprune.run.checks import check_network
+from bayesprune.run.checks import check_network, say_all, train_on_first_output
 from bayesprune.run.method import Method
 from bayesprune.run.networks import NetworkSpec
+from bayesprune.run.prepare import prepared
 from bayesprune.run.pruned import Pruned, identity_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.identity import canonical_json
@@ -54,7 +54,7 @@ def run(
     settings = settings.with_defaults(data.train)
     state = initial_state(network, data, settings)
     plan = method.plan(state, data, settings)
-    state.identity = _identity(network, settings, data, spec)
+    state.identity = _identity(state.network, settings, data, spec)
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
@@ -68,6 +68,7 @@ def run(
             progress=progress,
             describe=plan.describe,
         )
+        say_all(state.network)
         _recalibrate(state, data, settings)
         evaluation = evaluate(state.network.eval(), data)
     finally:
@@ -97,8 +98,8 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
     Raises:
         NetworkError: the network cannot take the data's inputs or gives another number of outputs.
     """
-    copy = deepcopy(network)
     example = next(iter(data.test.batches(2)))[0]
+    copy = prepared(network, example, settings.seed)
     check_network(copy, example, data, settings)
     structure = find(
         copy,
@@ -107,6 +108,7 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
         inputs=settings.inputs,  # type: ignore[arg-type]  # RunSettings allows these three names only
         flatten_inputs=settings.flatten_inputs,
     )
+    train_on_first_output(copy, example)
     return TrainState(copy, structure, example)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.structure.groups import UNGATED, Reader, Structure
-from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED, weight_of
 from bayesprune.structure.modes import evaluating, hooked
 from bayesprune.structure.selectors import plain_name
 
@@ -47,7 +47,7 @@ def fed_outputs(layer: nn.Module) -> int:
 
     The others are the same for every sample: their bias.
     """
-    alive = layer.get_parameter("weight").detach() != 0
+    alive = weight_of(layer).detach() != 0
     if isinstance(layer, TRANSPOSED):  # [inputs, outputs / groups, ...]
         alive = alive.unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(0, 1)
     return int(alive.flatten(1).any(1).sum())
@@ -64,7 +64,7 @@ def layer_costs(network: nn.Module, example: Tensor) -> tuple[LayerCost, ...]:
     def watch(name: str) -> Any:
         def hook(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
             features = arguments[0] if isinstance(layer, TRANSPOSED) else output
-            width = layer.get_parameter("weight").shape[0]
+            width = weight_of(layer).shape[0]
             positions[name] = positions.get(name, 0) + features.numel() // (len(features) * width)
 
         return hook
@@ -81,7 +81,7 @@ def _layer_cost(name: str, layer: nn.Module, positions: int) -> LayerCost:
     kind = "features" if isinstance(layer, nn.Linear) else "channels"
     inputs, outputs = getattr(layer, f"in_{kind}"), getattr(layer, f"out_{kind}")
     params = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
-    weights = layer.get_parameter("weight").numel()
+    weights = weight_of(layer).numel()
     return LayerCost(name, type(layer).__name__, inputs, outputs, params, positions * weights, positions, weights)
 
 

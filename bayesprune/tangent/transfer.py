@@ -14,6 +14,7 @@ from bayesprune.pruners.scores import magnitude
 from bayesprune.pruners.trimming import trim
 from bayesprune.run.budget import Budget
 from bayesprune.structure import evaluating
+from bayesprune.structure.modes import train_mode
 from bayesprune.tangent.capture import check_separate
 from bayesprune.tangent.masks import Masks, channel_masks, channels_within, choice
 from bayesprune.tangent.objective import MASKS, TEACHER, TangentTransfer
@@ -58,7 +59,7 @@ class Transfer:
             NetworkError: the network mixes samples, as batch normalisation does while it learns.
         """
         INITIAL[self.options.initial](state.network)
-        state.network.train()
+        train_mode(state.network)
         check_separate(state.network, state.example)
         state.values[TEACHER] = {name: value.detach().clone() for name, value in state.network.named_parameters()}
         state.values[MASKS] = self.choose(state, first=True)

@@ -72,7 +72,16 @@ class NetworkError(BayespruneError, ValueError):
 
 
 class UnsupportedLayerError(NetworkError):
-    """A layer whose channels cannot be gated and removed exactly; the message names it."""
+    """Layers whose channels cannot be gated and removed exactly; the message names them all.
+
+    Attributes:
+        keep: what to give as `keep` instead, so that the network is accepted.
+        left: how many channels can be removed then; 0 also where that is not known.
+    """
+
+    def __init__(self, message: str, *, keep: Iterable[str] = (), left: int = 0) -> None:
+        super().__init__(message)
+        self.keep, self.left = tuple(keep), left
 
 
 class InputShapeError(NetworkError):

@@ -46,7 +46,6 @@ class Curve:
             return
         accuracy = predict(state.network, self.data.test).accuracy
         state.memory(CurveSoFar).rows.append((state.phase_step, accuracy))
-        state.network.train()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bayesprune.data import Data
 from bayesprune.errors import DataError, NetworkError
 from bayesprune.structure import Structure, weights_of
+from bayesprune.structure.modes import training
 from bayesprune.training import TrainState
 
 Batch = tuple[Tensor, Tensor]
@@ -83,14 +84,13 @@ class Problem:
         """The network in training mode with gradients on all its weights; buffers, gradients and flags are put back."""
         parameters = list(self.network.parameters())
         flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in parameters]
-        modes = [(module, module.training) for module in self.network.modules()]
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
-        self.network.train()
         for parameter in parameters:
             parameter.requires_grad_(True)
             parameter.grad = None
         try:
-            yield self.network
+            with training(self.network):
+                yield self.network
         finally:
             with torch.no_grad():
                 for buffer, value in buffers:
@@ -98,8 +98,6 @@ class Problem:
             for parameter, flag, gradient in flags:
                 parameter.requires_grad_(flag)
                 parameter.grad = gradient
-            for module, mode in modes:
-                module.training = mode
 
 
 WeightScore = Callable[[Problem], dict[str, Tensor]]

@@ -49,4 +49,4 @@ def _add_norms(scores: Tensor, layer: nn.Module, axis: int, gates: Tensor) -> No
     """Add the L1 norms of a weight's slices along an axis to their gates' (the last entry: no gate)."""
     weight = layer.get_parameter("weight")
     others = [dimension for dimension in range(weight.dim()) if dimension != axis]
-    scores.index_add_(0, gates % len(scores), weight.abs().sum(others))
+    scores.index_add_(0, gates % len(scores), weight.abs().sum(others).to(scores.dtype))

@@ -11,6 +11,7 @@ from bayesprune.data import Data
 from bayesprune.run.method import Method
 from bayesprune.run.networks import factory_named
 from bayesprune.run.settings import RunSettings
+from bayesprune.structure.passes import look
 from bayesprune.structure.sources import input_readers
 from bayesprune.training.fixed import FixedTraining
 
@@ -77,8 +78,11 @@ def _without_usual_noise(settings: RunSettings, data: Data, network: nn.Module) 
 
 def _with_usual_inputs(settings: RunSettings, network: nn.Module, example: Tensor) -> RunSettings:
     """With `inputs="auto"` where what is asked for gives the same gates."""
+    if settings.inputs == _PLAIN.inputs:
+        return settings
+    passes = look(network, example)
     wanted, usual = (
-        [] if choice == "none" else input_readers(network, example, convolutions=choice == "all")
+        [] if choice == "none" else input_readers(network, example, passes, convolutions=choice == "all")
         for choice in (settings.inputs, _PLAIN.inputs)
     )
     return replace(settings, inputs=_PLAIN.inputs) if wanted == usual else settings

@@ -21,7 +21,7 @@ from bayesprune.run.settings import RunSettings
 from bayesprune.run.table import table_of
 from bayesprune.store.runs import RunFolder, RunRecord, library_versions
 from bayesprune.structure import OTHER, Group, LayerCost, Structure, compact, fed_outputs, find, layer_costs
-from bayesprune.structure.cost import weight_of
+from bayesprune.structure.layers import weight_of
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
 from bayesprune.training.masks import attach_masks, hold_masks

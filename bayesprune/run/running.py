@@ -3,7 +3,6 @@
 import logging
 import warnings
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune import __version__
-from bayesprune.data import Data, TensorSplit
+from bayesprune.data import Data
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.evaluation.evaluate import evaluate
+from bayesprune.run.checks import check_network, say_all, train_on_first_output
 from bayesprune.run.environment import environment
 from bayesprune.run.identity import identity_of, tensors_digest
 from bayesprune.run.method import Method
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.normal import normal_settings
+from bayesprune.run.prepare import prepared
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.settings import RunSettings
-from bayesprune.run.uncompiled import uncompiled
 from bayesprune.run.user_code import code_digest
 from bayesprune.store.identity import canonical_json, deciding
 from bayesprune.store.runs import RunFolder, RunRecord
-from bayesprune.structure import Structure, evaluating, find, idle_layers, reestimate_batchnorm
+from bayesprune.structure import Structure, find, idle_layers, reestimate_batchnorm
 from bayesprune.training import Checkpointer, Objective, Progress, TrainState, train
 from bayesprune.training.dense import dense_step
 from bayesprune.training.fixed import FixedTraining
@@ -71,7 +71,7 @@ def run(
     _warn_of_idle_layers(state)
     plan = method.plan(state, data, settings)
     identity = identity_of(settings, spec, data.fingerprint, network if given else None)
-    state.identity = _identity(network, identity)
+    state.identity = _identity(state.network, identity)
     name = f"{settings.method}, {settings.network} on {data.name}, seed {settings.seed}"
     _LOG.info("run %s begins: %d epochs, %d gates", name, settings.epochs, state.structure.gate_count)
     train(
@@ -85,6 +85,7 @@ def run(
         describe=plan.describe,
         dense=dense_step(state, plan.dense or _usual_objective(state, data, settings)),
     )
+    say_all(state.network)
     _recalibrate(state, data, settings)
     evaluation = evaluate(state.network.eval(), data)
     _LOG.info("run %s is done: accuracy %.4f, %d MACs", name, evaluation.accuracy, evaluation.macs)
@@ -124,22 +125,11 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
         NetworkError: the network cannot take the data's inputs or gives another number of outputs.
         SettingError: `keep` names no layer, or noise is asked for and the network's channels cannot be removed.
     """
-    copy = uncompiled(deepcopy(network))
-    _check_weights(copy)
     example = next(iter(data.test.batches(2)))[0]
-    try:
-        with torch.no_grad(), evaluating(copy):
-            outputs = copy(example)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise NetworkError(f"the network cannot take inputs of shape {data.input_shape}: {error}") from error
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] < data.classes:
-        shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise NetworkError(
-            f"the network's outputs for a batch of {len(example)} are {shape}; logits [{len(example)}, "
-            f"{data.classes}] are needed for the {data.classes} classes of {data.name}"
-        )
-    _check_last_batch(copy, example, data, settings)
+    copy = prepared(network, example, settings.seed)
+    check_network(copy, example, data, settings)
     structure, refusal = _structure(copy, example, settings)
+    train_on_first_output(copy, example)
     masks = {name: mask.to(copy.get_parameter(name)) for name, mask in attached_masks(copy).items()}
     attach_masks(copy, {})  # the state has them from here on, and cuts them along
     return TrainState(copy, structure, example, masks=masks, refusal=refusal)
@@ -180,27 +170,6 @@ def _warn_of_idle_layers(state: TrainState) -> None:
             "are stored and count in params, not in density: take them out if nothing needs them",
             stacklevel=3,
         )
-
-
-def _check_weights(network: nn.Module) -> None:
-    """Refuse weights that are no numbers: training could only go wrong."""
-    for name, weights in network.named_parameters():
-        if not bool(torch.isfinite(weights).all()):
-            raise NetworkError(f"{name} of the network holds NaN or infinite values: start from other weights")
-
-
-def _check_last_batch(network: nn.Module, example: Tensor, data: Data, settings: RunSettings) -> None:
-    """Refuse a last batch of one example where batch normalisation needs more."""
-    if not isinstance(data.train, TensorSplit) or len(data.train) % settings.batch_size != 1:
-        return
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            deepcopy(network).train()(example[:1])
-    except ValueError as error:
-        raise SettingError(
-            f"batch_size {settings.batch_size} leaves one of {len(data.train):,} examples to the last batch, "
-            f"which batch normalisation cannot train on: choose another batch size ({error})"
-        ) from error
 
 
 def initial_network(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import SettingError
-from bayesprune.structure.modes import evaluating
+from bayesprune.structure.modes import evaluating, stays_evaluating
 
 _BATCHNORM = nn.modules.batchnorm._BatchNorm
 
@@ -16,12 +16,16 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Estimate the running statistics of every batch normalisation anew from batches of inputs.
 
     They become the plain averages, over the batches, of each batch's mean and unbiased variance. Everything
-    else runs in evaluation mode.
+    else runs in evaluation mode; a normalisation that its user keeps in it keeps its statistics.
 
     Raises:
         SettingError: there are no batches; the statistics stay as they were.
     """
-    norms = [m for m in network.modules() if isinstance(m, _BATCHNORM) and m.track_running_stats]
+    norms = [
+        m
+        for m in network.modules()
+        if isinstance(m, _BATCHNORM) and m.running_mean is not None and not stays_evaluating(m)
+    ]
     momenta = [norm.momentum for norm in norms]
     remaining = iter(batches)
     inputs = next(remaining, None)

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
 from bayesprune.structure.groups import UNGATED, Axis, Group, Reader, Structure
-from bayesprune.structure.layers import CONVOLUTION, NORM, TRANSPOSED
+from bayesprune.structure.layers import resize
 from bayesprune.structure.selectors import SelectChannels, Selected
 
 Cuts = dict[str, list[tuple[int, Tensor]]]
@@ -59,9 +59,9 @@ def compact(
             masks[name] = _cut(masks[name], cuts)
     smaller = _renumbered(structure, open_gates)
     for axis in smaller.axes:
-        _update_sizes(network.get_submodule(axis.layer), len(axis.gates))
+        resize(network.get_submodule(axis.layer), len(axis.gates))
     for reader in smaller.readers:
-        _update_sizes(network.get_submodule(reader.layer), None)
+        resize(network.get_submodule(reader.layer), None)
     return smaller
 
 
@@ -195,22 +195,4 @@ def _renumbered(structure: Structure, open_gates: Tensor) -> Structure:
         selected = (arrives.cumsum(0) - 1)[reader.selected[stays]]
         selection = None if reader.selection is None else number[reader.selection[stays]]
         readers.append(replace(reader, arriving=follow(reader.arriving), selected=selected, selection=selection))
-    return Structure(tuple(groups), tuple(axes), tuple(readers))
-
-
-def _update_sizes(layer: nn.Module, channels: int | None) -> None:
-    """Make a layer's size attributes agree with its tensors, or with the channels it passes on."""
-    if isinstance(layer, nn.Linear):
-        layer.out_features, layer.in_features = layer.weight.shape
-    elif isinstance(layer, TRANSPOSED):
-        layer.in_channels, layer.out_channels = layer.weight.shape[:2]
-    elif isinstance(layer, CONVOLUTION):
-        if layer.groups > 1:
-            layer.groups = layer.in_channels = layer.weight.shape[0]
-        else:
-            layer.in_channels = layer.weight.shape[1]
-        layer.out_channels = layer.weight.shape[0]
-    elif isinstance(layer, nn.PReLU):
-        layer.num_parameters = layer.weight.numel()
-    elif isinstance(layer, NORM) and channels is not None:
-        layer.num_features = channels
+    return replace(structure, groups=tuple(groups), axes=tuple(axes), readers=tuple(readers))

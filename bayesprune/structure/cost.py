@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED, weight_of
 from bayesprune.structure.macs import MacCounter
 from bayesprune.structure.modes import evaluating, hooked
 
@@ -45,13 +45,6 @@ class LayerCost:
     macs: int
     positions: int
     weights: int = 0
-
-
-def weight_of(layer: nn.Module) -> Tensor:
-    """The weight of a linear or convolution layer, a parameter or computed from others."""
-    weight = layer.weight
-    assert isinstance(weight, Tensor)
-    return weight
 
 
 def fed_outputs(layer: nn.Module) -> int:

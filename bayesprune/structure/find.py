@@ -1,18 +1,25 @@
 """Finding the groups of a network: torch-pruning's dependency graph, turned into gates on consumers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from bayesprune.errors import InputShapeError, UnknownNameError
+from bayesprune.errors import UnknownNameError
 from bayesprune.structure.builder import StructureBuilder
+from bayesprune.structure.copying import copied
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.modes import evaluating
+from bayesprune.structure.passes import Passes, look
+from bayesprune.structure.refusals import Refusal, all_refused
 from bayesprune.structure.sources import flattened_readers, input_readers
-from bayesprune.structure.tracing import Member, coupled_channels
-from bayesprune.structure.verify import verify
+from bayesprune.structure.tracing import Coupled, Member, coupled_channels
+from bayesprune.structure.verify import blamed
+from bayesprune.structure.whole import left_whole
+
+Build = Callable[[tuple[str, ...]], StructureBuilder]
+"""Collects the groups that are left when the named layers are kept."""
 
 
 def find(
@@ -26,6 +33,8 @@ def find(
 ) -> Structure:
     """Find which channels of a network can be removed together.
 
+    Layers that run in training only, such as auxiliary heads, are seen as well.
+
     Args:
         network: any module that torch-pruning's dependency graph understands; it is left as it is.
         example: a batch [B, ...] of inputs.
@@ -38,31 +47,69 @@ def find(
         check: compare gated and compacted copies on random gates, and refuse what is not the same function.
 
     Raises:
-        UnsupportedLayerError: a layer whose channels cannot be removed exactly (LayerNorm, grouped
-            convolution, ...).
+        UnsupportedLayerError: layers whose channels cannot be removed exactly (LayerNorm, grouped
+            convolution, ...); it names them all, with the `keep` that would do.
         SettingError: `keep` names a layer that is not there.
         InputShapeError: the network cannot take the example.
-        NetworkError: the network cannot be traced.
+        NetworkError: the network cannot be copied or traced.
     """
-    order = {name: number for number, (name, _) in enumerate(network.named_modules()) if name}
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
+    _kept_layers(network, keep)
+    with torch.inference_mode(False), torch.enable_grad():
+        copy, example = copied(network), example.clone() if isinstance(example, Tensor) else example
+        passes = look(copy, example)
+        coupled = coupled_channels(copied(copy), example, passes)
+        reading = input_readers(copy, example, passes, convolutions=inputs == "all") if inputs != "none" else []
+
+        def build(kept: tuple[str, ...]) -> StructureBuilder:
+            return _collected(copy, coupled, reading, kept, flatten_inputs=flatten_inputs)
+
+        structure, refusals = _settled(build, copy, example, passes, keep, check=check)
+    if refusals:
+        raise all_refused(refusals, keep, structure.gate_count)
+    return replace(structure, whole=left_whole(copy, structure, coupled, _kept_layers(network, keep), passes))
+
+
+def _settled(
+    build: Build, network: nn.Module, example: Tensor, passes: Passes, keep: tuple[str, ...], *, check: bool
+) -> tuple[Structure, list[Refusal]]:
+    """The groups that are exact, and why others are not, which are kept as the refusals advise."""
+    refusals: list[Refusal] = []
+    while True:
+        builder = build((*keep, *(refusal.keep for refusal in refusals)))
+        found = builder.refusals
+        structure = builder.build()
+        if not found and check:
+            found = blamed(network, structure, example, passes)
+        new = [refusal for refusal in found if refusal not in refusals]
+        if not new:
+            return structure, refusals
+        refusals += new
+
+
+def _collected(
+    network: nn.Module,
+    coupled: list[Coupled],
+    reading: list[tuple[str, int, int]],
+    keep: tuple[str, ...],
+    *,
+    flatten_inputs: bool,
+) -> StructureBuilder:
+    """All groups but those kept, and what is wrong with some."""
+    order = {name: number for number, (name, _) in enumerate(network.named_modules()) if name}
     kept = _kept_layers(network, keep)
-    _try(network, example)
     builder = StructureBuilder(order)
-    if "inputs" not in keep and inputs != "none":
-        for layer, feature_axis, features in input_readers(network, example, convolutions=inputs == "all"):
+    if "inputs" not in keep:
+        for layer, feature_axis, features in reading:
             builder.add_selection("inputs", "inputs", layer, feature_axis, features)
-    groups = [members for members in coupled_channels(network, example) if not _is_kept(members, kept)]
+    groups = [each.members for each in coupled if not each.ends and not _is_kept(each.members, kept)]
     for members in sorted(groups, key=lambda members: min(order.get(m.name, len(order)) for m in members)):
         builder.add_channels(members)
     if flatten_inputs:
         for layer, features in flattened_readers(network, builder.arriving):
             if layer not in kept and f"{layer}.inputs" not in keep:
                 builder.add_selection(f"{layer}.inputs", "flatten", layer, -1, features)
-    structure = builder.build()
-    if check:
-        verify(network, structure, example)
-    return structure
+    return builder
 
 
 def _kept_layers(network: nn.Module, keep: tuple[str, ...]) -> set[str]:
@@ -77,20 +124,6 @@ def _kept_layers(network: nn.Module, keep: tuple[str, ...]) -> set[str]:
         if name not in names | features | {"inputs"}:
             raise UnknownNameError("layer in keep", name, names | {"inputs"})
     return {name for name in names if any(name == k or name.startswith(f"{k}.") for k in keep)}
-
-
-@torch.no_grad()
-def _try(network: nn.Module, example: Tensor) -> None:
-    """Refuse an example that the network cannot take.
-
-    Raises:
-        InputShapeError: with what the network said.
-    """
-    try:
-        with evaluating(network):
-            network(example)
-    except Exception as error:  # whatever the network's own code raises
-        raise InputShapeError(f"the network cannot take inputs of shape {tuple(example.shape)}: {error}") from error
 
 
 def _is_kept(members: list[Member], kept: set[str]) -> bool:

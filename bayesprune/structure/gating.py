@@ -129,7 +129,7 @@ def _by_slice(start: int, count: int, repeat: int, feature_axis: int) -> Apply:
     """Gates that lie in a row, each for `repeat` features in a row (then of the last axis)."""
 
     def apply(features: Tensor, gates: _Gates) -> Tensor:
-        part = gates.run(start, count)
+        part = gates.run(start, count).to(features.dtype)
         if repeat == 1:
             return features * _aligned(part, features.dim(), feature_axis)
         grouped = features.unflatten(-1, (count, repeat))
@@ -145,7 +145,7 @@ def _by_index(index: Tensor, feature_axis: int) -> Apply:
     def apply(features: Tensor, gates: _Gates) -> Tensor:
         whole = gates.whole
         padded = torch.cat([whole, whole.new_ones(*whole.shape[:-1], 1)], dim=-1)
-        gated: Tensor = features * _aligned(padded[..., index], features.dim(), feature_axis)
+        gated: Tensor = features * _aligned(padded[..., index].to(features.dtype), features.dim(), feature_axis)
         return gated
 
     return apply

@@ -1,6 +1,7 @@
 """The values that describe what can be removed from a network."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -95,11 +96,18 @@ class Structure:
 
     Gates are numbered 0..J-1, group after group, in the order of `groups`; after a compaction they are
     numbered anew and `Group.kept` remembers the original indices.
+
+    Attributes:
+        groups: of channels that are removed together.
+        axes: where layers write them.
+        readers: the layers that read them.
+        whole: linear and convolution layers that keep all their channels, each with the reason.
     """
 
     groups: tuple[Group, ...]
     axes: tuple[Axis, ...]
     readers: tuple[Reader, ...]
+    whole: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def gate_count(self) -> int:

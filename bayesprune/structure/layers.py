@@ -1,43 +1,71 @@
-"""Which layers can be cut, along which tensors, and why others cannot."""
+"""Questions about a layer's channels, answered by the table of kinds."""
 
 from collections import Counter
 
 from torch import Tensor, nn
 
-CONVOLUTION = nn.modules.conv._ConvNd
-TRANSPOSED = nn.modules.conv._ConvTransposeNd
-NORM = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
-_MIXING = (nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
-_CHANNEL_TENSORS = ("weight", "bias", "running_mean", "running_var")
+from bayesprune.structure.kinds import kind_of
+from bayesprune.structure.kinds.convolution import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.kinds.passing import NORM
+
+__all__ = [
+    "CONVOLUTION",
+    "NORM",
+    "TRANSPOSED",
+    "channel_count",
+    "is_known",
+    "is_opaque",
+    "is_source",
+    "read_axes",
+    "resize",
+    "sharing_layers",
+    "trouble",
+    "weight_of",
+    "written_axes",
+]
 
 
 def is_source(layer: nn.Module) -> bool:
     """Whether a layer makes its channels itself (a depthwise convolution only passes them on)."""
-    plain = isinstance(layer, CONVOLUTION) and layer.groups == 1
-    return plain or isinstance(layer, nn.Linear)
+    kind = kind_of(layer)
+    return kind is not None and kind.makes(layer)
 
 
-def is_depthwise(layer: nn.Module) -> bool:
-    """One filter a channel."""
-    convolution = isinstance(layer, CONVOLUTION) and not isinstance(layer, TRANSPOSED)
-    return convolution and layer.groups == layer.in_channels == layer.out_channels
-
-
-def written_tensors(layer: nn.Module) -> list[str]:
-    """The tensors of a layer that have one entry (or slice) for each channel it writes.
+def written_axes(layer: nn.Module) -> dict[str, int]:
+    """The tensors of a layer that have one entry (or slice) for each channel it writes, and along which axis.
 
     A normalisation without any yields "": its channels have no tensor, but still a number.
     """
-    if isinstance(layer, nn.PReLU):
-        return ["weight"] if layer.weight.numel() > 1 else []
-    names = [name for name in _CHANNEL_TENSORS if isinstance(getattr(layer, name, None), Tensor)]
-    return names or [""]
+    kind = kind_of(layer)
+    return {} if kind is None else kind.written(layer)
+
+
+def read_axes(layer: nn.Module) -> tuple[int, int]:
+    """The input axis of a reading layer's weight, and the axis of its features."""
+    kind = kind_of(layer)
+    assert kind is not None and kind.reads is not None  # `trouble` refuses the others
+    return kind.reads
+
+
+def weight_of(layer: nn.Module) -> Tensor:
+    """The weight of a linear or convolution layer: a parameter, or what it computes from others."""
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    return weight
 
 
 def channel_count(layer: nn.Module, tensor: str, axis: int) -> int:
     """How many channels a layer writes along an axis of one of its tensors, or passes on without any."""
-    sized = getattr(layer, tensor).shape[axis] if tensor else getattr(layer, "num_features", 0)
-    return int(sized)
+    if tensor:
+        return int(getattr(layer, tensor).shape[axis])
+    kind = kind_of(layer)
+    return 0 if kind is None else kind.width(layer)
+
+
+def resize(layer: nn.Module, channels: int | None) -> None:
+    """Make a layer's size attributes agree with its tensors, or with the channels that it passes on."""
+    kind = kind_of(layer)
+    if kind is not None:
+        kind.resize(layer, channels)
 
 
 def trouble(layer: nn.Module, shared: frozenset[nn.Module]) -> str | None:
@@ -47,13 +75,13 @@ def trouble(layer: nn.Module, shared: frozenset[nn.Module]) -> str | None:
         layer: that reads, writes or passes on channels.
         shared: layers that share a parameter with another one.
     """
-    if isinstance(layer, _MIXING):
-        return "mixes channels"
-    if not (is_source(layer) or is_depthwise(layer) or isinstance(layer, (*NORM, nn.PReLU))):
-        grouped = isinstance(layer, CONVOLUTION) and layer.groups > 1
-        return "reads its channels in groups" if grouped else "is no layer that can be cut exactly"
+    kind = kind_of(layer)
+    if kind is None:
+        return "is no layer that can be cut exactly"
+    if reason := kind.trouble(layer):
+        return reason
     stored = {**layer._parameters, **layer._buffers}
-    if any(name and name not in stored for name in written_tensors(layer)):
+    if any(name and name not in stored for name in kind.written(layer)):
         return "has a weight that is computed from other parameters"
     return "shares a parameter with another layer" if layer in shared else None
 
@@ -67,11 +95,13 @@ def sharing_layers(network: nn.Module) -> frozenset[nn.Module]:
 
 def is_known(layer: nn.Module) -> bool:
     """Whether a layer is of a kind whose channels are understood."""
-    return isinstance(layer, (CONVOLUTION, nn.Linear, nn.PReLU, *NORM))
+    kind = kind_of(layer)
+    return kind is not None and not kind.opaque
 
 
 def is_opaque(layer: nn.Module) -> bool:
     """Whether only a layer itself knows what it does to channels (attention, recurrent, ...)."""
-    if isinstance(layer, (nn.MultiheadAttention, nn.LocalResponseNorm)):
-        return True
-    return not is_known(layer) and bool(layer._parameters) and not any(True for _ in layer.children())
+    kind = kind_of(layer)
+    if kind is not None:
+        return kind.opaque
+    return bool(layer._parameters) and not any(True for _ in layer.children())

@@ -1,14 +1,20 @@
 """Making the graph that torch-pruning sees simple: one node a layer, one node a rearrangement, no guesses."""
 
-from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from bayesprune.structure.kinds import kind_of
+from bayesprune.structure.nesting import mapped, tensors_in
+
+_SLICING = ("__getitem__", "narrow", "select", "index_select")
 _SPLITTING = ("chunk", "split", "split_with_sizes", "tensor_split", "hsplit", "vsplit", "dsplit", "unbind")
 _RESHAPING = ("view", "reshape", "view_as", "reshape_as", "flatten", "unflatten")
+_MOVING = ("permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims", "t", "squeeze", "unsqueeze", "stack")
+_AXIS = "axis_of_channels"
+"""Where a tensor remembers along which axis the layer before it wrote its channels."""
 
 
 class Source(nn.Module):
@@ -53,13 +59,34 @@ class PlainNodes(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the function, and hide what it does."""
-        outputs = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") not in _SPLITTING + _RESHAPING:
-            return outputs
+        name, outputs = getattr(func, "__name__", ""), func(*args, **(kwargs or {}))
+        if name in _SLICING and _keeps_channels(args[0] if args else None, outputs):
+            return _tagged(hide(None, args, kwargs or {}, outputs), args)
+        if name not in _SPLITTING + _RESHAPING:
+            return outputs if name in _MOVING else _tagged(outputs, args)
         if _flattens(args[0] if args else None, outputs):
             # One node more after it, by whose width torch-pruning knows how many features a channel has.
             return hide(None, (outputs,), {}, outputs)
-        return hide(None, args, kwargs or {}, outputs)
+        hidden = hide(None, args, kwargs or {}, outputs)
+        return _tagged(hidden, args) if name in _SPLITTING else hidden
+
+
+def _tagged(outputs: Any, arguments: Any) -> Any:
+    """Let outputs remember the axis that an argument remembers."""
+    axes = (getattr(tensor, _AXIS, None) for tensor in tensors_in([*arguments]))
+    axis = next((axis for axis in axes if axis is not None), None)
+    if axis is not None:
+        for tensor in tensors_in(outputs):
+            setattr(tensor, _AXIS, axis)
+    return outputs
+
+
+def _keeps_channels(features: Any, outputs: Any) -> bool:
+    """Whether a slice leaves the channels alone; False where their axis is not known."""
+    axis = getattr(features, _AXIS, None)
+    if axis is None or not isinstance(outputs, Tensor) or outputs.dim() < 2:
+        return False
+    return bool(outputs.shape[axis] == features.shape[axis])
 
 
 def _flattens(features: Any, outputs: Any) -> bool:
@@ -81,8 +108,8 @@ class _OneNode(torch.autograd.Function):
         raise NotImplementedError("only traced, never differentiated")
 
 
-def hide(_: nn.Module | None, arguments: tuple[Any, ...], keywords: dict[str, Any], outputs: Any) -> Any:
-    """Replace what happens inside a layer by one node between its inputs and outputs.
+def hide(layer: nn.Module | None, arguments: tuple[Any, ...], keywords: dict[str, Any], outputs: Any) -> Any:
+    """Replace what happens inside a layer (or a function: None) by one node between its inputs and outputs.
 
     What torch does inside (views of weights, of groups of channels) would be taken for steps of the network.
     """
@@ -90,26 +117,10 @@ def hide(_: nn.Module | None, arguments: tuple[Any, ...], keywords: dict[str, An
     seed = torch.zeros((), requires_grad=True)  # so that a layer whose inputs are integers has a node too
     written = [tensor.detach() for tensor in tensors_in(outputs) if tensor.is_floating_point()]
     hidden = iter(_OneNode.apply(len(written), *written, *inputs, seed))
-    return _mapped(outputs, lambda tensor: next(hidden) if tensor.is_floating_point() else tensor)
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and dictionaries."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list, dict)):
-        inner: Iterable[Any] = value.values() if isinstance(value, dict) else value
-        for part in inner:
-            yield from tensors_in(part)
-
-
-def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same nesting with every tensor changed."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, dict):
-        return {key: _mapped(part, change) for key, part in value.items()}
-    if isinstance(value, (tuple, list)):
-        parts = [_mapped(part, change) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value
+    replaced = mapped(outputs, lambda tensor: next(hidden) if tensor.is_floating_point() else tensor)
+    kind = None if layer is None else kind_of(layer)
+    if kind is None or kind.reads is None:
+        return _tagged(replaced, arguments) if kind is not None else replaced
+    for tensor in tensors_in(replaced):
+        setattr(tensor, _AXIS, kind.reads[1])
+    return replaced

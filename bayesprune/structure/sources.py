@@ -8,13 +8,16 @@ from torch import Tensor, nn
 
 from bayesprune.structure.groups import UNGATED
 from bayesprune.structure.layers import is_source, sharing_layers, trouble
-from bayesprune.structure.modes import evaluating, hooked
+from bayesprune.structure.modes import hooked
+from bayesprune.structure.passes import Passes
 
 _READING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @torch.no_grad()
-def input_readers(network: nn.Module, example: Tensor, *, convolutions: bool) -> list[tuple[str, int, int]]:
+def input_readers(
+    network: nn.Module, example: Tensor, passes: Passes, *, convolutions: bool
+) -> list[tuple[str, int, int]]:
     """The layers that read the network's input untouched: name, axis of the features and their number.
 
     A layer reads the input when what it gets is the same memory, reshaped; layers that also read something
@@ -42,9 +45,9 @@ def input_readers(network: nn.Module, example: Tensor, *, convolutions: bool) ->
         for name, layer in network.named_modules()
         if name and isinstance(layer, _READING) and trouble(layer, shared) is None
     ]
-    with hooked(watch(name, layer) for name, layer in layers), evaluating(network):
-        network(source)
-    return [(name, axis, features) for name, (axis, features) in found.items() if calls[name] == 1]
+    with hooked(watch(name, layer) for name, layer in layers):
+        modes = len(passes(network, source))
+    return [(name, axis, features) for name, (axis, features) in found.items() if calls[name] <= modes]
 
 
 def flattened_readers(network: nn.Module, arriving: dict[str, Tensor]) -> Iterator[tuple[str, int]]:

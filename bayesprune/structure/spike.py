@@ -7,12 +7,14 @@ where it reaches every output alike.
 """
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import UnsupportedLayerError
+from bayesprune.structure.copying import copied
 from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.groups import Axis, Reader, Structure
 from bayesprune.structure.modes import evaluating, hooked
@@ -33,7 +35,7 @@ def spike_outputs(network: nn.Module, structure: Structure, open_gates: Tensor) 
         structure: its groups.
         open_gates: bool [J].
     """
-    spiked = deepcopy(network)
+    spiked = copied(network)
     padded = torch.cat([open_gates, open_gates.new_ones(1)])
     for axis in structure.axes:
         if isinstance(spiked.get_submodule(axis.layer), COUNTED):
@@ -96,7 +98,7 @@ def fold_spikes(
             if written is not None and not had_bias:
                 axes.append(Axis(reader.layer, "bias", 0, written.gates))
         _zero(layer.get_parameter("weight"), reader.weight_axis, ~reader.open_positions(open_gates))
-    return folded, Structure(structure.groups, tuple(axes), structure.readers)
+    return folded, replace(structure, axes=tuple(axes))
 
 
 @torch.no_grad()

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from torch_pruning.ops import OPTYPE
 
 from bayesprune.errors import NetworkError
-from bayesprune.structure.layers import is_known, is_opaque, sharing_layers, trouble
-from bayesprune.structure.modes import evaluating, hooked
-from bayesprune.structure.nodes import Opaque, PlainNodes, Source, hide, tensors_in
+from bayesprune.structure.layers import is_known, is_opaque, sharing_layers, trouble, weight_of
+from bayesprune.structure.modes import hooked
+from bayesprune.structure.nesting import tensors_in
+from bayesprune.structure.nodes import Opaque, PlainNodes, Source, hide
+from bayesprune.structure.passes import Passes
+from bayesprune.structure.walk import bounded
 
 _MOVES = (OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.RESHAPE, OPTYPE.ELEMENTWISE, OPTYPE.SLICE, OPTYPE.EXPAND)
 
@@ -39,8 +42,30 @@ class Member:
     trouble: str | None
 
 
-def coupled_channels(network: nn.Module, example: Tensor) -> list[list[Member]]:
-    """Every set of coupled channels that reaches neither input nor output; the network is left as it was.
+@dataclass(frozen=True, eq=False)
+class Coupled:
+    """A set of coupled channels.
+
+    Attributes:
+        members: the layers that write, pass on or read them.
+        ends: whether they are the network's input or output, too, so that they stay.
+    """
+
+    members: list[Member]
+    ends: bool
+
+    def names(self) -> set[str]:
+        """The layers that write or pass on these channels."""
+        return {member.name for member in self.members if not member.reads}
+
+
+def coupled_channels(network: nn.Module, example: Tensor, passes: Passes) -> list[Coupled]:
+    """Every set of coupled channels, also those that reach the input or output.
+
+    Args:
+        network: a copy, whose parameters' flags may change.
+        example: inputs [B, ...].
+        passes: how to run it.
 
     Raises:
         NetworkError: torch-pruning cannot trace the network.
@@ -52,19 +77,32 @@ def coupled_channels(network: nn.Module, example: Tensor) -> list[list[Member]]:
             graph.build_dependency(
                 nn.Sequential(source, network),
                 example,
-                forward_fn=_run,
+                forward_fn=lambda whole, inputs: _run(whole, inputs, passes),
                 output_transform=_marked,
                 customized_pruners={kind: Opaque() for kind in opaque},
                 verbose=False,
             )
+            endless = bounded(graph)
             groups = list(graph.get_all_groups())
         except Exception as error:  # torch-pruning meets a graph that it does not expect
-            raise NetworkError(f"the network cannot be traced for groups of channels: {error!r}") from error
+            raise NetworkError(
+                f"the network cannot be traced for groups of channels ({type(error).__name__}: {error}): its channels "
+                "cannot be removed; take a method that masks single weights, such as magnitude"
+            ) from error
         names: dict[Any, str] = {module: name for name, module in network.named_modules()}
         names |= {parameter: name for name, parameter in network.named_parameters()}
         shared = sharing_layers(network)
         found = [list(_members(graph, group, names, shared)) for group in groups]
-    return [[m for m in members if m is not None] for members in found if None not in members]
+    lost = [_without_end(layer, names[layer]) for layer in endless]
+    return [Coupled([m for m in members if m is not None], None in members) for members in (*found, *lost) if members]
+
+
+def _without_end(layer: nn.Module, name: str) -> list[Member | None]:
+    """What stands for a layer whose channels the walk through the graph did not finish to follow."""
+    width = int(weight_of(layer).shape[0])
+    places = list(range(width))
+    reason = "is coupled with itself over and over, by slices or reshapes of its channels"
+    return [Member(name, layer, False, places, places, reason), Member(name, layer, True, places, places, reason)]
 
 
 def _members(graph: Any, group: Any, names: dict[Any, str], shared: frozenset[nn.Module]) -> Iterator[Member | None]:
@@ -86,19 +124,15 @@ def _members(graph: Any, group: Any, names: dict[Any, str], shared: frozenset[nn
 
 @contextmanager
 def _tracing(network: nn.Module, source: nn.Module) -> Iterator[set[type[nn.Module]]]:
-    """Evaluation mode, gradients on, and every layer one node; yields the opaque layers' classes."""
-    flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    """Gradients on, and every layer one node; yields the opaque layers' classes."""
     layers = [layer for layer in network.modules() if layer is not network]
     opaque = [source, *filter(is_opaque, layers)]
     hiding = (layer.register_forward_hook(hide, with_kwargs=True) for layer in (*opaque, *filter(is_known, layers)))
-    for parameter, _ in flags:
-        parameter.requires_grad_(True)
-    try:
-        with hooked(hiding), evaluating(network), torch.enable_grad():
-            yield {type(layer) for layer in opaque}
-    finally:
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
+    for parameter in network.parameters():
+        if parameter.is_floating_point():
+            parameter.requires_grad_(True)
+    with hooked(hiding), torch.enable_grad():
+        yield {type(layer) for layer in opaque}
 
 
 def _graph() -> Any:
@@ -140,10 +174,10 @@ def _follows_linear(node: Any) -> bool:
     return False
 
 
-def _run(network: nn.Module, inputs: Tensor) -> Any:
+def _run(network: nn.Module, inputs: Tensor, passes: Passes) -> Any:
     """Run the network for torch-pruning; the batch is one argument."""
     with PlainNodes():
-        return network(inputs)
+        return passes(network, inputs)
 
 
 def _marked(outputs: Any) -> Any:

@@ -1,15 +1,16 @@
-"""Refusing structures for which a compacted network would not be the gated one."""
-
-from copy import deepcopy
+"""Naming the groups for which a compacted network would not be the gated one."""
 
 import torch
 from torch import Tensor, nn
 
-from bayesprune.errors import UnsupportedLayerError
+from bayesprune.errors import NetworkError
 from bayesprune.structure.compact import compact
+from bayesprune.structure.copying import copied
 from bayesprune.structure.gating import Gating
-from bayesprune.structure.groups import Structure
-from bayesprune.structure.nodes import tensors_in
+from bayesprune.structure.groups import Group, Structure
+from bayesprune.structure.nesting import tensors_in
+from bayesprune.structure.passes import Passes, is_random
+from bayesprune.structure.refusals import Refusal
 
 TRIALS = ((0.7, 1.0), (0.6, 10.0), (0.6, 1.0))
 """Shares of gates left open in successive compactions, and factors of the example.
@@ -19,51 +20,92 @@ small.
 """
 
 
-def verify(network: nn.Module, structure: Structure, example: Tensor) -> None:
+def blamed(network: nn.Module, structure: Structure, example: Tensor, passes: Passes) -> list[Refusal]:
     """Close random gates in two copies, by gating and by slicing, and compare what they say.
 
+    Returns:
+        The groups that are to blame where the two differ, else nothing.
+
     Raises:
-        UnsupportedLayerError: the two differ; the message names the group.
+        NetworkError: the network's outputs are random in evaluation mode, so that nothing can be compared.
     """
     if structure.gate_count == 0:
-        return
+        return []
     gated = _stirred(network)
-    sliced, smaller = deepcopy(gated), structure
+    sliced, smaller = copied(gated), structure
     for density, factor in TRIALS:
-        inputs = example * factor if example.is_floating_point() else example
+        inputs = example * factor if _is_measured(example) else example
         gates = _random_gates(smaller, density)
         open_gates = torch.isin(structure.original_gates(), smaller.original_gates()[gates])
-        expected = _gated(gated, structure, inputs, open_gates)
-        compacted = _compacted(sliced, smaller, gates, inputs, expected)
+        expected = _gated(gated, structure, inputs, open_gates, passes)
+        compacted = _compacted(sliced, smaller, gates, inputs, expected, passes)
         if compacted is None:
-            raise UnsupportedLayerError(_blame(gated, structure, inputs, open_gates))
+            _refuse_random(gated, inputs)
+            return _groups_to_blame(gated, structure, inputs, open_gates, passes)
         smaller = compacted
+    return []
 
 
-def _blame(network: nn.Module, structure: Structure, example: Tensor, open_gates: Tensor) -> str:
-    """Which group's gates the difference comes from."""
-    for group, place in zip(structure.groups, structure.slices().values(), strict=True):
-        alone = torch.ones_like(open_gates)
-        alone[place] = open_gates[place]
-        alone = structure.protect(alone, alone.float())
-        expected = _gated(network, structure, example, alone)
-        if _compacted(deepcopy(network), structure, alone, example, expected) is None:
-            return (
-                f"closing channels of group {group.name!r} is not the same as removing them: something "
-                f"between {list(group.producers)} and {list(group.consumers)} mixes or rearranges channels, "
-                f"or counts on their number; name {group.name!r} in keep=[...]"
-            )
-    return f"the groups {list(structure.slices())} cannot be removed together exactly"
+def _is_measured(example: Tensor) -> bool:
+    """Whether inputs are measurements, which can be multiplied; whole numbers may be indices, such as token ids."""
+    return example.is_floating_point() and bool((example != example.round()).any())
+
+
+def _refuse_random(network: nn.Module, example: Tensor) -> None:
+    """Refuse a network that says something else each time: no layer is to blame for that."""
+    if is_random(network, example):
+        raise NetworkError(
+            "the network's outputs are random in evaluation mode, so it cannot be checked which channels can be "
+            "removed: let its noise depend on self.training"
+        )
+
+
+def _groups_to_blame(
+    network: nn.Module, structure: Structure, example: Tensor, open_gates: Tensor, passes: Passes
+) -> list[Refusal]:
+    """The groups whose gates alone make a difference; else the first that does so together with those before it."""
+
+    def differs(groups: list[tuple[Group, slice]]) -> bool:
+        some = torch.ones_like(open_gates)
+        for _, place in groups:
+            some[place] = open_gates[place]
+        some = structure.protect(some, some.float())
+        expected = _gated(network, structure, example, some, passes)
+        return _compacted(copied(network), structure, some, example, expected, passes) is None
+
+    groups = list(zip(structure.groups, structure.slices().values(), strict=True))
+    alone = [pair for pair in groups if differs([pair])]
+    if not alone:
+        last = next((count for count in range(2, len(groups)) if differs(groups[:count])), len(groups))
+        alone = [groups[last - 1]]
+    return [_blame(group, network) for group, _ in alone]
+
+
+def _blame(group: Group, network: nn.Module) -> Refusal:
+    """Why a group cannot be removed, and by which name it is kept."""
+    names = {name for name, _ in network.named_modules()} | ({group.name} if group.kind != "channels" else set())
+    keep = next(name for name in (group.name, *group.producers) if name in names)
+    where = f"between {list(group.producers)} and" if group.producers else "before"
+    said = (
+        f"closing channels of group {group.name!r} is not the same as removing them: something {where} "
+        f"{list(group.consumers)} mixes or rearranges channels, or counts on their number"
+    )
+    return Refusal("", group.name, said, keep)
 
 
 @torch.no_grad()
 def _compacted(
-    network: nn.Module, structure: Structure, open_gates: Tensor, example: Tensor, expected: list[Tensor]
+    network: nn.Module,
+    structure: Structure,
+    open_gates: Tensor,
+    example: Tensor,
+    expected: list[Tensor],
+    passes: Passes,
 ) -> Structure | None:
     """Compact a network; its structure then, or None when it does not say what is expected."""
     try:
         smaller = compact(network, structure, open_gates)
-        got = list(tensors_in(network(example)))
+        got = list(tensors_in(passes(network, example)))
     except Exception:  # the network's own code meets channels it did not count on
         return None
     agrees = len(got) == len(expected) and all(_close(*pair) for pair in zip(got, expected, strict=True))
@@ -71,12 +113,13 @@ def _compacted(
 
 
 @torch.no_grad()
-def _gated(network: nn.Module, structure: Structure, example: Tensor, open_gates: Tensor) -> list[Tensor]:
+def _gated(
+    network: nn.Module, structure: Structure, example: Tensor, open_gates: Tensor, passes: Passes
+) -> list[Tensor]:
     """The outputs of a network under gates."""
-    dtype = example.dtype if example.is_floating_point() else torch.get_default_dtype()
     gating = Gating(network, structure)
-    with gating.applied(open_gates.to(example.device, dtype)):
-        outputs = list(tensors_in(network(example)))
+    with gating.applied(open_gates.to(example.device, torch.float32)):
+        outputs = list(tensors_in(passes(network, example)))
     gating.remove()
     return outputs
 
@@ -109,7 +152,7 @@ def _stirred(network: nn.Module) -> nn.Module:
 
     Equal entries would hide that a layer was cut at the wrong channels; zeros would hide a whole branch.
     """
-    copy = deepcopy(network).eval()
+    copy = copied(network)
     generator = torch.Generator().manual_seed(1)
     for tensor in (*copy.parameters(), *copy.buffers()):
         if tensor.is_floating_point() and tensor.numel() > 1 and bool(tensor.amax() == tensor.amin()):

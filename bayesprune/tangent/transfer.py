@@ -17,6 +17,7 @@ from bayesprune.pruners.trimming import trim
 from bayesprune.pruners.weights import alive
 from bayesprune.run.budget import Budget
 from bayesprune.structure import evaluating
+from bayesprune.structure.modes import train_mode
 from bayesprune.tangent.capture import check_separate
 from bayesprune.tangent.masks import Masks, channel_masks, channels_within, choice
 from bayesprune.tangent.objective import Student, TangentTransfer
@@ -60,7 +61,7 @@ class Transfer:
         """
         INITIAL[self.options.initial](state.network)
         state.apply_masks()
-        state.network.train()
+        train_mode(state.network)
         check_separate(state.network, state.example)
         student = state.memory(Student)
         student.teacher = {name: value.detach().clone() for name, value in state.network.named_parameters()}

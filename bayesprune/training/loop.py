@@ -14,6 +14,7 @@ from bayesprune.errors import DataError, DivergenceError, NetworkError
 from bayesprune.evaluation.evaluate import predict
 from bayesprune.evaluation.metrics import Metrics
 from bayesprune.structure import MacCounter
+from bayesprune.structure.modes import train_mode
 from bayesprune.training.checkpoint import Checkpointer, are_finite
 from bayesprune.training.interrupt import Interrupt
 from bayesprune.training.objectives import HasParts, Objective
@@ -129,7 +130,7 @@ class _Loop:
             make_optimizers(state, phase)
         try:
             phase.objective.attach(state)
-            state.network.train()
+            train_mode(state.network)
             if self.checkpointer is not None and state.step == 0:
                 self.checkpointer.save(state)
             # A state that was saved after the last step of an epoch has that epoch still to be recorded.

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -23,6 +22,7 @@ from bayesprune.structure import (
     replace_data,
     weights_of,
 )
+from bayesprune.structure.copying import copied
 from bayesprune.training.masks import apply_masks
 from bayesprune.training.memory import Memory
 
@@ -105,7 +105,7 @@ class TrainState:
 
     def remember_initial(self) -> None:
         """Keep a copy of the network as it is now, so that `reshape` can make it larger again."""
-        self._initial = (deepcopy(self.network), self.structure)
+        self._initial = (copied(self.network), self.structure)
 
     def reshape(self, kept: dict[str, list[int]]) -> None:
         """Give the network exactly these channels; its weights, optimizers and masks are to be filled in.
@@ -116,7 +116,7 @@ class TrainState:
         if kept == self.structure.kept():
             return
         if self._initial is not None:
-            self.network, self.structure = deepcopy(self._initial[0]), self._initial[1]
+            self.network, self.structure = copied(self._initial[0]), self._initial[1]
         self.masks = {}
         self.structure = compact(self.network, self.structure, self.structure.open_from_kept(kept))
         self.shape_version += 1

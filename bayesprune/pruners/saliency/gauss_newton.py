@@ -23,6 +23,7 @@ from bayesprune.pruners.saliency.gradients import gradients
 from bayesprune.pruners.saliency.linearity import first_bend
 from bayesprune.structure import hooked
 from bayesprune.structure.cost import COUNTED
+from bayesprune.structure.layers import weight_of
 
 _EXAMPLES = 256
 _NUMBERS = 2**23
@@ -112,9 +113,9 @@ def _recorded(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[Cal
         return hook
 
     watching = (
-        layer.register_forward_hook(watch(names[id(layer.get_parameter("weight"))]), with_kwargs=True)
+        layer.register_forward_hook(watch(names[id(weight_of(layer))]), with_kwargs=True)
         for layer in network.modules()
-        if isinstance(layer, COUNTED) and id(layer.get_parameter("weight")) in names
+        if isinstance(layer, COUNTED) and id(weight_of(layer)) in names
     )
     with hooked(watching):
         yield calls

@@ -1,0 +1,138 @@
+"""A user's network made ready for a run: a plain copy in float32 that says logits in both modes."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from bayesprune.errors import NetworkError
+from bayesprune.structure.copying import copied
+from bayesprune.structure.modes import evaluating, remember_frozen
+
+
+def prepared(network: nn.Module, example: Tensor, seed: int) -> nn.Module:
+    """A copy of a network that can be trained; the network itself is left as it is.
+
+    A compiled module gives its original, a parallel one what it wraps, a lazy one gets its weights by one pass, and
+    one in another precision becomes float32 unless it casts its inputs itself. What the user keeps in evaluation mode
+    stays in it.
+
+    Args:
+        network: the user's.
+        example: inputs [B, ...] of the data.
+        seed: of the weights of lazy layers.
+
+    Raises:
+        NetworkError: it is scripted, cannot be copied, or nothing of it can be trained.
+    """
+    _refuse_scripted(network)
+    copy = _unwrapped(copied(network))
+    _materialise(copy, example, seed)
+    _to_float32(copy, example)
+    _refuse_frozen(copy)
+    remember_frozen(copy)
+    return copy
+
+
+def _refuse_scripted(network: nn.Module) -> None:
+    """Refuse what has no Python code any more.
+
+    Raises:
+        NetworkError: naming the scripted modules.
+    """
+    if not isinstance(network, nn.Module):
+        made = "a class: give an instance, such as Network()" if isinstance(network, type) else "no torch.nn.Module"
+        raise NetworkError(f"the network {getattr(network, '__name__', network)!r} is {made}")
+    for name, module in network.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise NetworkError(
+                f"{f'module {name!r}' if name else 'the network'} is a {type(module).__name__}, whose layers cannot be "
+                "cut: give the module that it was made from, before torch.jit.trace or torch.jit.script"
+            )
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """The network without what torch.compile or a parallel wrapper put around it or its parts."""
+    network = _inside(network)
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if _inside(child) is not child:
+                setattr(module, name, _inside(child))
+    return network
+
+
+def _inside(module: nn.Module) -> nn.Module:
+    """What a wrapper wraps; any other module as it is."""
+    while True:
+        inner = module._modules.get("_orig_mod")
+        if inner is None and isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = module.module
+        if inner is None:
+            return module
+        module = inner
+
+
+@torch.no_grad()
+def _materialise(network: nn.Module, example: Tensor, seed: int) -> None:
+    """Give lazy layers their weights by one pass, drawn from the seed.
+
+    Raises:
+        NetworkError: the pass fails, or some layer is not reached by it.
+    """
+    if not any(map(is_lazy, (*network.parameters(), *network.buffers()))):
+        return
+    with torch.random.fork_rng(devices=[]), evaluating(network):
+        torch.default_generator.manual_seed(seed)
+        try:
+            network(example)
+        except Exception as error:  # whatever the network's own code raises
+            raise NetworkError(
+                f"the lazy layers cannot get their weights: the network cannot take inputs of shape "
+                f"{tuple(example.shape)}: {error}"
+            ) from error
+    left = [name for name, parameter in network.named_parameters() if is_lazy(parameter)]
+    if left:
+        raise NetworkError(f"the lazy parameters {left} are never used: leave their layers out of the network")
+
+
+def _to_float32(network: nn.Module, example: Tensor) -> None:
+    """Make a network float32 that has other weights and does not cast its inputs itself."""
+    tensors = (*network.parameters(), *network.buffers())
+    others = {str(each.dtype) for each in tensors if each.is_floating_point() and each.dtype != torch.float32}
+    if not others or _runs(network, example):
+        return
+    network.float()
+    warnings.warn(
+        f"the network has {' and '.join(sorted(others))} weights and the data are torch.float32: the network is "
+        "trained and given back in float32",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+@torch.no_grad()
+def _runs(network: nn.Module, example: Tensor) -> bool:
+    """Whether the network takes the example as it is."""
+    try:
+        with torch.random.fork_rng(devices=[]), evaluating(network):
+            network(example)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _refuse_frozen(network: nn.Module) -> None:
+    """Refuse a network that nothing of can be trained.
+
+    Raises:
+        NetworkError: all parameters are frozen, or there are none.
+    """
+    parameters = list(network.parameters())
+    if not parameters:
+        raise NetworkError("the network has no parameters: there is nothing to train or to prune")
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise NetworkError(
+            f"all {len(parameters)} parameters of the network are frozen (requires_grad=False): unfreeze those to be "
+            "trained, for example all with network.requires_grad_(True)"
+        )

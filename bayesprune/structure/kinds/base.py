@@ -1,0 +1,63 @@
+"""What a kind of layer does with channels, and the table of kinds; a new kind is one file that registers itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+def never(_: nn.Module) -> None:
+    """No layer of the kind is in trouble."""
+
+
+def unchanged(_: nn.Module, __: int | None) -> None:
+    """A kind without size attributes."""
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """What layers of one kind do with channels.
+
+    Attributes:
+        classes: of the layers.
+        written: the axis of the channels that a layer writes, for each tensor that has one; a layer that passes
+            channels on without a tensor yields {"": 0}.
+        width: how many channels a layer without such a tensor passes on.
+        reads: (input axis of the weight, axis of the features), or None for layers that only pass channels on.
+        makes: whether a layer makes its channels itself; else they are those that it gets.
+        trouble: why channels cannot be cut out of a layer, or None.
+        resize: makes a layer's size attributes agree with its tensors, or with so many channels.
+        opaque: only a layer itself knows what it does to channels; the graph shows that it reads and writes some.
+    """
+
+    classes: tuple[type[nn.Module], ...]
+    written: Callable[[nn.Module], dict[str, int]] = lambda _: {}
+    width: Callable[[nn.Module], int] = lambda _: 0
+    reads: tuple[int, int] | None = None
+    makes: Callable[[nn.Module], bool] = lambda _: False
+    trouble: Callable[[nn.Module], str | None] = never
+    resize: Callable[[nn.Module, int | None], None] = unchanged
+    opaque: bool = False
+
+
+_KINDS: list[LayerKind] = []
+
+
+def register(kind: LayerKind) -> LayerKind:
+    """Add a kind to the table; of two that fit a layer the one registered later counts."""
+    _KINDS.append(kind)
+    return kind
+
+
+def kind_of(layer: nn.Module) -> LayerKind | None:
+    """The kind of a layer, or None."""
+    return next((kind for kind in reversed(_KINDS) if isinstance(layer, kind.classes)), None)
+
+
+def along(axis: int, *names: str) -> Callable[[nn.Module], dict[str, int]]:
+    """The named tensors that a layer has, each with its channels along one axis."""
+
+    def written(layer: nn.Module) -> dict[str, int]:
+        return {name: axis for name in names if isinstance(getattr(layer, name, None), Tensor)}
+
+    return written

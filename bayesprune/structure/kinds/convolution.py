@@ -1,0 +1,52 @@
+"""Convolutions, plain, depthwise and transposed: channels along axis 1."""
+
+from typing import Any
+
+from torch import nn
+
+from bayesprune.structure.kinds.base import LayerKind, along, register
+
+CONVOLUTION = nn.modules.conv._ConvNd
+TRANSPOSED = nn.modules.conv._ConvTransposeNd
+
+
+def is_depthwise(layer: nn.Module) -> bool:
+    """One filter a channel."""
+    convolution = isinstance(layer, CONVOLUTION) and not isinstance(layer, TRANSPOSED)
+    return convolution and layer.groups == layer.in_channels == layer.out_channels
+
+
+def _makes(layer: Any) -> bool:
+    """A depthwise convolution only passes its channels on."""
+    return bool(layer.groups == 1)
+
+
+def _trouble(layer: Any) -> str | None:
+    return None if _makes(layer) or is_depthwise(layer) else "reads its channels in groups"
+
+
+def _resize(layer: Any, _: int | None) -> None:
+    if layer.groups > 1:
+        layer.groups = layer.in_channels = layer.weight.shape[0]
+    else:
+        layer.in_channels = layer.weight.shape[1]
+    layer.out_channels = layer.weight.shape[0]
+
+
+def _resize_transposed(layer: Any, _: int | None) -> None:
+    layer.in_channels, layer.out_channels = layer.weight.shape[:2]
+
+
+register(
+    LayerKind((CONVOLUTION,), along(0, "weight", "bias"), reads=(1, 1), makes=_makes, trouble=_trouble, resize=_resize)
+)
+register(
+    LayerKind(
+        (TRANSPOSED,),
+        lambda layer: along(1, "weight")(layer) | along(0, "bias")(layer),
+        reads=(0, 1),
+        makes=_makes,
+        trouble=_trouble,
+        resize=_resize_transposed,
+    )
+)

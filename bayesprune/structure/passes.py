@@ -1,0 +1,126 @@
+"""Running a network so that every layer is seen: in evaluation mode, and as in training where that runs more."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from bayesprune.errors import InputShapeError
+from bayesprune.structure.modes import as_in_training, evaluating, hooked
+from bayesprune.structure.nesting import tensors_in
+
+Mode = Callable[[nn.Module], AbstractContextManager[None]]
+
+
+class Quiet(TorchFunctionMode):
+    """Leaves dropout out, also where a network calls it in evaluation mode."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the function, or hand on what would be dropped from."""
+        if is_dropout(func):
+            return args[0] if args else (kwargs or {})["input"]
+        return func(*args, **(kwargs or {}))
+
+
+def is_dropout(function: Any) -> bool:
+    """Whether a function of torch drops features at random."""
+    return "dropout" in getattr(function, "__name__", "")
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How a network is run.
+
+    Attributes:
+        training_too: it has layers that run in training only, such as auxiliary heads.
+        run: the modules with parameters that run in either mode.
+        functional: layers that do not run and whose weight is used all the same.
+    """
+
+    training_too: bool
+    run: frozenset[str]
+    functional: frozenset[str]
+
+    def __call__(self, network: nn.Module, example: Tensor) -> list[Any]:
+        """What the network says in each mode; dropout is left out, other random numbers are the same each time."""
+        modes: list[Mode] = [evaluating, as_in_training] if self.training_too else [evaluating]
+        outputs = []
+        for mode in modes:
+            with torch.random.fork_rng(devices=[]), mode(network), Quiet():
+                torch.default_generator.manual_seed(0)
+                outputs.append(network(example))
+        return outputs
+
+
+def look(network: nn.Module, example: Tensor) -> Passes:
+    """Run a network in both modes to see which layers each of them runs.
+
+    Raises:
+        InputShapeError: it cannot take the example; with what the network said.
+    """
+    if not isinstance(example, Tensor):
+        raise InputShapeError(
+            f"the example is a {type(example).__name__}; one tensor [B, ...] is needed: wrap a network with several "
+            "inputs in a module that takes one tensor and splits it"
+        )
+    uses = _Uses(network)
+    try:
+        evaluated = _layers_run(network, example, evaluating, uses)
+    except Exception as error:  # whatever the network's own code raises
+        said = " ".join(str(error).split())
+        raise InputShapeError(f"the network cannot take inputs of shape {tuple(example.shape)}: {said}") from error
+    try:
+        trained = _layers_run(network, example, as_in_training, uses)
+    except Exception:  # it cannot be trained on these inputs, so training has no layers that matter
+        trained = set()
+    run = evaluated | trained
+    return Passes(bool(trained - evaluated), frozenset(run), frozenset(uses.layers - run))
+
+
+def is_random(network: nn.Module, example: Tensor) -> bool:
+    """Whether a network says something else at each pass in evaluation mode, though dropout is left out."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(network), Quiet():
+        first, second = ([*tensors_in(network(example))] for _ in range(2))
+    return not all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in zip(first, second, strict=True))
+
+
+class _Uses(TorchFunctionMode):
+    """Takes down the layers whose weight is handed to a function, by the layer itself or past it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.layers: set[str] = set()
+        self._owners = {
+            id(layer._parameters["weight"]): name
+            for name, layer in network.named_modules()
+            if layer._parameters.get("weight") is not None
+        }
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the function."""
+        if getattr(func, "__name__", "") not in _LOOKING:
+            self.layers |= {
+                self._owners[id(arg)] for arg in (*args, *(kwargs or {}).values()) if id(arg) in self._owners
+            }
+        return func(*args, **(kwargs or {}))
+
+
+_LOOKING = ("__get__", "size", "dim", "numel", "is_floating_point")
+"""Functions that look at a tensor and do nothing with it."""
+
+
+def _layers_run(network: nn.Module, example: Tensor, mode: Mode, uses: _Uses) -> set[str]:
+    """The names of the modules with parameters that one pass runs."""
+    seen: set[str] = set()
+
+    def watch(name: str, module: nn.Module) -> Any:
+        return module.register_forward_pre_hook(lambda *_: seen.add(name))
+
+    layers = [(name, module) for name, module in network.named_modules() if any(True for _ in module.parameters())]
+    with torch.random.fork_rng(devices=[]), hooked(watch(*layer) for layer in layers), mode(network), Quiet(), uses:
+        network(example)
+    return seen

@@ -63,7 +63,7 @@ class Failure:
         if isinstance(error, BayespruneError):
             return cls(type(error), message, vars(error), trace)
         if kind in _PLAIN:
-            return cls(kind, message, {}, trace)  # type: ignore[arg-type]  # it is one of those
+            return cls(kind, message, {}, trace)
         return cls(RuntimeError, f"{kind.__name__}: {message}", {}, trace)
 
     def raise_again(self) -> NoReturn:

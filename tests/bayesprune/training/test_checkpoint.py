@@ -154,6 +154,26 @@ def test_time_decides_when_no_steps_are_given(make_state: MakeState, tmp_path: P
     assert Checkpointer(tmp_path / "state", seconds=0.0).is_due(state)
 
 
+@pytest.mark.parametrize(("cost", "next_save"), [(0.01, 15.0), (0.3, 15.0), (3.0, 150.0)])
+def test_the_time_between_saves_grows_with_what_a_save_takes(
+    cost: float, next_save: float, make_state: MakeState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A save of 3 seconds, and 2 % of the time for saving: 150 seconds until the next one."""
+    clock = [100.0]
+
+    def save_tree(path: Path, tree: object) -> None:
+        clock[0] += cost
+
+    monkeypatch.setattr("bayesprune.training.checkpoint.monotonic", lambda: clock[0])
+    monkeypatch.setattr("bayesprune.training.checkpoint.save_tree", save_tree)
+    checkpointer, state = Checkpointer(tmp_path / "state"), make_state()
+    checkpointer.save(state)
+    saved = clock[0]
+    for seconds, due in ((next_save - 0.1, False), (next_save + 0.1, True)):
+        clock[0] = saved + seconds
+        assert checkpointer.is_due(state) == due
+
+
 @pytest.fixture
 def saved(make_state: MakeState, phase: MakePhase, small_data: Data, tmp_path: Path) -> Path:
     """The file of a run of ten steps that was stopped at the sixth."""

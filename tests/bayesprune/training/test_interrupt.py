@@ -118,6 +118,15 @@ def test_a_signal_that_came_before_stops_the_training(
     assert state.step == 1
 
 
+def test_a_signal_that_training_did_not_act_on_is_handed_on() -> None:
+    """It came after the last step, when nothing looks any more."""
+    with Interrupt() as outer:
+        with Interrupt():
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            outer.raise_if_asked()
+
+
 def test_an_ignored_signal_stays_ignored(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

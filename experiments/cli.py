@@ -50,7 +50,8 @@ _COMMANDS = {
         ),
         "Every method gets the same seeds and as many epochs. Methods that need a size take it from the parsimonious "
         "run with the same seed: as many weights, or no more multiply-accumulates (MACs). The verdict names the most "
-        "accurate of the methods that take no more MACs. Sizes, prices and options go to parsimonious only. Finished runs are not made again.",
+        "accurate of the methods that take no more MACs. Sizes, prices and options go to parsimonious only. Finished "
+        "runs are not made again.",
     ),
     "prune": _Command(
         "One method on one network and data set.",

@@ -29,11 +29,10 @@ def kin(family: Sequence[RunRecord], alike: Sequence[Sequence[RunRecord]]) -> li
 
     Args:
         family: runs whose settings are the same but for seed and size.
-        alike: all runs, parted by their settings (sizes too) without the seed.
+        alike: the same runs and all others, parted by their settings (sizes too) without the seed.
     """
-    ids = {run.id for run in family}
     causes = list(_causes(family, alike))
-    found, left = [], set(ids)
+    found, left = [], {id(run) for run in family}
     while left:
         best = max(causes, key=lambda cause: (len(_ids(cause) & left), bool(cause.source)))
         found.append(best)
@@ -43,9 +42,9 @@ def kin(family: Sequence[RunRecord], alike: Sequence[Sequence[RunRecord]]) -> li
 
 def _causes(family: Sequence[RunRecord], alike: Sequence[Sequence[RunRecord]]) -> Iterator[Kin]:
     """All that may explain the sizes of some runs of a family."""
-    ids = {run.id for run in family}
+    ids = {id(run) for run in family}
     for group in alike:
-        if group[0].id in ids:
+        if id(group[0]) in ids:
             yield Kin(tuple(group))
         elif method_of(group[0]) != method_of(family[0]) and place_of(group[0]) == place_of(family[0]):
             fitting = tuple(run for run in family if any(_sized_by(run, source) for source in group))
@@ -53,8 +52,8 @@ def _causes(family: Sequence[RunRecord], alike: Sequence[Sequence[RunRecord]]) -
                 yield Kin(fitting, tuple(group))
 
 
-def _ids(cause: Kin) -> set[str]:
-    return {run.id for run in cause.runs}
+def _ids(cause: Kin) -> set[int]:
+    return {id(run) for run in cause.runs}
 
 
 def _sized_by(run: RunRecord, source: RunRecord) -> bool:

@@ -71,12 +71,17 @@ def verdict_of(records: Sequence[RunRecord]) -> str:
     chosen = max(range(len(ours)), key=lambda number: (any(one.fair for one in rivals[number]), bool(rivals[number])))
     if rivals[chosen]:
         parts = [_rival_sentence(ours[chosen].label, rivals[chosen]), _dense_sentence(ours[chosen], found)]
-        return " ".join([*parts, *_larger_sentence(rivals[chosen])])
+        return " ".join([*parts, *_larger_sentence(rivals[chosen]), *_others_sentence(len(ours) - 1)])
     best, smallest = max(ours, key=lambda one: _mean(one, "accuracy")), min(ours, key=lambda one: _mean(one, "macs"))
     told = {one.label: _dense_sentence(one, found) for one in (best, smallest)}
     return " ".join(
         [f"There is no other method to compare {REFERENCE} with on the same settings and seeds.", *told.values()]
     )
+
+
+def _others_sentence(count: int) -> list[str]:
+    """That there is more to see."""
+    return [f"The table has {counted(count, 'more setting')} of {REFERENCE}."] if count else []
 
 
 def _mean(one: Configuration, key: str) -> float:

@@ -99,7 +99,10 @@ def test_of_several_settings_the_one_with_a_rival_is_compared(make_run: MakeRun)
     lone = runs_of(make_run, "parsimonious", 0.97, 5000, settings={"price": 1.0})
     ours = runs_of(make_run, "parsimonious", 0.94, 1000, settings={"price": 4.0})
     rival = runs_of(make_run, "random", 0.8, 990)
-    assert verdict_of([*lone, *ours, *rival]).startswith("parsimonious (price=4.0) beats random")
+    sentence = verdict_of([*lone, *ours, *rival])
+    assert sentence.startswith("parsimonious (price=4.0) beats random")
+    assert sentence.endswith("The table has 1 more setting of parsimonious.")
+    assert "more setting" not in verdict_of([*ours, *rival])
 
 
 def test_without_rivals_the_best_and_the_smallest_stand_against_dense(make_run: MakeRun) -> None:

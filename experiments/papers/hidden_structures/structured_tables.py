@@ -23,9 +23,9 @@ from bayesprune.experiments.statistics import paired_difference
 _NOTES = (
     "Both sides train for the same number of epochs, and no deterministic run takes more multiply-accumulates than the "
     "Bayesian run of the same seed. It takes fewer by less than what one channel takes.",
-    "“1:2:2” says which shares the groups keep in proportion to each other (inputs:fc1:fc2, conv1:conv2:fc1); the first "
-    "ones given are about what the Bayesian method arrives at. Of each method's allocations the one with the least validation error "
-    "of seed 0 is chosen; the others' test errors are not shown.",
+    "“1:2:2” says which shares the groups keep in proportion to each other (inputs:fc1:fc2, conv1:conv2:fc1); the "
+    "first ones given are about what the Bayesian method arrives at. Of each method's allocations the one with the "
+    "least validation error of seed 0 is chosen; the others' test errors are not shown.",
 )
 
 

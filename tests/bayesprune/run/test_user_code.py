@@ -10,7 +10,9 @@ from torch import nn
 from bayesprune.models import LeNet300
 from bayesprune.run.user_code import code_digest, import_current, source_digest
 
-NETWORK = "from torch import nn\nfrom own_sizes import WIDTH\ndef make(classes):\n    return nn.Linear(WIDTH, classes)\n"
+NETWORK = (
+    "from torch import nn\nfrom own_sizes import WIDTH\ndef make(classes):\n    return nn.Linear(WIDTH, classes)\n"
+)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bayesprune.data import Data
-from bayesprune.data.cached import load_cached
+from bayesprune.data.cached import load_cached as load_cached
 from bayesprune.errors import SettingError
 from bayesprune.experiments.methods import method
 from bayesprune.run.environment import environment

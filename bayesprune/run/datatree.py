@@ -7,7 +7,7 @@ nothing about convergence by themselves: only independent restarts, one chain ea
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bayesprune.run.pruned import Pruned
 
-    Run = Pruned | RunRecord | str | Path
+    Run: TypeAlias = Pruned | RunRecord | str | Path
 
 NOTE = (
     "Draws are independent Bernoulli draws from the inclusion probabilities of a variational posterior, "

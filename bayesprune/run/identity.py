@@ -40,6 +40,8 @@ def identity_of(
         for those that the seed draws; `code_digest`, of the user's code that makes the network.
     """
     factory = None if spec is None else {"name": spec.factory, "arguments": dict(spec.arguments)}
+    weights: str | None
+    code: str | None
     if network is not None:
         weights, code = tensors_digest(network.state_dict()), code_digest(network)
     else:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from bayesprune.data import Data, Normalisation
+from bayesprune.data.given import as_data
 from bayesprune.errors import BayespruneError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
 from bayesprune.run.environment import environment
@@ -204,16 +205,17 @@ class Pruned:
         module = self.network.get_submodule(layer.name)
         return {"nonzero_weights": int(weight_of(module).count_nonzero()), "fed_outputs": fed_outputs(module)}
 
-    def evaluate(self, data: Data | None = None) -> Evaluation:
+    def evaluate(self, data: Data | str | None = None) -> Evaluation:
         """Measure the network, on the data it was trained on unless other data are given.
 
         Raises:
             StoreError: the network was loaded from disk and no data were given.
+            DataError: what is given is no data; the message says how to make some.
         """
-        data = data or self._data
+        data = self._data if data is None else data
         if data is None:
             raise StoreError("a loaded network does not bring its data along: give evaluate(data)")
-        return evaluate(self.network, data)
+        return evaluate(self.network, as_data(data))
 
     def remeasured(self) -> "Pruned":
         """The same, measured anew where the network's weights were changed since, by fine-tuning for example.

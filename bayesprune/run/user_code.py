@@ -19,7 +19,7 @@ _OURS = ("torch", "bayesprune")
 _STANDARD = sysconfig.get_path("stdlib")
 _PLAIN = (bool, int, float, str)
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
-_imported: dict[str, str] = {}
+_imported: dict[str, str | None] = {}
 """The hash of the sources of each module of the user's when it was imported here."""
 
 
@@ -36,7 +36,7 @@ def import_current(name: str) -> ModuleType:
     importlib.invalidate_caches()
     with _no_bytecode():
         module = importlib.import_module(name)
-    _imported[name] = source_digest(name) if now is None else now or ""
+    _imported[name] = now or source_digest(name)
     return module
 
 
@@ -98,7 +98,8 @@ def _sources(name: str) -> dict[str, Path]:
         finder.import_hook(name)
     except (ImportError, SyntaxError, ValueError):
         return {name: file}
-    return {found: Path(module.__file__) for found, module in finder.modules.items() if module.__file__}
+    files = {found: getattr(module, "__file__", None) for found, module in finder.modules.items()}
+    return {found: Path(place) for found, place in files.items() if place}
 
 
 @contextmanager

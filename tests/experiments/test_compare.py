@@ -7,6 +7,7 @@ import pytest
 
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.experiments.compare import COMPARED, as_json, comparison
+from bayesprune.experiments.run_rows import run_row
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 
@@ -58,7 +59,7 @@ def test_json(make_run: MakeRun) -> None:
     assert as_json(records, [{"method": "dense"}], "report.html") == {
         "schema": 1, "data": "mnist5k", "network": "lenet300",
         "split_sizes": {"train": 3500, "validation": 500, "test": 1000}, "epochs": 6,
-        "runs": [record.result for record in records], "summary": [{"method": "dense"}], "report": "report.html",
+        "runs": [run_row(record) for record in records], "summary": [{"method": "dense"}], "report": "report.html",
     }  # fmt: skip
 
 
@@ -66,3 +67,12 @@ def test_json_names_nothing_that_the_runs_do_not_share(make_run: MakeRun) -> Non
     records = [make_run("dense", epochs=2), make_run("dense", epochs=4, network="lenet5")]
     found = as_json(records, [], None)
     assert (found["data"], found["network"], found["epochs"]) == ("mnist5k", None, None)
+
+
+def test_a_row_says_which_run_it_is_and_what_was_asked_of_it(make_run: MakeRun) -> None:
+    asked = {"price": None, "budget": "macs=50%", "density": None}
+    record = make_run("parsimonious", settings=asked, density=0.25)
+    row = run_row(record)
+    assert (row["id"], row["price"], row["budget"], row["epochs"]) == (record.id, None, "macs=50%", 6)
+    assert row["density_asked"] is None and row["density"] == 0.25  # what was asked for, and what came out
+    assert record.result.items() <= row.items()

@@ -1,15 +1,19 @@
 """The front door: what `import bayesprune` offers."""
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import bayesprune as bp
 from bayesprune.data import Data
-from bayesprune.errors import DivergenceError, SettingError, StoreError, UnknownNameError
+from bayesprune.errors import DataError, DivergenceError, NetworkError, SettingError, StoreError, UnknownNameError
 from bayesprune.models import LeNet300
 from bayesprune.training import Progress
 
@@ -47,6 +51,97 @@ def test_names_of_networks(small_data: Data) -> None:
     own = nn.Sequential(nn.Flatten(), nn.Linear(36, 5), nn.ReLU(), nn.Linear(5, 3))
     assert bp.prune(own, small_data, "dense", **QUICK).settings.network == "Sequential"
     assert bp.prune(small(), small_data, "dense", **QUICK).settings.network == "lenet300"
+
+
+class Own(nn.Sequential):
+    """A network of the user's own, made for the data."""
+
+    def __init__(self, input_shape: tuple[int, ...], classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(math.prod(input_shape), 6), nn.ReLU(), nn.Linear(6, classes))
+
+
+@pytest.mark.parametrize("network", ["mlp", bp.models.MLP, Own, lambda classes: Own((1, 6, 6), classes)])
+def test_the_seed_draws_the_weights_of_a_name_a_class_or_a_function(network: Any, small_data: Data) -> None:
+    def weights(seed: int) -> list[Tensor]:
+        torch.randn(3)  # the state of the global generator plays no part
+        return [*bp.prune(network, small_data, "dense", seed=seed, **QUICK).network.state_dict().values()]
+
+    first, again, other = weights(0), weights(0), weights(1)
+    assert all(map(torch.equal, first, again)) and not any(map(torch.equal, first, other))
+
+
+def test_a_name_and_a_registered_class_are_the_run_of_the_command_line(small_npz: str, tmp_path: Path) -> None:
+    runs = [bp.prune(network, small_npz, "dense", widths=[7], **QUICK) for network in ("mlp", bp.models.MLP)]
+    (record,) = bp.compare("mlp", small_npz, seeds=1, methods=["dense"], out=tmp_path, workers=1, widths=(7,), **QUICK)
+    for run in runs:
+        assert run.record().id == record.id and run.evaluation.accuracy == record.result["accuracy"]
+        assert bp.load(run.save(tmp_path / "saved")).settings.widths == (7,)
+
+
+def test_a_module_starts_from_its_own_weights_or_those_of_a_file(small_data: Data, tmp_path: Path) -> None:
+    one, other = Own((1, 6, 6), 3), Own((1, 6, 6), 3)
+    save_file(other.state_dict(), tmp_path / "w.safetensors")
+    settings: dict[str, Any] = {"learning_rate": 1e-30, "fixed_learning_rate": 1e-30, **QUICK}  # weights stay
+    for start, file in ((one, None), (other, str(tmp_path / "w.safetensors"))):
+        pruned = bp.prune(one, small_data, "dense", weights=file, **settings)
+        assert torch.allclose(pruned.network.get_parameter("1.weight"), start.get_parameter("1.weight"))
+    with pytest.raises(SettingError, match="widths is for a network that the run makes"):
+        bp.prune(one, small_data, widths=(3,))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("lr", "learning_rate"), ("epoch", "epochs"), ("bs", "batch_size"), ("verbose", "progress"),
+        ("random_state", "seed"), ("sparsity", "density"), ("flops", "budget"), ("ignored_layers", "keep"),
+        ("learning-rate", "learning_rate"), ("horizn", "horizon"), ("n_epochs", "epochs"), ("LR", "learning_rate"),
+    ],
+)  # fmt: skip
+def test_the_nearest_real_setting_is_offered(name: str, meant: str, small_data: Data) -> None:
+    with pytest.raises(UnknownNameError, match=f"unknown setting '{name}': did you mean '{meant}'"):
+        bp.prune("mlp", small_data, **dict[str, Any]([(name, 1)]))
+
+
+LOADER = DataLoader(TensorDataset(torch.zeros(6, 2), torch.arange(6) % 2), batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (LOADER, r"data is a DataLoader: .*from_loaders\(train"), ([LOADER, LOADER], "data is a list: .*from_loaders"),
+        ((torch.zeros(3, 2), torch.zeros(3)), "from_tensors"), (np.zeros((3, 2)), "ndarray: .*from_tensors"),
+        ({"x": torch.zeros(3)}, "from_tensors"), (LOADER.dataset, "DataLoader around it.*from_loaders"),
+        (None, "NoneType: .*load_data"), (7, "load_data"),
+    ],
+)  # fmt: skip
+def test_what_is_no_data_is_told_how_to_become_some(data: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        bp.prune("mlp", data)
+
+
+def test_what_is_no_data_is_no_data_for_evaluation_either(small_data: Data) -> None:
+    pruned = bp.prune("mlp", small_data, "dense", **QUICK)
+    with pytest.raises(DataError, match="data is a DataLoader: .*from_loaders"):
+        pruned.evaluate(LOADER)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (None, "network is a NoneType"), (7, "network is a int"), (LOADER, "network is a DataLoader"),
+        (dict, "a torch.nn.Module is needed"), (nn.Linear, "missing 2 required .*; give a network that is made"),
+    ],
+)  # fmt: skip
+def test_what_is_no_network_is_refused(network: Any, message: str, small_data: Data) -> None:
+    with pytest.raises(NetworkError, match=message):
+        bp.prune(network, small_data)
+
+
+def test_comparisons_take_names(small_data: Data) -> None:
+    with pytest.raises(SettingError, match="compare takes network by name, not a LeNet300"):
+        bp.compare(small())  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="compare takes data by name, not a Data"):
+        bp.compare("mlp", small_data)  # type: ignore[arg-type]
 
 
 def test_mistakes(small_data: Data) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import bayesprune as bp
 from bayesprune.errors import (
@@ -20,7 +21,7 @@ from bayesprune.errors import (
     UnknownNameError,
 )
 from bayesprune.experiments import jobs
-from bayesprune.experiments.jobs import Job, build, check, execute, load_cached, read_result
+from bayesprune.experiments.jobs import Job, build, check, execute, folder_of, load_cached, read_result
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 from bayesprune.training import Checkpointer, Progress
@@ -198,6 +199,66 @@ def test_the_name_of_a_run_depends_on_what_is_in_the_data(
         np.savez(tmp_path / "data.npz", **arrays)
         names.append(make(make_job(data=f"npz:{tmp_path}/data.npz", epochs=1), tmp_path / "runs").name)
     assert names[0] == names[1] != names[2]
+
+
+def test_a_changed_file_is_seen_within_one_process(
+    make_job: MakeJob, small_arrays: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    names = []
+    for value in (0.0, 1.0, 0.0):
+        inputs = small_arrays["x_train"].copy()
+        inputs[117] += np.float32(value)  # one example in the middle; the file has as many bytes as before
+        arrays: dict[str, Any] = small_arrays | {"x_train": inputs}
+        np.savez(tmp_path / "data.npz", **arrays)
+        names.append(folder_of(make_job(data=f"npz:{tmp_path}/data.npz"), tmp_path).path.name)
+    assert names[0] == names[2] != names[1]
+    data = f"npz:{tmp_path}/data.npz"
+    assert load_cached(data) is load_cached(data)
+
+
+def test_a_changed_file_of_weights_makes_another_run(make_job: MakeJob, tmp_path: Path) -> None:
+    file, folders = tmp_path / "w.safetensors", []
+    for seed in (5, 6):
+        network = build(make_job(seed=seed).settings, load_cached(make_job().settings.data))
+        save_file(network.state_dict(), file)
+        folders.append(make(make_job(weights=str(file), epochs=1), tmp_path / "runs"))
+        for name, value in (
+            build(make_job(weights=str(file)).settings, load_cached(make_job().settings.data)).state_dict().items()
+        ):
+            assert torch.equal(value, network.state_dict()[name])
+    assert folders[0] != folders[1]
+
+
+def test_a_changed_factory_makes_another_run(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "from torch import nn\ndef make(classes):\n    return nn.Sequential("
+    source += "nn.Flatten(), nn.Linear(36, 8), nn.Tanh(), nn.Linear(8, classes))\n"
+    job, kinds = make_job(network="changing_network:make", widths=None, epochs=1), []
+    for text in (source, source.replace("Tanh", "ReLU")):  # as long as before, perhaps in the same second
+        (tmp_path / "changing_network.py").write_text(text)
+        folder = make(job, tmp_path / "runs")
+        kinds.append((folder.name, type(build(job.settings, load_cached(job.settings.data))[2]).__name__))
+    assert [kind for _, kind in kinds] == ["Tanh", "ReLU"] and kinds[0][0] != kinds[1][0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "other"),
+    [
+        ({"method": "l1-units", "budget": "macs=1k"}, {"method": "l1-units", "budget": "MACS = 1000"}),
+        ({}, {"threads": 2}), ({"keep": ("fc1", "fc2")}, {"keep": ("fc2", "fc1")}), ({}, {"noise": 0.3}),
+        ({"method": "magnitude", "density": 0.5}, {"method": "magnitude", "density": 0.5, "options": {"least": 0}}),
+        ({"network": "mlp", "widths": None}, {"network": "mlp", "widths": (100,)}), ({}, {"estimator": "disarm"}),
+        ({"epochs": None}, {"epochs": 120}),
+        ({"method": "parsimonious", "price": "2"}, {"method": "parsimonious", "price": 2}),
+    ],
+)  # fmt: skip
+def test_equal_settings_in_other_words_are_one_run(
+    make_job: MakeJob, tmp_path: Path, settings: dict[str, Any], other: dict[str, Any]
+) -> None:
+    one, same = (folder_of(make_job(**given), tmp_path).path for given in (settings, other))
+    assert one == same != folder_of(make_job(**settings | {"seed": 1}), tmp_path).path
 
 
 def test_the_initial_network_is_that_of_the_seed(make_job: MakeJob) -> None:

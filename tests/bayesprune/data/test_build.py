@@ -111,8 +111,17 @@ def test_the_fingerprint_changes_with_what_matters_only() -> None:
         from_tensors(inputs, labels, classes=4),
         from_tensors(inputs, labels, validation=3),
         from_tensors(inputs, labels, name="other"),
+        from_tensors(inputs, labels, normalisation=Normalisation((1.0,), (2.0,))),
     ]
-    assert len({first, *(data.fingerprint for data in others)}) == 8
+    assert len({first, *(data.fingerprint for data in others)}) == 9
+
+
+@pytest.mark.parametrize("position", range(60))
+def test_every_input_counts_in_the_fingerprint(position: int) -> None:
+    inputs, labels = make(60)
+    first = from_tensors(inputs, labels).fingerprint
+    inputs[position].view(-1)[-1] += 1e-3
+    assert from_tensors(inputs, labels).fingerprint != first
 
 
 def spoilt(value: float, *position: int) -> Tensor:

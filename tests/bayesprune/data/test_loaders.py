@@ -171,6 +171,20 @@ def test_data_from_loaders() -> None:
     assert data.fingerprint != from_loaders(*loaders[::-1], classes=3, name="mine").fingerprint
 
 
+def test_the_fingerprint_of_loaders_is_that_of_one_pass() -> None:
+    def fingerprint(changed: int | None = None, batch_size: int = 6) -> str:
+        inputs, labels = dataset(20).tensors
+        if changed is not None:
+            inputs = inputs.clone()
+            inputs[changed] += 1e-3
+        train = DataLoader(TensorDataset(inputs, labels), batch_size=batch_size)
+        return from_loaders(train, DataLoader(dataset(9)), DataLoader(dataset(12)), classes=3).fingerprint
+
+    first = fingerprint()
+    assert fingerprint() == first
+    assert len({first, fingerprint(batch_size=5), *(fingerprint(place) for place in range(20))}) == 22
+
+
 def test_loaders_whose_inputs_differ_are_refused() -> None:
     wide = DataLoader(TensorDataset(torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)), batch_size=2)
     narrow = DataLoader(dataset(4), batch_size=2)

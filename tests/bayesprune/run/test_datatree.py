@@ -11,8 +11,11 @@ import pytest
 import torch
 import xarray
 
+import bayesprune as bp
+from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.run.datatree import for_arviz, import_arviz, to_datatree
+from bayesprune.run.pruned import Pruned
 from bayesprune.store.runs import RunFolder, RunRecord
 
 SIZES = {"inputs": 5, "fc1": 3}
@@ -178,3 +181,40 @@ def test_it_goes_to_netcdf_and_back(make_run: MakeRun, tmp_path: Path) -> None:
     with xarray.open_datatree(tmp_path / "posterior.nc", engine="h5netcdf") as back:
         assert back.equals(tree)
         assert back.attrs["note"] == tree.attrs["note"]
+
+
+@pytest.fixture(scope="module")
+def pruned(small_data: Data) -> Pruned:
+    """A run of the central method, in memory."""
+    return bp.prune("lenet300", small_data, widths=(6, 5), epochs=2, batch_size=50, horizon=30, price=1.0)
+
+
+def test_every_form_of_a_run_gives_the_same_tree(pruned: Pruned, tmp_path: Path) -> None:
+    folder = pruned.save(tmp_path / "run")
+    tree = pruned.posterior_tree(draws=7, seed=3)
+    assert pruned.posterior is not None and tree["posterior"]["z"].shape == (1, 7, 47)
+    theta = tree["constant_data"]["inclusion_probability"].to_numpy()[0]
+    assert np.array_equal(theta, pruned.posterior.inclusion_probability.numpy())
+    read = RunRecord.read(folder)
+    forms: list[Any] = [pruned, bp.load(folder), folder, str(folder), folder / "run.json", read, pruned.record()]
+    for form in forms:
+        for runs in (form, [form]):
+            assert to_datatree(runs, draws=7, seed=3).identical(tree)
+    assert bp.load(folder).posterior_tree(draws=7, seed=3).identical(tree)
+
+
+def test_restarts_may_be_given_in_any_form(pruned: Pruned, small_data: Data, tmp_path: Path) -> None:
+    other = bp.prune("lenet300", small_data, widths=(6, 5), epochs=2, batch_size=50, horizon=30, price=1.0, seed=1)
+    tree = to_datatree([pruned, other.save(tmp_path / "other")], draws=5)
+    assert tree["posterior"].sizes["chain"] == 2 and tree["constant_data"]["seed"].to_numpy().tolist() == [0, 1]
+
+
+def test_a_run_without_a_posterior_says_what_has_one(small_data: Data, tmp_path: Path) -> None:
+    dense = bp.prune("mlp", small_data, "dense", epochs=1)
+    with pytest.raises(SettingError, match=r"dense, seed 0\) has no posterior: give a run of a Bayesian method"):
+        dense.posterior_tree()
+    folder = dense.save(tmp_path / "dense")
+    with pytest.raises(SettingError, match="there is no posterior.safetensors in .*dense"):
+        to_datatree(folder)
+    with pytest.raises(SettingError, match="a dict is no run: give a pruned network"):
+        to_datatree({"z": 1})  # type: ignore[arg-type]

@@ -293,3 +293,49 @@ def test_a_place_that_cannot_be_written_is_refused(registered: tuple[Pruned, Pat
 def test_spec_of_the_registry() -> None:
     built = NetworkSpec("lenet300", {"widths": [5, 4], "unknown": 1}).build()
     assert built.get_parameter("fc1.weight").shape[0] == 5
+
+
+@torch.no_grad()
+def fine_tune(network: nn.Module) -> None:
+    """What a user's own training may come to: other weights."""
+    for parameter in network.parameters():
+        parameter.mul_(-1.0)
+
+
+def test_weights_that_were_changed_are_measured_anew_and_are_another_run(small_data: Data, tmp_path: Path) -> None:
+    pruned = bp.prune("lenet300", small_data, "dense", widths=(12, 8), epochs=2, batch_size=50)
+    before = bp.load(pruned.save(tmp_path / "before"))
+    fine_tune(pruned.network)
+    after = bp.load(pruned.save(tmp_path / "after"))
+    assert after.evaluation.nll == after.evaluate(small_data).nll != before.evaluation.nll
+    assert not after.result()["measured_before_change"]
+    assert after.record().id != before.record().id == pruned.record().id
+
+
+def test_weights_that_were_changed_after_loading_keep_figures_that_say_so(
+    registered: tuple[Pruned, Path], tmp_path: Path, small_data: Data
+) -> None:
+    loaded = bp.load(registered[1])
+    assert loaded.remeasured() is loaded
+    fine_tune(loaded.network)
+    again = bp.load(loaded.save(tmp_path / "tuned"))
+    result = json.loads((tmp_path / "tuned" / "run.json").read_text())["result"]
+    assert result["measured_before_change"] and again.result() == result
+    assert again.evaluation == loaded.evaluation
+    inputs, _ = next(iter(small_data.test.batches(60)))
+    assert torch.equal(again.network(inputs), loaded.network(inputs))
+    assert bp.load(again.save(tmp_path / "once more")).result()["measured_before_change"]
+
+
+def test_it_prints_as_one_table(small_data: Data) -> None:
+    pruned = bp.prune(LeNet300((12, 8), (1, 6, 6), 3), small_data, "l1-units", budget="macs=50%", epochs=2, seed=4)
+    lines = str(pruned).splitlines()
+    assert lines[0] == "l1-units: lenet300 on small, seed 4, 2 epochs" and repr(pruned) == str(pruned)
+    of = {line[:18].strip(): line[18:].split() for line in lines[1:]}
+    assert of["accuracy"] == [f"{100 * pruned.evaluation.accuracy:.2f}", "%"]
+    # dense: 36 x 12 + 12 x 8 + 8 x 3 weights, 12 + 8 + 3 biases
+    assert of["parameters"][:3] == [f"{pruned.evaluation.params:,}", "of", "575"]
+    assert of["MACs a sample"][:3] == [f"{pruned.evaluation.macs:,}", "of", "552"]
+    for name, size in (("inputs", "36"), ("fc1", "12"), ("fc2", "8")):
+        assert of[f"group {name}"][:3] == [str(len(pruned.kept[name])), "of", size]
+    assert len(lines) == 9 and not any(line != line.rstrip() for line in lines)

@@ -9,6 +9,10 @@ class BayespruneError(Exception):
     """Base class of every error this library raises on purpose."""
 
 
+class PruningWarning(UserWarning):
+    """A run went on, and its result is other than its user may expect; the message says what to change."""
+
+
 class SettingError(BayespruneError, ValueError):
     """A setting has a value that cannot be used."""
 

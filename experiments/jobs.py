@@ -1,5 +1,6 @@
 """One run of a study as a job: from settings to a finished run folder."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import nan
@@ -8,7 +9,7 @@ from typing import Any
 
 from bayesprune.data import Data
 from bayesprune.data.cached import load_cached as load_cached
-from bayesprune.errors import SettingError
+from bayesprune.errors import PruningWarning, SettingError
 from bayesprune.experiments.methods import method
 from bayesprune.run.environment import environment
 from bayesprune.run.given import spec_for
@@ -148,16 +149,18 @@ def execute(
         if not folder.finished:
             folder.clean()
             checkpointer = Checkpointer(folder.checkpoint_file, resume=resume)
-            pruned = run(
-                method(settings.method),
-                build(settings, data, root),
-                data,
-                settings,
-                spec=spec,
-                given=False,
-                checkpointer=checkpointer,
-                progress=progress,
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PruningWarning)  # the record has them, and commands print it
+                pruned = run(
+                    method(settings.method),
+                    build(settings, data, root),
+                    data,
+                    settings,
+                    spec=spec,
+                    given=False,
+                    checkpointer=checkpointer,
+                    progress=progress,
+                )
             pruned.save(folder.path)
         interrupt.raise_if_asked()
     return folder.path

@@ -5,6 +5,7 @@ it; objective, step and schedule are the measured recipe.
 """
 
 from dataclasses import replace
+from functools import partial
 from math import log
 
 import torch
@@ -22,6 +23,7 @@ from bayesprune.inference.options import LEARNING_RATE, ParsimoniousOptions, Rec
 from bayesprune.inference.pricing import make_price
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.removal import removal_rule
+from bayesprune.inference.review import Review, few_steps
 from bayesprune.inference.updates import Settle, Shrink, describe, hold_last, posterior
 from bayesprune.inference.visited import Sample
 from bayesprune.inference.watch import Watch
@@ -94,11 +96,12 @@ class Parsimonious:
             "prune", recipe.prune_steps, objective, adam(recipe.learning_rate), constant,
             extra_optimizers=gate_optimizers, updates=updates,
         )  # fmt: skip
+        fixed = _fixed(state, recipe.fixed, options.learnt_noise, Decide(watch, sample, limit, free=follows))
         return Plan(
-            (pruning, _fixed(state, recipe.fixed, options.learnt_noise, Decide(watch, sample, limit, free=follows))),
-            describe,
-            posterior,
-        )
+            (pruning, fixed), partial(describe, price=price), posterior,
+            notes=few_steps(recipe.prune_steps, data.train, settings),
+            review=Review(len(data.train), len(data.validation), limit),
+        )  # fmt: skip
 
 
 def _fixed(state: TrainState, training: FixedTraining, learnt: float | None, begin: Start) -> Phase:

@@ -11,6 +11,7 @@ from bayesprune.inference.deciding import Decision, full
 from bayesprune.inference.objective import gate_optimizer, guide_of
 from bayesprune.inference.removal import Closed, RemovalRule
 from bayesprune.inference.watch import Best, slower
+from bayesprune.models.prices import Price
 from bayesprune.run.method import GatePosterior
 from bayesprune.training import Memory, TrainState
 
@@ -82,15 +83,22 @@ class Trace(Memory):
     steps: list[int] = field(default_factory=list)
 
 
-def describe(state: TrainState) -> dict[str, object]:
-    """Entries of an epoch's record: undecided gates, open gates a group, undone rises; keeps theta's trace."""
+def describe(state: TrainState, price: Price | None = None) -> dict[str, object]:
+    """Entries of an epoch's record; keeps theta's trace on the way.
+
+    They are undecided gates, open gates a group, how often a rise was undone, and at a price what is open costs (nats).
+    """
     theta, trace = guide_of(state).theta.detach(), state.memory(Trace)
     if state.memory(Decision).theta is None:
         trace.theta.append(full(state, theta))
         trace.steps.append(state.step)
     alive = {name: int((theta[place] > 0).sum()) for name, place in state.structure.slices().items()}
     undecided = int(((theta > 0) & (theta < 1)).sum())
-    return {"undecided": undecided, "alive": alive, "undone": state.memory(Best).undone}
+    record: dict[str, object] = {"undecided": undecided, "alive": alive, "undone": state.memory(Best).undone}
+    if price is not None:
+        gates = state.structure.protect(theta > 0.5, theta).to(theta.dtype)
+        record["price"] = price.total(state.structure, state.expected_cost(), gates)
+    return record
 
 
 def posterior(state: TrainState) -> GatePosterior:

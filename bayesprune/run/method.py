@@ -60,12 +60,16 @@ class Plan:
         posterior: after the last phase, what was learnt of the structure; None for deterministic methods.
         dense: what dense training minimises, to whose cost this one's is compared; None for the usual
             (`FixedTraining.objective`).
+        notes: what the user should know before training begins, a line each.
+        review: after the last phase, what the user should know of the result, a line each.
     """
 
     phases: Sequence[Phase]
     describe: Callable[[TrainState], dict[str, Any]] | None = None
     posterior: Callable[[TrainState], GatePosterior] | None = None
     dense: Objective | None = None
+    notes: Sequence[str] = ()
+    review: Callable[[TrainState], Sequence[str]] | None = None
 
 
 class Method(Protocol):

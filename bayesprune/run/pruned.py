@@ -54,6 +54,7 @@ class Pruned:
         normalisation: of the inputs; None in folders of earlier versions, which do not tell.
         identity: all that the run depended on, as JSON.
         measured_before_change: whether the network's weights were changed after they were measured.
+        warnings: what its user should know of the result, a line each.
         masks: of the weights that may be other than 0, bool, by parameter name; empty for a method that masks none.
             The network's layers carry them too: a run that starts from it, or from a copy, keeps the zeros.
     """
@@ -76,6 +77,7 @@ class Pruned:
     identity: Mapping[str, Any]
     normalisation: Normalisation | None = None
     measured_before_change: bool = False
+    warnings: tuple[str, ...] = ()
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     _data: Data | None = None
     _measured: str = ""
@@ -98,6 +100,7 @@ class Pruned:
         posterior: GatePosterior | None,
         spec: NetworkSpec | None,
         identity: Mapping[str, Any],
+        warnings: tuple[str, ...] = (),
     ) -> "Pruned":
         """What a finished state amounts to."""
         return cls(
@@ -122,6 +125,7 @@ class Pruned:
             dense_weights=state.initial_weights,
             normalisation=data.normalisation,
             identity=identity,
+            warnings=warnings,
             masks={name: mask != 0 for name, mask in state.masks.items()},
             _data=data,
         )
@@ -158,6 +162,7 @@ class Pruned:
             dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
             normalisation=Normalisation.from_json(record.data.get("normalisation")),
             identity=record.settings,
+            warnings=tuple(result.get("warnings", ())),
             masks=_fitting(record.masks, network),
         )
 
@@ -254,6 +259,7 @@ class Pruned:
             "train_seconds": self.seconds,
             "train_macs_ratio": self.macs_ratio,
             "measured_before_change": self.measured_before_change,
+            "warnings": list(self.warnings),
         }
 
     def record(self) -> RunRecord:

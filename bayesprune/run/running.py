@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bayesprune import __version__
 from bayesprune.data import Data
-from bayesprune.errors import NetworkError, SettingError
+from bayesprune.errors import NetworkError, PruningWarning, SettingError
 from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.run.checks import check_network, say_all, train_on_first_output
 from bayesprune.run.environment import environment
@@ -70,6 +70,7 @@ def run(
     state = initial_state(network, data, settings)
     _warn_of_idle_layers(state)
     plan = method.plan(state, data, settings)
+    _warn(plan.notes)
     identity = identity_of(settings, spec, data.fingerprint, network if given else None)
     state.identity = _identity(state.network, identity)
     name = f"{settings.method}, {settings.network} on {data.name}, seed {settings.seed}"
@@ -90,7 +91,16 @@ def run(
     evaluation = evaluate(state.network.eval(), data)
     _LOG.info("run %s is done: accuracy %.4f, %d MACs", name, evaluation.accuracy, evaluation.macs)
     posterior = plan.posterior(state) if plan.posterior is not None else None
-    return Pruned.of(state, settings, data, evaluation, posterior, spec, identity)
+    found = tuple(plan.review(state)) if plan.review is not None else ()
+    _warn(found)
+    return Pruned.of(state, settings, data, evaluation, posterior, spec, identity, (*plan.notes, *found))
+
+
+def _warn(lines: Sequence[str]) -> None:
+    """Say each as a warning, and in the log."""
+    for line in lines:
+        _LOG.warning("%s", line)
+        warnings.warn(line, PruningWarning, stacklevel=4)
 
 
 def _usual_objective(state: TrainState, data: Data, settings: RunSettings) -> Objective:

@@ -1,0 +1,82 @@
+"""What a run says of itself: too few steps before it, a loss that nothing explains after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from bayesprune.data import Data, TensorSplit
+from bayesprune.errors import PruningWarning
+from bayesprune.inference.parsimonious import Parsimonious
+from bayesprune.inference.review import Review, few_steps
+from bayesprune.models import LeNet300
+from bayesprune.run.budget import Budget
+from bayesprune.run.running import run
+from bayesprune.run.settings import RunSettings
+from bayesprune.training import TrainState
+
+MakeState = Callable[..., TrainState]
+
+
+def epoch(number: int, accuracy: float, nll: float, price: float) -> dict[str, Any]:
+    return {"epoch": number, "validation_accuracy": accuracy, "validation_nll": nll, "price": price}
+
+
+def reviewed(state: TrainState, history: list[dict[str, Any]], **settings: Any) -> list[str]:
+    state.history = history
+    return list(Review(1_000, 500, settings.get("limit"))(state))
+
+
+def test_a_loss_that_prices_do_not_explain_is_said(gated_state: MakeState) -> None:
+    """0.3 nats more on each of 1,000 examples for a saving of 100: by hand."""
+    (line,) = reviewed(gated_state(1.0), [epoch(1, 0.9, 0.3, 200.0), epoch(2, 0.7, 0.6, 100.0)])
+    assert "from 90.0 % in epoch 1 to 70.0 %" in line
+    assert "300 nats of log-likelihood were lost" in line
+    assert "saves 100" in line
+    assert "more epochs" in line
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [epoch(1, 0.9, 0.3, 500.0), epoch(2, 0.7, 0.6, 100.0)],  # 300 nats lost, 400 saved
+        [epoch(1, 0.9, 0.3, 100.0), epoch(2, 0.88, 0.35, 100.0)],  # within what 500 images can tell
+        [epoch(1, 0.7, 0.6, 500.0), epoch(2, 0.9, 0.3, 100.0)],
+        [{"epoch": 1, "validation_accuracy": None, "validation_nll": None, "price": 1.0}],
+    ],
+)
+def test_nothing_is_said_of_what_is_explained(history: list[dict[str, Any]], gated_state: MakeState) -> None:
+    assert reviewed(gated_state(1.0), history) == []
+
+
+def test_a_budget_explains_what_it_was_used_for(gated_state: MakeState) -> None:
+    """62 multiply-accumulates: a budget of 100 is used, one of 1,000 is not."""
+    history = [epoch(1, 0.9, 0.3, 200.0), epoch(2, 0.7, 0.6, 100.0)]
+    state = gated_state(1.0)
+    assert reviewed(state, history, limit=(Budget.parse("macs=100"), 100.0)) == []
+    assert len(reviewed(state, history, limit=(Budget.parse("macs=1000"), 1_000.0))) == 1
+
+
+def test_few_steps_name_the_epochs_that_are_needed() -> None:
+    """600 steps of pruning are half of 35 epochs of 35 steps."""
+    train = TensorSplit(torch.zeros(3_500, 1), torch.zeros(3_500, dtype=torch.int64))
+    settings = RunSettings("parsimonious", epochs=6)
+    (line,) = few_steps(105, train, settings)
+    assert "105 steps" in line
+    assert "epochs=35" in line
+    assert few_steps(600, train, settings) == []
+
+
+def test_a_short_run_warns_and_records_it(small_data: Data) -> None:
+    with pytest.warns(PruningWarning, match="have 8 steps to decide themselves"):
+        pruned = run(
+            Parsimonious(),
+            LeNet300((6, 5), (1, 6, 6), 3),
+            small_data,
+            RunSettings("parsimonious", epochs=2, batch_size=30),
+        )
+    assert pruned.result()["warnings"] == list(pruned.warnings)
+    assert "8 steps" in pruned.warnings[0]

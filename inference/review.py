@@ -23,7 +23,7 @@ def few_steps(prune_steps: int, train: Split, settings: RunSettings) -> list[str
     epochs = ceil(2 * NEEDED_STEPS / steps_per_epoch(train, settings.batch_size))
     return [
         f"the gates have {prune_steps:,} steps to decide themselves and need about {NEEDED_STEPS}: what is undecided "
-        f"then is decided by what closing each gate does to the loss; give epochs={epochs} or more for a smaller network"
+        f"then is decided by what closing each gate does to the loss; give epochs={epochs} for a smaller network"
     ]
 
 

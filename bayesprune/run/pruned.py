@@ -208,7 +208,7 @@ class Pruned:
             "decided_at_end": 0 if posterior is None else posterior.decided_at_end,
             "train_seconds": self.seconds,
             "train_macs_ratio": self.macs_ratio,
-            "measured_before_change": self.measured_before_change,
+            **({"measured_before_change": True} if self.measured_before_change else {}),
         }
 
     def record(self) -> RunRecord:

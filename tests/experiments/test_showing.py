@@ -50,9 +50,7 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, small_data: Data
 
 
 @pytest.mark.parametrize("progress", [False, lambda now: None])
-def test_it_can_be_turned_off_and_taken_over(
-    monkeypatch: pytest.MonkeyPatch, progress: Any, small_data: Data
-) -> None:
+def test_it_can_be_turned_off_and_taken_over(monkeypatch: pytest.MonkeyPatch, progress: Any, small_data: Data) -> None:
     terminal = in_a_terminal(monkeypatch)
     bp.prune("mlp", small_data, "dense", progress=progress, **QUICK)
     assert terminal.getvalue() == ""

@@ -258,8 +258,8 @@ class Pruned:
             "cut_for_budget": 0 if posterior is None else posterior.count(Reason.CUT_FOR_BUDGET),
             "train_seconds": self.seconds,
             "train_macs_ratio": self.macs_ratio,
-            "measured_before_change": self.measured_before_change,
-            "warnings": list(self.warnings),
+            **({"measured_before_change": True} if self.measured_before_change else {}),
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
     def record(self) -> RunRecord:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune import __version__
-from bayesprune.data import Data, TensorSplit
+from bayesprune.data import Data, last_batch
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.run.method import Method
@@ -153,7 +153,7 @@ def _check_weights(network: nn.Module) -> None:
 
 def _check_last_batch(network: nn.Module, example: Tensor, data: Data, settings: RunSettings) -> None:
     """Refuse a last batch of one example where batch normalisation needs more."""
-    if not isinstance(data.train, TensorSplit) or len(data.train) % settings.batch_size != 1:
+    if last_batch(data.train, settings.batch_size) != 1:
         return
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -161,7 +161,8 @@ def _check_last_batch(network: nn.Module, example: Tensor, data: Data, settings:
     except ValueError as error:
         raise SettingError(
             f"batch_size {settings.batch_size} leaves one of {len(data.train):,} examples to the last batch, "
-            f"which batch normalisation cannot train on: choose another batch size ({error})"
+            "which batch normalisation cannot train on: choose another batch size, in a loader of your own there, or "
+            f"drop_last=True ({error})"
         ) from error
 
 

@@ -113,7 +113,6 @@ class LoaderSplit:
         check_labels(Examples(inputs, labels), self.classes, where)
         return inputs, labels
 
-
     def _narrowed(self, inputs: Tensor, where: str) -> Tensor:
         """Normalised inputs as float32; refused where that would wipe out how a feature varies."""
         if inputs.is_complex():

@@ -88,7 +88,9 @@ class Pruned:
             input_shape=data.input_shape,
             classes=data.classes,
             data_summary={
-                "name": data.name, "split_sizes": data.split_sizes, "normalisation": data.normalisation.to_json()
+                "name": data.name,
+                "split_sizes": data.split_sizes,
+                "normalisation": data.normalisation.to_json(),
             },
             macs_ratio=state.macs_ratio(),
             seconds=sum(record["seconds"] for record in state.history),

@@ -1,6 +1,7 @@
 """Counting multiply-accumulates operator by operator, whatever calls the operators."""
 
 from collections.abc import Callable, Iterable, Mapping
+from math import prod
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ def _trilinear(*args: Any, out_val: Any, **kwargs: Any) -> int:
         for axis in added:
             shape.insert(axis, 1)
         shapes.append(shape)
-    return 2 * torch.broadcast_shapes(*shapes).numel()
+    return 2 * prod(torch.broadcast_shapes(*shapes))
 
 
 def _onednn_recurrent(inputs: Tensor, w1: Tensor, w2: Tensor, *args: Any, out_val: Any, **kwargs: Any) -> int:
@@ -120,9 +121,7 @@ def _whole_attention(
     return 2 * samples * length * (4 * width * width + 2 * key.shape[1] * width)
 
 
-def _transformer_layer(
-    inputs: Tensor, width: int, heads: int, *rest: Any, out_val: Any, **kwargs: Any
-) -> int:
+def _transformer_layer(inputs: Tensor, width: int, heads: int, *rest: Any, out_val: Any, **kwargs: Any) -> int:
     """Attention, and two linear layers."""
     linear = sum(value.numel() for value in rest[4:] if isinstance(value, Tensor) and value.dim() == 2)
     own = _whole_attention(inputs, inputs, inputs, width, heads, out_val=out_val)
@@ -160,4 +159,3 @@ _QUESTIONS = frozenset(
     )
 )  # fmt: skip
 """Operators that ask for a tensor's form; tensors with one of their own must answer themselves."""
-

@@ -27,8 +27,8 @@ def _about_one(run: RunRecord) -> str:
     result, images = run.result, run.data["split_sizes"]["test"]
     sentence = (
         f"{method_of(run)}, {network} on {data}, seed {result['seed']}: accuracy {_accuracy([run])} % on "
-        f"{images:,} test images with {result['macs']:,} MACs a sample{_unattributed(run)}, {100 * _share(run):.3g} % of the dense "
-        f"network's"
+        f"{images:,} test images with {result['macs']:,} MACs a sample{_unattributed(run)}, "
+        f"{100 * _share(run):.3g} % of the dense network's"
     )
     if run.posterior is None:
         return f"{sentence}.{_silent_classes(run)}"

@@ -130,7 +130,9 @@ def test_without_an_average_theta_decides(gated_state: MakeState) -> None:
 def test_a_budget_that_no_network_meets(written: str, gated_state: MakeState) -> None:
     """One channel a group: 1 + 1 + 3 multiply-accumulates and 1 + 1 + 3 biases more."""
     state = gated_state()
-    with pytest.raises(BudgetError, match=r"no network of this kind meets .* with as few channels as possible it needs (5|10)"):
+    with pytest.raises(
+        BudgetError, match=r"no network of this kind meets .* with as few channels as possible it needs (5|10)"
+    ):
         checked_limit(Budget.parse(written), state)
     assert checked_limit(Budget.parse("macs=5"), state)[1] == 5
     assert checked_limit(Budget.parse("params=10"), state)[1] == 10

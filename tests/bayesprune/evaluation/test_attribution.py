@@ -174,7 +174,10 @@ def test_layers_that_never_run_count_as_parameters_only(small_data: Data) -> Non
     never: Any = pruned.network.get_submodule("never")
     assert pruned.evaluation.params == total + 15 + 2550 and int(never.weight.count_nonzero()) == 2500
     assert idle_layers(pruned.network, pruned.layers) == {"never": 2550}
-    with pytest.warns(UserWarning, match="never"), pytest.raises(BudgetError, match="2,550 of them in layers that never"):
+    with (
+        pytest.warns(UserWarning, match="never"),
+        pytest.raises(BudgetError, match="2,550 of them in layers that never"),
+    ):
         pruned_by("l1-units", Idle(), small_data, budget="params=50%")
 
 

@@ -30,7 +30,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from bayesprune.models import LeNet5, LeNet300
-from bayesprune.pruners.problem import weights_of
+from bayesprune.structure import weights_of
 from bayesprune.tangent import kernels
 from bayesprune.tangent.masks import released
 from bayesprune.tangent.objective import Distances, TangentTransfer, masked

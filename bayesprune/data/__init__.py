@@ -6,7 +6,7 @@ from bayesprune.data.fetch import Progress
 from bayesprune.data.loaders import LoaderSplit
 from bayesprune.data.normalisation import Normalisation
 from bayesprune.data.places import cache_folder
-from bayesprune.data.splits import Split, TensorSplit, steps_per_epoch
+from bayesprune.data.splits import Split, TensorSplit, last_batch, steps_per_epoch
 from bayesprune.data.value import Data
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "from_loaders",
     "from_tensors",
     "known",
+    "last_batch",
     "load",
     "steps_per_epoch",
 ]

@@ -66,7 +66,7 @@ def _pair_or_count(key: str, split: Any) -> tuple[Examples | None, int | None]:
     if isinstance(split, tuple | list) and len(split) == 2:
         return to_examples(split[0], split[1], _LONG[key]), None
     if split is None or (isinstance(split, int | np.integer) and not isinstance(split, bool)):
-        return None, split
+        return None, None if split is None else int(split)
     shown = repr(split) if isinstance(split, bool | float | str) else f"a {type(split).__name__}"
     raise SettingError(
         f"{key} is {shown}: give a pair (inputs, labels), or the number of training examples to split off"

@@ -57,6 +57,8 @@ class LoaderSplit:
             self.steps, self._examples = len(loader), _count_examples(loader)
         except TypeError:
             raise DataError(f"{name} does not know its length; its data set needs __len__") from None
+        size = loader.batch_size
+        self.last_batch = None if size is None else size if loader.drop_last else (self._examples - 1) % size + 1
         if self._examples == 0 or self.steps == 0:
             raise DataError(f"{name} has no examples, or fewer than one batch and drop_last=True")
 

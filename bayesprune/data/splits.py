@@ -82,6 +82,14 @@ def check_batching(batch_size: int, start: int) -> None:
         raise SettingError(f"start is {start}; it counts batches to skip and must not be negative")
 
 
+def last_batch(split: Split, batch_size: int) -> int | None:
+    """Examples in an epoch's last batch; None where only the split itself knows (a batch sampler of the user's)."""
+    if isinstance(split, TensorSplit):
+        return (len(split) - 1) % batch_size + 1
+    own: int | None = getattr(split, "last_batch", None)
+    return own
+
+
 def steps_per_epoch(split: Split, batch_size: int) -> int:
     """Number of batches in one epoch: a loader's own count, for other splits N / batch_size rounded up."""
     check_batching(batch_size, 0)

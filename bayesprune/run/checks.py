@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bayesprune.data import Data
+from bayesprune.data import Data, last_batch
 from bayesprune.data.loaders import LoaderSplit
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.run.settings import RunSettings
@@ -164,13 +164,11 @@ def _check_last_batch(network: nn.Module, example: Tensor, data: Data, settings:
 
 def _leaves_one(data: Data, batch_size: int) -> bool:
     """Whether a batch of training has one example."""
-    if not isinstance(data.train, LoaderSplit):
-        return len(data.train) % batch_size == 1
-    loader = data.train.loader
-    if loader.batch_size is not None:
-        return not loader.drop_last and len(data.train) % loader.batch_size == 1
+    last = last_batch(data.train, batch_size)
+    if last is not None or not isinstance(data.train, LoaderSplit):
+        return last == 1
     with torch.random.fork_rng(devices=[]):
-        return any(len(indices) == 1 for indices in loader.batch_sampler or ())
+        return any(len(indices) == 1 for indices in data.train.loader.batch_sampler or ())
 
 
 def _warn_of_probabilities(network: nn.Module, data: Data) -> None:

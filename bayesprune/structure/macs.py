@@ -1,6 +1,7 @@
 """Counting multiply-accumulates operator by operator, whatever calls the operators."""
 
 from collections.abc import Callable, Iterable, Mapping
+from math import prod
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ def _trilinear(*args: Any, out_val: Any, **kwargs: Any) -> int:
         for axis in added:
             shape.insert(axis, 1)
         shapes.append(shape)
-    return 2 * torch.broadcast_shapes(*shapes).numel()
+    return 2 * prod(int(size) for size in torch.broadcast_shapes(*shapes))
 
 
 def _onednn_recurrent(inputs: Tensor, w1: Tensor, w2: Tensor, *args: Any, out_val: Any, **kwargs: Any) -> int:

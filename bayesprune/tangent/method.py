@@ -1,6 +1,6 @@
 """Neural tangent transfer in the table of methods (Liu and Zenke, arXiv 2006.08228)."""
 
-from bayesprune.data import Data, TensorSplit
+from bayesprune.data import Data, last_batch
 from bayesprune.data.cached import load_cached
 from bayesprune.errors import DataError, SettingError
 from bayesprune.pruners.controls import check_movable
@@ -93,7 +93,7 @@ def _check_last_batch(data: Data, size: int, steps: int) -> None:
         SettingError: names the batch size.
     """
     count = len(data.train)
-    if isinstance(data.train, TensorSplit) and count % size == 1 and steps > count // size:
+    if last_batch(data.train, size) == 1 and steps > count // size:
         raise SettingError(
             f"transfer_batch={size} leaves one of {count:,} examples to the last batch, which has no two halves to "
             "take a tangent kernel between: choose another"

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import DataError
-from bayesprune.pruners.problem import weights_of
 from bayesprune.run.settings import check_number
+from bayesprune.structure import weights_of
 from bayesprune.tangent.kernels import kernel_and_outputs
 from bayesprune.training import Memory, TrainState
 

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from bayesprune.data import Data
 from bayesprune.pruners.controls import CONTROLS, fresh
-from bayesprune.pruners.problem import Problem, weights_of
+from bayesprune.pruners.problem import Problem
 from bayesprune.pruners.saliency import logit_snip
 from bayesprune.pruners.scores import magnitude
 from bayesprune.pruners.trimming import trim
 from bayesprune.pruners.weights import alive
 from bayesprune.run.budget import Budget
-from bayesprune.structure import evaluating
+from bayesprune.structure import evaluating, weights_of
 from bayesprune.structure.modes import train_mode
 from bayesprune.tangent.capture import check_separate
 from bayesprune.tangent.masks import Masks, channel_masks, channels_within, choice

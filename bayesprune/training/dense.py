@@ -34,4 +34,5 @@ def _count(state: TrainState, objective: Objective, examples: int) -> int:
             objective.loss(copy, inputs, torch.zeros(examples, dtype=torch.long)).backward()
     finally:
         objective.detach()
-    return counter.macs
+    macs: int = counter.macs
+    return macs

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from bayesprune.data import Split, TensorSplit, steps_per_epoch
+from bayesprune.data import Split, TensorSplit, last_batch, steps_per_epoch
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import CrossEntropy, Phase, Start, adam, cosine
 
@@ -97,4 +97,4 @@ def _decay(examples: int, slab: float, convolutional: bool) -> float:
 def _can_double(train: Split, size: int, epochs: int) -> bool:
     """Whether twice the batch size leaves enough steps, and no last batch of one example."""
     steps = epochs * steps_per_epoch(train, 2 * size)
-    return isinstance(train, TensorSplit) and steps >= LEAST_STEPS and len(train) % (2 * size) != 1
+    return isinstance(train, TensorSplit) and steps >= LEAST_STEPS and last_batch(train, 2 * size) != 1

@@ -5,9 +5,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bayesprune.errors import NetworkError, SettingError
-from bayesprune.pruners.problem import Batch, check_finite, weights_of
+from bayesprune.pruners.problem import Batch, check_finite
 from bayesprune.pruners.saliency.gauss_newton import gauss_newton_diagonal, obstacle
 from bayesprune.pruners.saliency.gradients import gradients
+from bayesprune.structure import weights_of
 
 MOST_WEIGHTS = 20_000
 """With more weights than this there are too many to take a Hessian-vector product for each."""

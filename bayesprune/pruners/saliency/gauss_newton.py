@@ -18,10 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
-from bayesprune.pruners.problem import weights_of
 from bayesprune.pruners.saliency.gradients import gradients
 from bayesprune.pruners.saliency.linearity import first_bend
-from bayesprune.structure import hooked
+from bayesprune.structure import hooked, weights_of
 from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.layers import weight_of
 

@@ -5,8 +5,9 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from bayesprune.pruners.problem import Problem, check_finite, weights_of
+from bayesprune.pruners.problem import Problem, check_finite
 from bayesprune.pruners.saliency.gradients import gradients, times_weights
+from bayesprune.structure import weights_of
 
 _LARGEST = 1e30  # single precision ends at 3e38, and sums of scores must stay below it
 

@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from bayesprune.data import Data, from_loaders, from_tensors
 from bayesprune.errors import DataError, NetworkError
 from bayesprune.models import LeNet300
-from bayesprune.pruners.problem import Problem, check_finite, weights_of
-from bayesprune.structure import find
+from bayesprune.pruners.problem import Problem, check_finite
+from bayesprune.structure import find, weights_of
 
 
 def problem_of(data: Data, network: nn.Module | None = None) -> Problem:

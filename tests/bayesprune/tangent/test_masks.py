@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from bayesprune.data import Data
 from bayesprune.errors import BudgetError, SettingError, UnknownNameError
 from bayesprune.models import LeNet5, LeNet300
-from bayesprune.pruners.problem import weights_of
 from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
+from bayesprune.structure import weights_of
 from bayesprune.tangent.masks import CHOICES, choice, globally, layerwise, released
 from bayesprune.tangent.method import NeuralTangentTransfer
 from bayesprune.tangent.objective import Student

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from bayesprune.data import Data, TensorSplit
 from bayesprune.models import Conv4
-from bayesprune.pruners.problem import weights_of
 from bayesprune.run.method import Plan
 from bayesprune.run.pruned import Pruned
+from bayesprune.structure import weights_of
 from bayesprune.tangent.kernels import contracted_kernel
 from bayesprune.tangent.objective import Student
 from bayesprune.training import TrainState

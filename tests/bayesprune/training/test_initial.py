@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bayesprune.models import LeNet5, LeNet300
-from bayesprune.pruners.problem import weights_of
+from bayesprune.structure import weights_of
 from bayesprune.training.initial import glorot
 
 

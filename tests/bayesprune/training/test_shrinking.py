@@ -13,7 +13,8 @@ from bayesprune.data import Data
 from bayesprune.models import LeNet300
 from bayesprune.structure import find
 from bayesprune.structure.selectors import Selected
-from bayesprune.training import Phase, TrainState, constant, train
+from bayesprune.training import CrossEntropy, Phase, TrainState, constant, train
+from bayesprune.training.dense import dense_step
 
 MakeState = Callable[..., TrainState]
 MakePhase = Callable[..., Phase]
@@ -91,12 +92,13 @@ def test_training_goes_on_as_that_of_a_network_cut_by_hand(
 
 def test_costs_follow_the_shrinking_network(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
     state = make_state()
-    train(state, [phase(10, updates=[shrink_at(7)])], small_data, batch_size=50, seed=7)
+    dense = dense_step(state, CrossEntropy())
+    train(state, [phase(10, updates=[shrink_at(7)])], small_data, batch_size=50, seed=7, dense=dense)
     large, small = 36 * 12 + 12 * 8 + 8 * 3, 36 * 5 + 5 * 3 + 3 * 3
     first, second = state.history
-    assert first["macs"] == 3 * 240 * large
-    assert second["macs"] == 3 * (100 * large + 140 * small)
-    assert first["dense_macs"] == second["dense_macs"] == 3 * 240 * large
+    large_step, small_step = 3 * large - 36 * 12, 3 * small - 36 * 5  # the first layer needs no gradient of its inputs
+    assert first["macs"] == first["dense_macs"] == second["dense_macs"] == 240 * large_step
+    assert second["macs"] == 100 * large_step + 140 * small_step
     assert (first["network_macs"], second["network_macs"]) == (large, small)
     assert (first["params"], second["params"]) == (large + 12 + 8 + 3, small + 5 + 3 + 3)
     assert second["alive"] == {"fc1": 5, "fc2": 3}

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, max_pool2d
 
 from bayesprune.data import Data
-from bayesprune.pruners.problem import weights_of
 from bayesprune.pruners.saliency import exact_diagonal, hutchinson_diagonal
 from bayesprune.pruners.saliency.gauss_newton import obstacle
+from bayesprune.structure import weights_of
 
 if TYPE_CHECKING:
     from tests.bayesprune.pruners.saliency.conftest import Lab

@@ -11,7 +11,7 @@ from bayesprune.experiments.papers import paper
 from bayesprune.experiments.papers.hidden_structures.runs import BEFORE, LEAST, LONGER, WEIGHTS, part_of
 from bayesprune.experiments.papers.rows import jobs_of
 from bayesprune.models import MLP, LeNet300
-from bayesprune.pruners.problem import weights_of
+from bayesprune.structure import weights_of
 
 STUDY = paper("hidden-structures")
 

@@ -103,4 +103,4 @@ def warning_lines(runs: Sequence[RunRecord]) -> list[str]:
 
 def flagged(label: str, runs: Sequence[RunRecord]) -> str:
     """A label with an exclamation mark where one of its runs warns of something."""
-    return f"{label} !" if any(warnings_of(run) for run in runs) else label
+    return f"{label}\N{NO-BREAK SPACE}!" if any(warnings_of(run) for run in runs) else label

@@ -31,6 +31,7 @@ _LEGEND = (
     "open: the channel stays. closed_by_price: closed during training, worth less than its price. closed_at_end: "
     "closed for the same reason when pruning ended. cut_for_budget: closed to meet the budget."
 )
+_MANY = 1e6
 _PICTURES = {".png": "png", ".svg": "svg"}
 
 
@@ -245,9 +246,14 @@ def _figure(constants: "xarray.Dataset") -> "Figure":
 
 
 def _shown(table: "pandas.DataFrame") -> str:
-    """A table as text: whole and large numbers without decimals, others with three."""
+    """A table as text: whole and large numbers without decimals, others with three; powers of ten from a million on.
+
+    R-hat has no bound where restarts disagree for certain: with a gate closed in one and open in another.
+    """
 
     def short_number(value: float) -> str:
+        if _MANY <= abs(value) < math.inf:
+            return f"{value:.2g}"
         return f"{value:.0f}" if value.is_integer() or 100.0 <= abs(value) < math.inf else f"{value:.3f}"
 
     return table.to_string(float_format=short_number)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,14 @@ def test_restarts_are_compared(make_run: MakeRun) -> None:
     summary = summarise([make_run("parsimonious", seed) for seed in range(3)])
     assert summary.restarts == 3
     assert (summary.open_gates["r_hat"] > 1.0).all()
+
+
+def test_numbers_without_bound_are_short(make_run: MakeRun) -> None:
+    summary = summarise([make_run("parsimonious", seed) for seed in range(2)])
+    # A gate that is closed in one restart and open in the other has an R-hat like this.
+    summary.uncertain_gates.loc["z[inputs[0]]", ["r_hat", "mcse_sd"]] = 9806857692081994.25, math.inf
+    (line,) = [line for line in summary.text().splitlines() if line.startswith("z[inputs[0]]")]
+    assert line.split()[-1] == "9.8e+15" and "inf" in line.split()
 
 
 def test_without_an_uncertain_gate_the_text_says_so(make_run: MakeRun) -> None:

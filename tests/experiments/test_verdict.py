@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from bayesprune.experiments.verdict import verdict_of
 from bayesprune.store.runs import RunRecord
 
@@ -70,6 +72,12 @@ def test_a_much_smaller_rival_that_is_worse_is_not_compared(make_run: MakeRun) -
     assert "l1-units: 575,000 MACs and 575,050 parameters against 976,000 and 976,050." in sentence
     larger = runs_of(make_run, "random", 0.93, 1_500_000)
     assert "The nearest is l1-units" in verdict_of([*ours, *small, *larger])
+
+
+@pytest.mark.parametrize(("macs", "compared"), [(799, False), (800, True), (1000, True), (1001, False)])
+def test_how_near_in_size_a_rival_must_be(make_run: MakeRun, macs: int, compared: bool) -> None:
+    runs = [*runs_of(make_run, "parsimonious", 0.94, 1000), *runs_of(make_run, "random", 0.80, macs)]
+    assert ("parsimonious beats random" in verdict_of(runs)) == compared
 
 
 def test_a_much_smaller_rival_that_is_better_wins(make_run: MakeRun) -> None:

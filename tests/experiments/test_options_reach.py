@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bayesprune.data import Data
+from bayesprune.errors import SettingError
 from bayesprune.experiments.methods import METHODS
 from bayesprune.inference.options import ParsimoniousOptions
 from bayesprune.models import LeNet300
@@ -114,3 +115,19 @@ def test_every_option_is_tried(kind: type) -> None:
     """Options of a common kind are tried with one of the methods that take it."""
     tried = CASES[WeightOptions][2].keys() | (CASES[kind][2].keys() if kind in CASES else set()) | ELSEWHERE.keys()
     assert {field.name for field in fields(kind)} <= tried
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("schedule", "cubic"),
+        ("rounds", 2),
+        ("rate", 0.1),
+        ("retrain", 2),
+        ("until_validation", True),
+        ("training", "adam"),
+    ],
+)
+def test_what_dynamic_sparse_training_has_no_use_for_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(SettingError, match=f"leave out {name}"):
+        SparseOptions(**{name: value})

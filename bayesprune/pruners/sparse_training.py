@@ -41,8 +41,12 @@ class SparseOptions(PruneOptions):
         check_integer("every", 1 if self.every is None else self.every, 1)
         check_number("fraction", self.fraction, 0.0, 1.0)
         check_number("until_share", self.until_share, 0.0, 1.0)
-        if self.schedule != "one-shot" or self.rounds is not None or self.rate is not None:
-            raise SettingError("dynamic sparse training has its density from the start: it takes no schedule")
+        usual = PruneOptions()
+        for name in ("schedule", "rounds", "rate", "retrain", "until_validation"):
+            if getattr(self, name) != getattr(usual, name):
+                raise SettingError(
+                    f"dynamic sparse training has its density from the start: it takes no schedule, so leave out {name}"
+                )
         if self.training != "recipe":
             raise SettingError("dynamic sparse training is one phase of the recipe's: leave out training='plain'")
 

@@ -87,6 +87,13 @@ def test_the_users_tensors_are_not_written_to_and_not_shared() -> None:
     assert inputs_of(data, "train").abs().sum() > 0
 
 
+def test_tensors_that_a_network_made_are_taken_without_their_history() -> None:
+    """Features that still want gradients (as a user's encoder leaves them) become plain data."""
+    inputs, labels = make(30)
+    data = from_tensors(torch.nn.Linear(inputs.shape[-1], 2)(inputs), labels)
+    assert not inputs_of(data, "train").requires_grad
+
+
 def test_the_split_is_decided_by_its_seed_alone() -> None:
     inputs, labels = make(60)
     data = from_tensors(inputs, labels, seed=1)

@@ -10,6 +10,7 @@ from torch.utils.data import (
     BatchSampler,
     DataLoader,
     Dataset,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
     SubsetRandomSampler,
@@ -58,6 +59,7 @@ LOADERS = {
         dataset(), batch_size=6, sampler=RandomSampler(dataset(), generator=torch.Generator())
     ),
     "weighted": lambda: DataLoader(dataset(), batch_size=6, sampler=WeightedRandomSampler([1.0] * 20, 20)),
+    "distributed": lambda: DataLoader(dataset(), batch_size=6, sampler=DistributedSampler(dataset(), 1, 0)),
     "batch sampler": lambda: DataLoader(
         dataset(), batch_sampler=BatchSampler(RandomSampler(dataset(), generator=torch.Generator()), 6, False)
     ),

@@ -30,6 +30,13 @@ def test_the_digit_0_has_label_0_and_pixels_keep_their_places(tmp_path: Path, be
     np.testing.assert_array_equal(back[7, 2], pixels[:, :, 2, 7])
 
 
+def test_there_are_ten_classes_whatever_digits_a_copy_holds(tmp_path: Path) -> None:
+    for name in ("train_32x32.mat", "test_32x32.mat"):
+        labels = np.array([[1], [2]] * 10, dtype=np.uint8)
+        savemat(tmp_path / name, {"X": np.zeros((32, 32, 3, 20), np.uint8) + labels[:, 0], "y": labels})
+    assert load("svhn", root=tmp_path, validation=4).classes == 10
+
+
 @pytest.mark.parametrize("keep", [0, 100, 5000])
 def test_a_truncated_file_is_refused(tmp_path: Path, keep: int) -> None:
     write(tmp_path, "test_32x32.mat", 20)

@@ -1,0 +1,133 @@
+"""No option is accepted and ignored: every one of every method, changed alone, changes what a run ends with."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bayesprune.data import Data
+from bayesprune.errors import SettingError
+from bayesprune.experiments.methods import METHODS
+from bayesprune.inference.options import ParsimoniousOptions
+from bayesprune.models import LeNet300
+from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
+from bayesprune.pruners.sparse_training import SparseOptions
+from bayesprune.run.running import run
+from bayesprune.run.settings import RunSettings
+from bayesprune.tangent.options import TransferOptions
+
+SPARSE = {"density": 0.2}
+ROUNDS = {"schedule": "cubic", "rounds": 3, "prune_share": 0.125}
+AT_START = {"prune_share": 0.0}
+STEPS = {"steps": 6, "every": 2, "transfer_batch": 16}
+FAST = STEPS | {"transfer_rate": 0.1}
+GATES = {"horizon": 12, "prune_share": 0.5, "ramp_share": 0.0, "shrink_every": 3}
+
+# By kind of options: method, size, and for each option another value and the options it needs beside it.
+CASES: dict[type, tuple[str, dict[str, Any], dict[str, tuple[Any, dict[str, Any]]]]] = {
+    WeightOptions: (
+        "magnitude", SPARSE,
+        {
+            "prune_share": (0.75, {}), "fixed_learning_rate": (3e-2, {}), "fixed_decay": (0.5, {}), "slab": (0.05, {}),
+            "training": ("adam", {}), "allocation": ("class-uniform", {}), "schedule": ("exponential", ROUNDS),
+            "rounds": (2, ROUNDS), "rate": (0.4, ROUNDS | {"schedule": "percentage", "rate": 0.5}),
+            "retrain": (2, ROUNDS), "least": (30, {}),
+            "rewind": (0, {}), "control": ("shuffle", AT_START), "initial": ("glorot", AT_START), "trim": (True, {}),
+        },
+    ),
+    DamageOptions: ("obd", SPARSE, {"draws": (1, {})}),
+    SlimmingOptions: ("slimming", {"budget": "macs=40%"}, {"sparsity": (0.5, {})}),
+    SparseOptions: ("set", SPARSE, {"every": (3, {}), "fraction": (0.7, {}), "until_share": (0.3, {})}),
+    TransferOptions: (
+        "ntt", SPARSE,
+        {
+            "steps": (12, STEPS), "transfer_batch": (32, STEPS), "transfer_rate": (0.1, STEPS),
+            "kernel_weight": (10.0, STEPS), "transfer_decay": (10.0, STEPS), "every": (1, FAST),
+            "kernel": ("projected", STEPS | {"kernel_weight": 10.0}), "masks": ("global", STEPS),
+            "least": (30, STEPS | {"masks": "global"}), "first": ("logit-snip", STEPS), "initial": ("own", STEPS),
+            "control": ("shuffle", STEPS), "trim": (True, STEPS),
+        },
+    ),
+    ParsimoniousOptions: (
+        "parsimonious", {"price": 0.3},
+        {
+            "price_kind": ("cost", GATES), "alpha": (0.1, GATES | {"price_kind": "cost"}), "start": (0.9, GATES),
+            "prune_share": (0.25, GATES), "horizon": (40, GATES), "settle_share": (0.9, GATES | {"horizon": 60}),
+            "ramp_share": (0.9, GATES), "estimate_every": (3, GATES), "shrink_every": (20, GATES),
+            "removal": ("attraction", GATES), "slab": (0.02, GATES), "fixed_learning_rate": (3e-2, GATES),
+            "fixed_decay": (0.5, GATES), "learnt_noise": (0.1, GATES),
+        },
+    ),
+}  # fmt: skip
+ELSEWHERE = {
+    "until_validation": "tests/bayesprune/pruners/test_weights.py",
+    "transfer_data": "tests/bayesprune/tangent/test_method_input.py",
+    "budget_share": "needs a budget, below",
+    "gamma": "needs a run without a price, below",
+}
+
+
+def outcome(data: Data, method: str, size: dict[str, Any], options: dict[str, Any]) -> list[Any]:
+    """All numbers of the network that a run ends with."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network: nn.Module = LeNet300((12, 8), (1, 6, 6), 3)
+        if method == "slimming":  # needs batch normalisation
+            network = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 3))
+    settings = RunSettings(method, epochs=8, batch_size=40, options=options, **size)
+    pruned = run(METHODS[method], network, data, settings)
+    return [value.tolist() for value in pruned.network.state_dict().values()]
+
+
+def every_case() -> list[Any]:
+    found = []
+    for kind, (method, size, others) in CASES.items():
+        for name, (value, beside) in others.items():
+            found.append(pytest.param(method, size, name, value, beside, id=f"{kind.__name__}-{name}"))
+    return found
+
+
+@pytest.mark.parametrize(("method", "size", "name", "value", "beside"), every_case())
+def test_an_option_changes_the_result(
+    small_data: Data, method: str, size: dict[str, Any], name: str, value: Any, beside: dict[str, Any]
+) -> None:
+    assert beside.get(name) != value
+    without = outcome(small_data, method, size, beside)
+    assert outcome(small_data, method, size, beside) == without  # nothing else makes the difference
+    assert outcome(small_data, method, size, beside | {name: value}) != without
+
+
+def test_when_a_budget_is_to_be_met_matters(small_data: Data) -> None:
+    options = [GATES | {"horizon": 60, "budget_share": share} for share in (0.1, 1.0)]
+    early, late = (outcome(small_data, "parsimonious", {"budget": "macs=10%"}, given) for given in options)
+    assert early != late
+
+
+def test_gamma_stands_for_a_price(small_data: Data) -> None:
+    low, high = (outcome(small_data, "parsimonious", {}, GATES | {"gamma": gamma}) for gamma in (1.2, 1.5))
+    assert low != high
+
+
+@pytest.mark.parametrize("kind", [*CASES, PruneOptions, TrainOptions])
+def test_every_option_is_tried(kind: type) -> None:
+    """Options of a common kind are tried with one of the methods that take it."""
+    tried = CASES[WeightOptions][2].keys() | (CASES[kind][2].keys() if kind in CASES else set()) | ELSEWHERE.keys()
+    assert {field.name for field in fields(kind)} <= tried
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("schedule", "cubic"),
+        ("rounds", 2),
+        ("rate", 0.1),
+        ("retrain", 2),
+        ("until_validation", True),
+        ("training", "adam"),
+    ],
+)
+def test_what_dynamic_sparse_training_has_no_use_for_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(SettingError, match=f"leave out {name}"):
+        SparseOptions(**{name: value})

@@ -20,7 +20,8 @@ class _Plain(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         tensor, memory = args
         if isinstance(tensor, UninitializedBuffer):
-            return UninitializedBuffer(device=tensor.data.device, dtype=tensor.data.dtype)
+            make: Any = UninitializedBuffer
+            return make(device=tensor.data.device, dtype=tensor.data.dtype)
         if (tensor.is_leaf and not tensor.is_inference()) or id(tensor) in memory:
             return func(*args, **(kwargs or {}))
         memory[id(tensor)] = copy = tensor.detach().clone()

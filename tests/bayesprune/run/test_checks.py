@@ -110,7 +110,7 @@ def test_probabilities_are_warned_of() -> None:
 
 @pytest.mark.parametrize("network_trains", [True, False])
 def test_frozen_normalisation_stays_frozen(network_trains: bool) -> None:
-    network = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3)).train(network_trains)
+    network: Any = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3)).train(network_trains)
     norm: Any = network[1].eval()
     norm.requires_grad_(network_trains)
     norm.running_mean.copy_(torch.arange(5.0))

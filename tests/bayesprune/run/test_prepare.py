@@ -23,10 +23,20 @@ def state(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
+def compiled_inside(network: nn.Sequential) -> nn.Module:
+    first: Any = torch.compile(network[0])
+    return nn.Sequential(first, network[1], network[2])
+
+
+def compiled_in_place(network: nn.Sequential) -> nn.Module:
+    network.compile()
+    return network
+
+
 WRAPPED: dict[str, Callable[[nn.Sequential], Any]] = {
     "compiled": torch.compile,
-    "compiled inside": lambda network: nn.Sequential(torch.compile(network[0]), *network[1:]),
-    "compiled in place": lambda network: network.compile() or network,
+    "compiled inside": compiled_inside,
+    "compiled in place": compiled_in_place,
     "parallel": nn.DataParallel,
     "compiled and parallel": lambda network: nn.DataParallel(torch.compile(network)),
 }

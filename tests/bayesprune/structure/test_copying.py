@@ -28,7 +28,7 @@ class Keeping(nn.Module):
 def test_an_activation_that_is_kept() -> None:
     network = Keeping()
     outputs = network(ROWS)
-    copy = copied(network)
+    copy: Any = copied(network)
     assert torch.equal(copy.seen["hidden"][0], outputs) and copy.seen["hidden"][0].is_leaf
     assert copy.layer.weight is not network.layer.weight and torch.equal(copy(ROWS), outputs)
     assert network.seen["hidden"][0] is outputs

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer
 from torch.overrides import TorchFunctionMode
 
 from bayesprune.errors import NetworkError
@@ -18,6 +19,9 @@ class _Plain(TorchFunctionMode):
         if func is not Tensor.__deepcopy__:
             return func(*args, **(kwargs or {}))
         tensor, memory = args
+        if isinstance(tensor, UninitializedBuffer):
+            make: Any = UninitializedBuffer
+            return make(device=tensor.data.device, dtype=tensor.data.dtype)
         if (tensor.is_leaf and not tensor.is_inference()) or id(tensor) in memory:
             return func(*args, **(kwargs or {}))
         memory[id(tensor)] = copy = tensor.detach().clone()

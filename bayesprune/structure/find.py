@@ -66,7 +66,7 @@ def find(
 
         structure, refusals = _settled(build, copy, example, passes, keep, check=check)
     if refusals:
-        raise all_refused(refusals, keep, structure.gate_count)
+        raise all_refused(refusals, keep, structure.gate_count, passes.functional)
     return replace(structure, whole=left_whole(copy, structure, coupled, _kept_layers(network, keep), passes))
 
 

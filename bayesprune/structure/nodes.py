@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch_pruning.ops import OPTYPE, module2type
 
 from bayesprune.structure.kinds import kind_of
+from bayesprune.structure.layers import channel_count, is_known, is_opaque, is_source, written_axes
 from bayesprune.structure.nesting import mapped, tensors_in
 
 _SLICING = ("__getitem__", "narrow", "select", "index_select")
@@ -43,11 +45,30 @@ class Opaque:
         return layer
 
     def get_out_channels(self, layer: nn.Module) -> int | None:
-        """Known of the network's input only."""
-        return layer.width if isinstance(layer, Source) else None
+        """Known of the network's input, and of a layer that makes its channels."""
+        if isinstance(layer, Source):
+            return layer.width
+        if not is_source(layer):
+            return None
+        return next(channel_count(layer, tensor, axis) for tensor, axis in written_axes(layer).items())
 
     def get_in_channels(self, layer: nn.Module) -> None:
         """Not known."""
+
+
+class Handing(Opaque):
+    """Tells torch-pruning that a layer hands its channels on one by one."""
+
+    prune_in_channels = Opaque.prune_out_channels
+
+
+def pruner_of(layer: nn.Module) -> Opaque | None:
+    """What torch-pruning is to know of a layer that it does not know by itself; None where it does, or need not."""
+    if is_opaque(layer):
+        return Opaque()
+    if not is_known(layer) or module2type(layer) != OPTYPE.ELEMENTWISE:
+        return None
+    return Opaque() if is_source(layer) else Handing()
 
 
 class PlainNodes(TorchFunctionMode):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class Passes:
     """How a network is run.
 
     Attributes:
-        training_too: it has layers that run in training only, such as auxiliary heads.
+        training_too: training runs other layers or says something else, as with auxiliary heads.
         run: the modules with parameters that run in either mode.
         functional: layers that do not run and whose weight is used all the same.
     """
@@ -69,23 +70,28 @@ def look(network: nn.Module, example: Tensor) -> Passes:
         )
     uses = _Uses(network)
     try:
-        evaluated = _layers_run(network, example, evaluating, uses)
+        evaluated, outputs = _layers_run(network, example, evaluating, uses)
     except Exception as error:  # whatever the network's own code raises
         said = " ".join(str(error).split())
         raise InputShapeError(f"the network cannot take inputs of shape {tuple(example.shape)}: {said}") from error
     try:
-        trained = _layers_run(network, example, as_in_training, uses)
+        trained, others = _layers_run(network, example, as_in_training, uses)
     except Exception:  # it cannot be trained on these inputs, so training has no layers that matter
-        trained = set()
-    run = evaluated | trained
-    return Passes(bool(trained - evaluated), frozenset(run), frozenset(uses.layers - run))
+        trained, others = evaluated, outputs
+    differs = bool(trained - evaluated) or not _same(outputs, others)
+    return Passes(differs, frozenset(evaluated | trained), frozenset(uses.layers - evaluated - trained))
 
 
 def is_random(network: nn.Module, example: Tensor) -> bool:
     """Whether a network says something else at each pass in evaluation mode, though dropout is left out."""
     with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(network), Quiet():
-        first, second = ([*tensors_in(network(example))] for _ in range(2))
-    return not all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in zip(first, second, strict=True))
+        return not _same(network(example), network(example))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two outputs hold the same tensors."""
+    pairs = zip_longest(tensors_in(one), tensors_in(other))
+    return all(a is not None and b is not None and torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)
 
 
 class _Uses(TorchFunctionMode):
@@ -113,8 +119,8 @@ _LOOKING = ("__get__", "size", "dim", "numel", "is_floating_point")
 """Functions that look at a tensor and do nothing with it."""
 
 
-def _layers_run(network: nn.Module, example: Tensor, mode: Mode, uses: _Uses) -> set[str]:
-    """The names of the modules with parameters that one pass runs."""
+def _layers_run(network: nn.Module, example: Tensor, mode: Mode, uses: _Uses) -> tuple[set[str], Any]:
+    """The names of the modules with parameters that one pass runs, and what it says."""
     seen: set[str] = set()
 
     def watch(name: str, module: nn.Module) -> Any:
@@ -122,5 +128,5 @@ def _layers_run(network: nn.Module, example: Tensor, mode: Mode, uses: _Uses) ->
 
     layers = [(name, module) for name, module in network.named_modules() if any(True for _ in module.parameters())]
     with torch.random.fork_rng(devices=[]), hooked(watch(*layer) for layer in layers), mode(network), Quiet(), uses:
-        network(example)
-    return seen
+        torch.default_generator.manual_seed(0)
+        return seen, network(example)

@@ -23,22 +23,27 @@ class Refusal:
     keep: str
 
 
-def all_refused(refusals: Sequence[Refusal], keep: Sequence[str], left: int) -> UnsupportedLayerError:
+def all_refused(
+    refusals: Sequence[Refusal], keep: Sequence[str], left: int, functional: Iterable[str] = ()
+) -> UnsupportedLayerError:
     """One error for all refusals.
 
     Args:
         refusals: at least one.
         keep: what the user keeps already.
         left: gates that are there with everything refused kept.
+        functional: layers that are not called while their weight is used, which may be the reason.
     """
     advised = [*keep, *dict.fromkeys(refusal.keep for refusal in refusals if refusal.keep not in keep)]
-    cure = f"leave whole what they write with keep={advised}"
+    cure = f"leave such channels whole with keep={advised}"
     if not left:
         cure += (
             "; then nothing is left whose channels can be removed: for this network take a method that masks single "
             "weights, such as magnitude"
         )
-    reasons = dict.fromkeys(_sentences(refusals))
+    past = ", ".join(map(repr, sorted(functional)))
+    unseen = [f"{past} is used through torch.nn.functional, which hides what it reads: call the layer"] if past else []
+    reasons = [*unseen, *dict.fromkeys(_sentences(refusals))]
     return UnsupportedLayerError(f"{'; '.join(reasons)}: {cure}", keep=advised, left=left)
 
 
@@ -50,6 +55,6 @@ def _sentences(refusals: Iterable[Refusal]) -> list[str]:
         if refusal.name not in names:
             names.append(refusal.name)
     return [
-        reason if not kind else f"{kind} {', '.join(map(repr, names))} {'each ' if len(names) > 1 else ''}{reason}"
+        reason if not kind else f"{kind} {', '.join(map(repr, names))}{': each ' if len(names) > 1 else ' '}{reason}"
         for (kind, reason), names in alike.items()
     ]

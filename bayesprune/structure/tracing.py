@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch_pruning.ops import OPTYPE
 
 from bayesprune.errors import NetworkError
-from bayesprune.structure.layers import is_known, is_opaque, sharing_layers, trouble, weight_of
+from bayesprune.structure.layers import is_known, is_opaque, is_source, sharing_layers, trouble, weight_of
 from bayesprune.structure.modes import hooked
 from bayesprune.structure.nesting import tensors_in
-from bayesprune.structure.nodes import Opaque, PlainNodes, Source, hide
+from bayesprune.structure.nodes import Opaque, PlainNodes, Source, hide, pruner_of
 from bayesprune.structure.passes import Passes
 from bayesprune.structure.walk import bounded
 
@@ -71,7 +71,7 @@ def coupled_channels(network: nn.Module, example: Tensor, passes: Passes) -> lis
         NetworkError: torch-pruning cannot trace the network.
     """
     source = Source(example)
-    with _tracing(network, source) as opaque:
+    with _tracing(network, source) as pruners:
         try:
             graph = _graph()
             graph.build_dependency(
@@ -79,11 +79,12 @@ def coupled_channels(network: nn.Module, example: Tensor, passes: Passes) -> lis
                 example,
                 forward_fn=lambda whole, inputs: _run(whole, inputs, passes),
                 output_transform=_marked,
-                customized_pruners={kind: Opaque() for kind in opaque},
+                customized_pruners=pruners,
                 verbose=False,
             )
             endless = bounded(graph)
-            groups = list(graph.get_all_groups())
+            makers = {type(layer) for layer in network.modules() if is_source(layer)}
+            groups = list(graph.get_all_groups(root_module_types=tuple(makers)))
         except Exception as error:  # torch-pruning meets a graph that it does not expect
             raise NetworkError(
                 f"the network cannot be traced for groups of channels ({type(error).__name__}: {error}): its channels "
@@ -123,16 +124,17 @@ def _members(graph: Any, group: Any, names: dict[Any, str], shared: frozenset[nn
 
 
 @contextmanager
-def _tracing(network: nn.Module, source: nn.Module) -> Iterator[set[type[nn.Module]]]:
-    """Gradients on, and every layer one node; yields the opaque layers' classes."""
+def _tracing(network: nn.Module, source: nn.Module) -> Iterator[dict[type[nn.Module], Opaque]]:
+    """Gradients on, and every layer one node; yields what torch-pruning is to know of layers' classes."""
     layers = [layer for layer in network.modules() if layer is not network]
-    opaque = [source, *filter(is_opaque, layers)]
-    hiding = (layer.register_forward_hook(hide, with_kwargs=True) for layer in (*opaque, *filter(is_known, layers)))
+    pruners = {type(layer): pruner for layer in layers if (pruner := pruner_of(layer)) is not None}
+    nodes = [source, *(layer for layer in layers if is_opaque(layer) or is_known(layer))]
+    hiding = (layer.register_forward_hook(hide, with_kwargs=True) for layer in nodes)
     for parameter in network.parameters():
         if parameter.is_floating_point():
             parameter.requires_grad_(True)
     with hooked(hiding), torch.enable_grad():
-        yield {type(layer) for layer in opaque}
+        yield pruners | {type(source): Opaque()}
 
 
 def _graph() -> Any:

@@ -32,7 +32,7 @@ def left_whole(
             return said
         if name in read:
             return "its channels are tied to those of a layer that stays whole, or could not be followed one by one"
-        return "no layer that can be cut reads its channels"
+        return "no layer was found that reads its channels"
 
     layers = {n: m for n, m in network.named_modules() if n and (is_source(m) or isinstance(m, CONVOLUTION))}
     return {name: reason(name, layer) for name, layer in layers.items() if name not in producing}

@@ -1,7 +1,6 @@
 """Which weights (or channels) a student keeps: by magnitude of its weights, alive or not."""
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from math import floor
 
 import torch
@@ -15,6 +14,7 @@ from bayesprune.pruners.scores import l1_norms_of
 from bayesprune.pruners.units import unit_preferences
 from bayesprune.run.budget import Budget
 from bayesprune.structure import Structure
+from bayesprune.structure.copying import copied
 from bayesprune.structure.spike import spike_outputs
 from bayesprune.training import TrainState
 
@@ -88,7 +88,7 @@ def channels_within(state: TrainState, network: nn.Module, budget: Budget) -> Te
 
 def channel_masks(network: nn.Module, structure: Structure, open_gates: Tensor) -> Masks:
     """Masks of all weights and biases that closed gates [J] leave without a use."""
-    ones = deepcopy(network)
+    ones = copied(network)
     with torch.no_grad():
         for parameter in ones.parameters():
             parameter.fill_(1.0)

@@ -1,13 +1,12 @@
 """SynFlow: the score that needs no data."""
 
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 
 from bayesprune.pruners.problem import Problem, check_finite
 from bayesprune.pruners.saliency.gradients import gradients, times_weights
 from bayesprune.structure import weights_of
+from bayesprune.structure.copying import copied
 
 _LARGEST = 1e30  # single precision ends at 3e38, and sums of scores must stay below it
 
@@ -41,7 +40,7 @@ def synflow(problem: Problem) -> dict[str, Tensor]:
 
 def absolute(network: nn.Module) -> nn.Module:
     """A copy in double precision and evaluation mode, with every parameter and buffer made absolute."""
-    copy = deepcopy(network).double().eval().requires_grad_(True)
+    copy = copied(network).double().eval().requires_grad_(True)
     with torch.no_grad():
         for value in (*copy.parameters(), *copy.buffers()):
             if value.is_floating_point():  # counters and indices are no weights

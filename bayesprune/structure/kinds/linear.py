@@ -1,12 +1,14 @@
 """Linear layers: features along the last axis."""
 
+from typing import Any
+
 from torch import nn
 
 from bayesprune.structure.kinds.base import LayerKind, along, register
 
 
-def _resize(layer: nn.Module, _: int | None) -> None:
-    layer.out_features, layer.in_features = layer.get_parameter("weight").shape
+def _resize(layer: Any, _: int | None) -> None:
+    layer.out_features, layer.in_features = layer.weight.shape
 
 
 LINEAR = register(

@@ -63,6 +63,6 @@ GROUPED = [f"layer{stage}.{n}.conv2" for stage, blocks in enumerate((3, 4, 6, 3)
 def test_networks_of_which_a_part_must_be_kept(name: str, keep: list[str], groups: int) -> None:
     torch.manual_seed(0)
     network, images = getattr(import_torchvision().models, name)(num_classes=10), torch.randn(2, 3, 32, 32)
-    with pytest.raises(UnsupportedLayerError, match=r"name .* in keep=\[...\]"):
+    with pytest.raises(UnsupportedLayerError, match=r"with keep=\['"):
         find(network, images)
     assert len(find(network, images, keep=keep).groups) == groups

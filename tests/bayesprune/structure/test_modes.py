@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from bayesprune.structure import evaluating, hooked
+from bayesprune.structure.modes import as_in_training, remember_frozen, train_mode
 
 
 def network_of() -> nn.Sequential:
@@ -51,3 +52,41 @@ def test_hooks_made_before_one_that_fails_are_taken_off() -> None:
     with pytest.raises(ZeroDivisionError), hooked(watching()):
         pass
     assert not network[0]._forward_hooks
+
+
+class Nested(nn.Module):
+    """A normalisation and a dropout inside a part of the network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout())
+        self.norm, self.head = nn.BatchNorm1d(3), nn.Linear(3, 1)
+
+
+def modes_in_training(network: nn.Module) -> dict[str, bool]:
+    remember_frozen(network)
+    network.eval()
+    train_mode(network)
+    return {name: module.training for name, module in network.named_modules()}
+
+
+def test_what_the_user_keeps_in_evaluation_mode_stays_in_it() -> None:
+    network = Nested().train()
+    network.part.eval()
+    assert [name for name, on in modes_in_training(network).items() if not on] == ["part", "part.0", "part.1", "part.2"]
+    network = Nested().eval()  # as loaded for inference: nothing is meant to stay as it is ...
+    assert all(modes_in_training(network).values())
+    network = Nested().eval()
+    network.norm.requires_grad_(False)  # ... but a frozen normalisation
+    assert [name for name, on in modes_in_training(network).items() if not on] == ["norm"]
+    network = Nested().train()
+    network.norm.requires_grad_(False)  # in training mode its statistics go on
+    assert all(modes_in_training(network).values())
+
+
+def test_as_in_training_leaves_layers_in_evaluation_mode() -> None:
+    network = Nested().eval()
+    network.head.train()
+    with as_in_training(network):
+        assert [name for name, module in network.named_modules() if module.training] == ["", "part"]
+    assert [name for name, module in network.named_modules() if module.training] == ["head"]

@@ -2,12 +2,12 @@
 
     python -m benchmarks.collapses [--runs 100] [--first 0]
 
-A case is a network, its epochs and settings, and a seed of its own; no default was chosen with these seeds.
-Accuracies are of mnist5k's test images. A run that ends more than 3 points below the dense network of the same
-epochs and seed needs an explanation: that its objective (N times the training loss plus the price of what is open) is no
-worse than that of larger networks, re-trained: the dense one, and one that channel pruning by norm leaves with four times
-as many multiply-accumulates. Under a budget larger networks are not allowed; there the run must not be more than 3 points
-worse than pruning by norm to the same budget. What has no explanation is a collapse.
+A case is a network, its epochs and settings, and a seed of its own; no default was chosen with these seeds. Accuracies
+are of mnist5k's test images. A run that ends more than 3 points below the dense network of the same epochs and seed needs
+an explanation: that its objective (N times the training loss plus the price of what is open) is no worse than that of
+larger networks, re-trained: the dense one, and one that channel pruning by norm leaves with four times as many
+multiply-accumulates. Under a budget larger networks are not allowed; there the run must not be more than 3 points worse
+than pruning by norm to the same budget. What has no explanation is a collapse.
 """
 
 import argparse
@@ -156,9 +156,9 @@ def cases(count: int, first: int = 0) -> Iterator[Case]:
 def judged(case: Case) -> Verdict:
     """Run a case, and where it ends far below dense look for what explains that."""
     dense, ours = case.run("dense"), case.run("parsimonious", **case.settings)
-    accuracies = [100 * pruned.evaluation.accuracy for pruned in (dense, ours)]
-    if accuracies[0] - accuracies[1] <= POINTS:
-        return Verdict(case, *accuracies, ours.evaluation.macs, "", False)
+    reference, accuracy, macs = 100 * dense.evaluation.accuracy, 100 * ours.evaluation.accuracy, ours.evaluation.macs
+    if reference - accuracy <= POINTS:
+        return Verdict(case, reference, accuracy, macs, "", False)
     if budget := case.settings.get("budget"):
         rival = 100 * case.run("l1-units", budget=budget).evaluation.accuracy
         return Verdict(
@@ -168,7 +168,7 @@ def judged(case: Case) -> Verdict:
     larger = [dense, case.run("l1-units", budget=f"macs={macs}")]
     own, others = case.objective(ours), [case.objective(pruned) for pruned in larger]
     why = f"objective {own:,.0f}, of larger networks {', '.join(f'{other:,.0f}' for other in others)}"
-    return Verdict(case, *accuracies, ours.evaluation.macs, why, min(others) < own)
+    return Verdict(case, reference, accuracy, macs, why, min(others) < own)
 
 
 def main() -> None:

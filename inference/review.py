@@ -1,7 +1,7 @@
 """What a user should know of a run, before it and after it."""
 
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, sqrt
 from typing import Any
 
 from bayesprune.data import Split, steps_per_epoch
@@ -68,5 +68,5 @@ class Review:
 
     def _error(self, record: dict[str, Any]) -> float:
         """Points that accuracies on the validation split may differ by without meaning anything."""
-        accuracy, count = record["validation_accuracy"], self.validation
-        return 100 * 2 * (2 * accuracy * (1 - accuracy) / max(count, 1)) ** 0.5
+        accuracy = float(record["validation_accuracy"])
+        return 200 * sqrt(2 * accuracy * (1 - accuracy) / max(self.validation, 1))

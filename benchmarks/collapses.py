@@ -2,8 +2,8 @@
 
     python -m benchmarks.collapses [--runs 100] [--first 0]
 
-A case is a network, its epochs and settings, and a seed of its own; no default was chosen with these seeds. Accuracies
-are of mnist5k's test images. A run that ends more than 3 points below the dense network of the same epochs and seed needs
+A case is a network, its epochs and settings, and a seed of its own; no default was chosen with these seeds.
+Accuracies are of mnist5k's test images. A run that ends more than 3 points below the dense network of the same epochs and seed needs
 an explanation: that its objective (N times the training loss plus the price of what is open) is no worse than that of
 larger networks, re-trained: the dense one, and one that channel pruning by norm leaves with four times as many
 multiply-accumulates. Under a budget larger networks are not allowed; there the run must not be more than 3 points worse
@@ -161,11 +161,8 @@ def judged(case: Case) -> Verdict:
         return Verdict(case, reference, accuracy, macs, "", False)
     if budget := case.settings.get("budget"):
         rival = 100 * case.run("l1-units", budget=budget).evaluation.accuracy
-        return Verdict(
-            case, *accuracies, ours.evaluation.macs, f"l1-units {rival:.1f} %", rival - accuracies[1] > POINTS
-        )
-    macs = min(LARGER * ours.evaluation.macs, dense.evaluation.macs)
-    larger = [dense, case.run("l1-units", budget=f"macs={macs}")]
+        return Verdict(case, reference, accuracy, macs, f"l1-units {rival:.1f} %", rival - accuracy > POINTS)
+    larger = [dense, case.run("l1-units", budget=f"macs={min(LARGER * macs, dense.evaluation.macs)}")]
     own, others = case.objective(ours), [case.objective(pruned) for pruned in larger]
     why = f"objective {own:,.0f}, of larger networks {', '.join(f'{other:,.0f}' for other in others)}"
     return Verdict(case, reference, accuracy, macs, why, min(others) < own)

@@ -3,11 +3,11 @@
     python -m benchmarks.collapses [--runs 100] [--first 0]
 
 A case is a network, its epochs and settings, and a seed of its own; no default was chosen with these seeds.
-Accuracies are of mnist5k's test images. A run that ends more than 3 points below the dense network of the same epochs and seed needs
-an explanation: that its objective (N times the training loss plus the price of what is open) is no worse than that of
-larger networks, re-trained: the dense one, and one that channel pruning by norm leaves with four times as many
-multiply-accumulates. Under a budget larger networks are not allowed; there the run must not be more than 3 points worse
-than pruning by norm to the same budget. What has no explanation is a collapse.
+Accuracies are of mnist5k's test images. A run that ends more than 3 points below the dense network of the same epochs
+and seed needs an explanation: that its objective (N times the training loss plus the price of what is open) is no worse
+than that of larger networks, re-trained: the dense one, and one that channel pruning by norm leaves with four times as
+many multiply-accumulates. Under a budget larger networks are not allowed; there the run must not be more than 3 points
+worse than pruning by norm to the same budget. What has no explanation is a collapse.
 """
 
 import argparse

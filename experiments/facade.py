@@ -118,7 +118,9 @@ def compare(
     workers: int = 2,
     **settings: Any,
 ) -> list[RunRecord]:
-    """Run several methods side by side, as `bayesprune compare` does; finished runs are not made again.
+    """Run several methods side by side, as `bayesprune compare` does.
+
+    Finished runs are not made again, and interrupted ones are gone on with.
 
     Args:
         network: registered name or `package.module:callable`.
@@ -139,7 +141,9 @@ def compare(
     from bayesprune.experiments.executor import run_jobs
     from bayesprune.experiments.jobs import check
     from bayesprune.experiments.study import seeds_from
+    from bayesprune.experiments.worker import leave_if_started_anew
 
+    leave_if_started_anew()
     known = {field.name for field in fields(RunSettings)} - {"method", "seed"}
     for name in settings:
         if name not in known:

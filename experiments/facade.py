@@ -141,7 +141,9 @@ def compare(
     progress: bool | None = None,
     **settings: Any,
 ) -> list[RunRecord]:
-    """Run several methods side by side, as `bayesprune compare` does; finished runs are not made again.
+    """Run several methods side by side, as `bayesprune compare` does.
+
+    Finished runs are not made again, and interrupted ones are gone on with.
 
     Args:
         network: registered name or `package.module:callable`.
@@ -164,10 +166,12 @@ def compare(
     from bayesprune.experiments.jobs import phase_steps
     from bayesprune.experiments.showing import watched
     from bayesprune.experiments.study import seeds_from
+    from bayesprune.experiments.worker import leave_if_started_anew
 
     for name, value in (("network", network), ("data", data)):
         if not isinstance(value, str):
             raise SettingError(f"compare takes {name} by name, not a {type(value).__name__}: {_NAMES[name]}")
+    leave_if_started_anew()
     known = _SETTINGS - {"seed"}
     for name in settings:
         if name not in known:

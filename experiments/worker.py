@@ -114,8 +114,7 @@ class Worker:
     """
 
     def __init__(self, with_script: bool) -> None:
-        if getattr(multiprocessing.current_process(), "_inheriting", False):
-            os._exit(_STARTED_ANEW)
+        leave_if_started_anew()
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,))
@@ -149,6 +148,12 @@ class Worker:
         """End an idle worker."""
         self.pipe.close()
         self._process.join()
+
+
+def leave_if_started_anew() -> None:
+    """End this process where it is a worker that runs the user's script, which is about to make the runs again."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(_STARTED_ANEW)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -51,33 +50,32 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     Raises:
         StoreError: the file cannot be written; no temporary file stays behind.
     """
-    write_together({Path(path): data})
-
-
-def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write several files as `write_bytes` does; none takes its place before all are on the disk.
-
-    They take their places right after each other, in their order.
-
-    Raises:
-        StoreError: a file cannot be written; no temporary file stays behind.
-    """
-    temporary = {target: _temporary_in(target.parent, target.name) for target in files}
-    target = Path()
+    target = Path(path)
+    temporary = temporary_in(target.parent, target.name)
     try:
-        for target, data in files.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write_through(temporary[target], data)
-        for target, file in temporary.items():
-            os.replace(file, target)
-    except BaseException as error:  # Ctrl-C too must not leave temporary files behind
-        for file in temporary.values():
-            _remove(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write_through(temporary, data)
+        os.replace(temporary, target)
+    except BaseException as error:  # Ctrl-C too must not leave the temporary file behind
+        _remove(temporary)
         if isinstance(error, OSError | ValueError):
             raise write_error(target, error) from error
         raise
-    for folder in {target.parent for target in files}:
-        _sync_folder(folder)
+    _sync_folder(target.parent)
+
+
+def move_files(source: Path, target: Path, last: str) -> None:
+    """Let the files of a folder take their places in another one, the one named `last` after the others.
+
+    Raises:
+        StoreError: a file cannot take its place.
+    """
+    for file in sorted(source.iterdir(), key=lambda file: (file.name == last, file.name)):
+        try:
+            os.replace(file, target / file.name)
+        except OSError as error:
+            raise write_error(target / file.name, error) from error
+    _sync_folder(target)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -99,19 +97,11 @@ def write_json(path: str | Path, value: object) -> None:
     Raises:
         StoreError: the file cannot be written, or `value` holds something that JSON cannot.
     """
-    write_text(path, json_text(path, value))
-
-
-def json_text(path: str | Path, value: object) -> str:
-    """What `write_json` writes.
-
-    Raises:
-        StoreError: `value` holds something that JSON cannot.
-    """
     try:
-        return json.dumps(plain_json(value, non_finite_as_null=True), indent=2) + "\n"
+        text = json.dumps(plain_json(value, non_finite_as_null=True), indent=2)
     except (ValueError, RecursionError) as error:
         raise StoreError(f"cannot write {path}: {error}; convert it first") from error
+    write_text(path, text + "\n")
 
 
 def read_bytes(path: str | Path, most: int = LARGEST_TEXT) -> bytes:
@@ -180,7 +170,7 @@ def check_writable(folder: str | Path) -> None:
     temporary: Path | None = None
     try:
         nearest = next(place for place in (target, *target.parents) if place.exists())
-        temporary = _temporary_in(nearest, "try")
+        temporary = temporary_in(nearest, "try")
         _write_through(temporary, b"")
     except (OSError, ValueError) as error:
         raise write_error(Path(folder), error) from error
@@ -206,7 +196,8 @@ def _message(verb: str, path: Path, error: Exception, cures: dict[int, str]) -> 
     return f"cannot {verb} {path}: {reason}; {cure}"
 
 
-def _temporary_in(folder: Path, name: str) -> Path:
+def temporary_in(folder: Path, name: str) -> Path:
+    """A new name in a folder, of the pattern of all temporary files, for what will be `name`."""
     # token_hex and not tempfile's names: a file's mode must follow the umask, and no seeded generator moves.
     return folder / f".{name[:40]}.{token_hex(4)}.tmp"
 

@@ -4,6 +4,7 @@ A line counts only with its line break, so a line that was cut short was never w
 finite are written as null, since JSON has no number for them; a reader takes null as "not finite or unknown".
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -32,15 +33,21 @@ HISTORY_ENTRY: Check = record(
 )
 
 
-def read_entries(path: Path) -> list[dict[str, Any]]:
+def read_entries(path: Path, checksum: str | None = None) -> list[dict[str, Any]]:
     """All records, oldest first; an empty list where there is no file.
 
+    Args:
+        path: of the file.
+        checksum: the one that its content must have (`checksum_of`); None takes any.
+
     Raises:
-        StoreError: a line is damaged, or a key of it missing or wrong; the message names the line.
+        StoreError: it is another file, a line is damaged, or a key of it missing or wrong; the message names the line.
     """
     if not path.exists():
         return []
     data = read_bytes(path)
+    if checksum is not None and checksum_of(data) != checksum:
+        raise StoreError(f"{path} is not the file that run.json was written with; restore it or delete it")
     lines = data[: _whole_length(data)].splitlines()
     return [_entry(line, f"{path} line {number}") for number, line in enumerate(lines, start=1)]
 
@@ -52,6 +59,11 @@ def entries_as_bytes(path: Path, entries: list[dict[str, Any]]) -> bytes:
         StoreError: a key is missing or wrong.
     """
     return b"".join(_line(path, entry) for entry in entries)
+
+
+def checksum_of(data: bytes) -> str:
+    """SHA-256 of the content of a history file."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def _line(path: Path, entry: dict[str, Any]) -> bytes:

@@ -17,11 +17,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.store import history
-from bayesprune.store.atomic import TEMPORARY_PATTERN, json_text, read_json, write_error, write_together
+from bayesprune.store.atomic import (
+    TEMPORARY_PATTERN,
+    move_files,
+    read_json,
+    temporary_in,
+    write_bytes,
+    write_error,
+    write_json,
+)
 from bayesprune.store.checks import validate
 from bayesprune.store.identity import run_id
 from bayesprune.store.json_values import plain_json
@@ -48,7 +57,7 @@ class RunRecord:
         data: name and split sizes.
         versions: of Python, bayesprune, torch and other libraries.
         history: one record an epoch, oldest first.
-        checksums: of the files of tensors, by file name; empty for a record that was not read from disk, or that was
+        checksums: of the other files, by file name; empty for a record that was not read from disk, or that was
             written before there were any.
         folder: where the run lies; None for a record that was not read from disk.
         tensors: the posterior of a record that was not read from disk.
@@ -230,7 +239,9 @@ class RunFolder:
         posterior: Mapping[str, "Tensor"] | None = None,
         masks: Mapping[str, "Tensor"] | None = None,
     ) -> None:
-        """Write a finished run and remove the checkpoint; all files are on the disk before the first takes its place.
+        """Write a finished run and remove the checkpoint.
+
+        All files are on the disk before the first takes its place, run.json last: a failure leaves an older run whole.
 
         Args:
             record: what run.json says; a history that is not empty replaces history.jsonl.
@@ -241,28 +252,38 @@ class RunFolder:
         Raises:
             StoreError: a field is missing or wrong (nothing is written then), or a file cannot be written.
         """
-        from bayesprune.store.tensors import tensors_as_bytes
+        from bayesprune.store.tensors import save_tensors
 
         document = self._checked_document(record)
         if posterior is not None:
             check_posterior(posterior, record.gates, self.posterior_file)
-        tensors = {self.network_file: network} | ({} if posterior is None else {self.posterior_file: posterior})
-        if masks:
-            tensors[self.masks_file] = masks
-        made = {file: tensors_as_bytes(file, values) for file, values in tensors.items()}
-        files = {file: data for file, (data, _) in made.items()}
-        if record.history:
-            files[self.history_file] = history.entries_as_bytes(self.history_file, record.history)
-        document["checksums"] = {file.name: checksum for file, (_, checksum) in made.items()}
-        files[self.run_file] = json_text(self.run_file, document).encode()
+        tensors = {"network_file": network, "posterior_file": posterior, "masks_file": masks}
+        entries = history.entries_as_bytes(self.history_file, record.history)
         with self.locked():
-            write_together(files)
-            old = [file for file in (self.posterior_file, self.masks_file) if file not in files]
+            new = RunFolder(temporary_in(self.path, "new"))
+            checksums = {}
+            try:
+                for name, values in tensors.items():
+                    if values:
+                        file: Path = getattr(new, name)
+                        checksums[file.name] = save_tensors(file, values)
+                if entries:
+                    checksums[new.history_file.name] = history.checksum_of(entries)
+                    write_bytes(new.history_file, entries)
+                write_json(new.run_file, document | {"checksums": checksums})
+                move_files(new.path, self.path, last=self.run_file.name)
+            finally:
+                rmtree(new.path, ignore_errors=True)
+            old = [file for file in (self.posterior_file, self.masks_file) if file.name not in checksums]
             _remove(self.checkpoint_file, *old)
 
     def clean(self) -> None:
         """Remove what a kill left behind of files that were being written; the caller holds the lock."""
-        _remove(*self.path.glob(TEMPORARY_PATTERN))
+        for path in self.path.glob(TEMPORARY_PATTERN):
+            if path.is_dir():
+                rmtree(path, ignore_errors=True)
+            else:
+                _remove(path)
 
     def read_record(self) -> RunRecord:
         """The record of the finished run.
@@ -273,7 +294,9 @@ class RunFolder:
         document = self._read_document()
         fields = {name: value for name, value in document.items() if name in RunRecord.__dataclass_fields__}
         fields["input_shape"] = tuple(document["input_shape"])
-        return RunRecord(**fields | {"history": self.read_history(), "folder": self.path, "tensors": None})
+        checksum = document.get("checksums", {}).get(self.history_file.name)
+        entries = history.read_entries(self.history_file, checksum)
+        return RunRecord(**fields | {"history": entries, "folder": self.path, "tensors": None})
 
     def _checked_document(self, record: RunRecord) -> dict[str, Any]:
         try:

@@ -21,32 +21,26 @@ LARGEST_FILE = 2**34
 """Bytes of the largest file of tensors that is read."""
 
 
-def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> str:
     """Write `tensors` and text `metadata` to a safetensors file, whole or not at all.
 
     Tensors that share memory are stored apart from each other; the device is not stored.
 
+    Returns:
+        The checksum, by which `load_tensors` tells the file from another one.
+
     Raises:
         StoreError: the file cannot be written, or a tensor is of a kind that safetensors cannot hold.
-    """
-    write_bytes(path, tensors_as_bytes(path, tensors, metadata)[0])
-
-
-def tensors_as_bytes(
-    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> tuple[bytes, str]:
-    """What `save_tensors` writes, and its checksum, by which `load_tensors` tells it from another file.
-
-    Raises:
-        StoreError: a tensor is of a kind that safetensors cannot hold.
     """
     dense = {name: _storable(path, name, tensor) for name, tensor in tensors.items()}
     notes = dict(metadata or {})
     checksum = notes[CHECKSUM] = _checksum(dense, notes)
     try:
-        return save(dense, notes), checksum
+        data = save(dense, notes)
     except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise StoreError(f"cannot write {path}: safetensors cannot hold these tensors ({error})") from error
+    write_bytes(path, data)
+    return checksum
 
 
 def load_tensors(path: str | Path, checksum: str | None = None) -> dict[str, Tensor]:

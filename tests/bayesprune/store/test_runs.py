@@ -115,7 +115,7 @@ def test_run_json_is_written_last_and_means_finished(
     with pytest.raises(StoreError, match=r"run\.json: No space left"):
         folder.write_record(record, network, posterior)
     assert not folder.finished
-    assert folder.network_file.exists()
+    assert os.listdir(folder.path) == ["checkpoint.safetensors"]
     assert load_tree(folder.checkpoint_file) == {"step": 55}
     with pytest.raises(StoreError, match="is not finished: the same command goes on with it"):
         folder.read_record()

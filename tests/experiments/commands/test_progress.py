@@ -1,6 +1,7 @@
 """How the runs get on: a bar on a terminal only, and an estimate of the time left that counts what there is to do."""
 
 import io
+import math
 import os
 import pty
 import re
@@ -17,7 +18,7 @@ from rich.progress import Progress as Bar
 from bayesprune.experiments.commands import progress
 from bayesprune.experiments.commands.output import terminal
 from bayesprune.experiments.commands.progress import Watcher, labels, watching
-from bayesprune.experiments.jobs import Job
+from bayesprune.experiments.jobs import WAITING, Job
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import Progress
 
@@ -136,3 +137,17 @@ def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert terminal()[1] is False
+
+
+def test_waiting_for_another_process_is_said_once_and_is_no_work(
+    tmp_path: Path, clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    watcher, task = watcher_of(["dense"], [{"fixed": 1000}], tmp_path)
+    for _ in range(3):
+        watcher.report(0, Progress(WAITING, 0, 1, math.nan))
+    assert task.description == "dense seed 0: waiting for the process that makes this run"
+    watcher.report(0, Progress("fixed", 600, 1000, 1.0))  # the other process was killed, and its run is gone on with
+    clock(10.0)
+    watcher.report(0, Progress("fixed", 800, 1000, 1.0))
+    assert (task.completed, task.total) == (200, 400)
+    assert capsys.readouterr().err == "opening\ndense seed 0: waiting for the process that makes this run\n"

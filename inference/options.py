@@ -13,6 +13,7 @@ from bayesprune.run.settings import (
     RunSettings,
     check_integer,
     check_number,
+    check_options,
     check_type,
 )
 from bayesprune.training.fixed import FixedTraining, is_convolutional
@@ -90,9 +91,7 @@ class ParsimoniousOptions:
         Raises:
             SettingError: there is no such option, or its value is not allowed.
         """
-        for name in options:
-            if name not in cls.__dataclass_fields__:
-                raise UnknownNameError("option of parsimonious", name, cls.__dataclass_fields__)
+        check_options("parsimonious", options, cls.__dataclass_fields__)
         return cls(**options)
 
     def follows_budget(self, settings: RunSettings) -> bool:

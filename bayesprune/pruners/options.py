@@ -12,7 +12,7 @@ from bayesprune.pruners.problem import WeightScore
 from bayesprune.pruners.saliency import hutchinson_diagonal, obd
 from bayesprune.pruners.schedule import SCHEDULES, Rounds, rounds_of
 from bayesprune.run.normal import without_usual_options
-from bayesprune.run.settings import RunSettings, check_integer, check_number, check_type
+from bayesprune.run.settings import RunSettings, check_integer, check_number, check_options, check_type
 from bayesprune.training.initial import INITIAL
 
 DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 0.5
@@ -55,9 +55,7 @@ class TrainOptions:
         Raises:
             SettingError: there is no such option, or its value is not allowed.
         """
-        for name in options:
-            if name not in cls.__dataclass_fields__:
-                raise UnknownNameError(f"option of {method}", name, cls.__dataclass_fields__)
+        check_options(method, options, cls.__dataclass_fields__)
         return cls(**options)
 
 

@@ -1,12 +1,12 @@
 """The settings of a run: one frozen value, checked when it is made, hashed to name the run."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
 from bayesprune.data import Split, steps_per_epoch
-from bayesprune.errors import SettingError
+from bayesprune.errors import SettingError, UnknownNameError, nearest_name
 from bayesprune.run.budget import Budget
 
 TARGET_STEPS, MOST_EPOCHS = 22_000, 120
@@ -126,6 +126,21 @@ class RunSettings:
         """Optimizer steps of all epochs."""
         epoch_steps = steps_per_epoch(train, self.batch_size)
         return (self.epochs or default_epochs(epoch_steps)) * epoch_steps
+
+
+def check_options(method: str, given: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse options that the method does not have.
+
+    Raises:
+        SettingError: naming the option that is meant, or the setting of the run.
+    """
+    for name in given:
+        if name in known:
+            continue
+        meant = nearest_name(name, RunSettings.__dataclass_fields__)
+        if meant is not None and nearest_name(name, known) is None:
+            raise SettingError(f"{name!r} is no option of {method}: give the setting {meant} of the run itself")
+        raise UnknownNameError(f"option of {method}", name, known)
 
 
 def default_epochs(epoch_steps: int) -> int:

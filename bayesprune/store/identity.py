@@ -46,8 +46,8 @@ def deciding(settings: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def _kind(name: str, value: JSON) -> JSON:
-    """Of data in a file the kind only, "npz" of "npz:FILE": its fingerprint stands beside it."""
-    return value.partition(":")[0] if name in _NAMES_DATA and isinstance(value, str) else value
+    """Of data the kind only, "npz" of "npz:FILE" and "mnist" of "mnist@5000": their fingerprint stands beside it."""
+    return value.partition(":")[0].partition("@")[0] if name in _NAMES_DATA and isinstance(value, str) else value
 
 
 def run_id(settings: Mapping[str, JSON], *, version: str | None = None) -> str:

@@ -23,6 +23,7 @@ def name_of(settings: RunSettings = PLAIN, fingerprint: str = "data", network: n
 
 def test_threads_and_places_do_not_count_but_content_does(tmp_path: Path) -> None:
     assert name_of(replace(PLAIN, threads=4)) == name_of() == name_of(replace(PLAIN, data="npz:/elsewhere/some.npz"))
+    assert name_of(replace(PLAIN, data="mnist@5000")) == name_of(replace(PLAIN, data="mnist"))
     assert len({name_of(), name_of(fingerprint="other"), name_of(replace(PLAIN, data="folder:some.npz"))}) == 3
     file, copy = tmp_path / "w.safetensors", tmp_path / "copy.safetensors"
     names = []

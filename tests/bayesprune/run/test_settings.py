@@ -1,14 +1,15 @@
 """The settings of a run: checked when they are made, one form for one run, every one of them in its name."""
 
+import re
 from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from bayesprune.data import Data
-from bayesprune.errors import BudgetError, SettingError
+from bayesprune.errors import BudgetError, SettingError, nearest_name
 from bayesprune.run.identity import identity_of
-from bayesprune.run.settings import RunSettings, default_epochs
+from bayesprune.run.settings import RunSettings, check_options, default_epochs
 from bayesprune.store.identity import canonical_json, run_id
 
 
@@ -101,3 +102,27 @@ def test_defaults_are_filled_in(small_data: Data) -> None:
     assert RunSettings("dense", epochs=7).with_defaults(small_data.train).epochs == 7
     assert RunSettings("dense", batch_size=50).total_steps(small_data.train) == 600
     assert RunSettings("dense", batch_size=100, epochs=2).total_steps(small_data.train) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("epochs", "'epochs' is no option of dense: give the setting epochs of the run itself"),
+        ("lr", "'lr' is no option of dense: give the setting learning_rate of the run itself"),
+        ("slap", "unknown option of dense 'slap': did you mean 'slab'?"), ("zzzz", "there are slab, start"),
+    ],
+)  # fmt: skip
+def test_an_option_that_is_none_is_told_from_a_setting_of_the_run(name: str, message: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(message)):
+        check_options("dense", {"slab": 1.0, name: 1}, ["slab", "start"])
+
+
+@pytest.mark.parametrize(("name", "known", "nearest"), [
+    ("lr", ["rate", "learning_rate"], "learning_rate"), ("LR", ["learning_rate"], "learning_rate"),
+    ("batch-size", ["batch_size"], "batch_size"), ("epoch", ["epochs", "every"], "epochs"), ("lr", ["keep"], None),
+    ("workers", ["threads", "seeds"], "threads"), ("n_jobs", ["threads", "workers"], "threads"),
+])  # fmt: skip
+def test_the_nearest_name_is_the_same_thing_by_another_word_before_one_spelt_alike(
+    name: str, known: list[str], nearest: str | None
+) -> None:
+    assert nearest_name(name, known) == nearest

@@ -10,9 +10,12 @@ import pytest
 from bayesprune.experiments.compare import COMPARED
 from bayesprune.experiments.study import read_study
 
+ASKED = ["id", "price", "budget", "density_asked", "epochs"]
 RUN_KEYS = [
+    *ASKED,
     "method", "seed", "accuracy", "nll", "ece", "brier", "params", "nonzero_weights", "macs", "unattributed_macs",
-    "latency_ms", "density", "architecture", "undecided_gates", "decided_at_end", "train_seconds", "train_macs_ratio",
+    "latency_ms", "density", "architecture", "undecided_gates", "decided_at_end", "closed_by_price", "cut_for_budget",
+    "train_seconds", "train_macs_ratio",
 ]  # fmt: skip
 COUNTS = ["seed", "params", "nonzero_weights", "macs", "undecided_gates", "decided_at_end"]
 SHORT = ["--epochs", 2, "--widths", 12, 6, "--batch-size", 20]
@@ -36,9 +39,12 @@ def check_schema(found: dict[str, Any]) -> None:
     assert Path(found["report"]).is_file()
     for run in found["runs"]:
         assert list(run) == RUN_KEYS
-        assert isinstance(run["method"], str)
+        assert isinstance(run["method"], str) and re.fullmatch("[0-9a-f]{12}", run["id"])
+        assert run["epochs"] == found["epochs"] and run["price"] is None
+        assert (run["budget"] is None) == (run["method"] not in ("l1-units", "random"))
+        assert (run["density_asked"] is None) == (run["method"] != "magnitude")
         assert all(type(run[key]) is int and run[key] >= 0 for key in COUNTS)
-        numbers = [run[key] for key in RUN_KEYS if key not in (*COUNTS, "method", "architecture")]
+        numbers = [run[key] for key in RUN_KEYS if key not in (*ASKED, *COUNTS, "method", "architecture")]
         assert all(type(number) is float and number >= 0.0 for number in numbers)
         assert run["accuracy"] <= 1.0 and run["density"] <= 1.0
         assert all(isinstance(name, str) and type(kept) is int for name, kept in run["architecture"].items())

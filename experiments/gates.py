@@ -92,13 +92,15 @@ def warnings_of(run: RunRecord) -> list[str]:
 
 
 def warning_lines(runs: Sequence[RunRecord]) -> list[str]:
-    """The warnings of some runs, each with its run; equal ones once."""
-    lines = [
-        f"{run.result['method']}, seed {run.result['seed']} (run {run.id}): {text}"
-        for run in runs
-        for text in warnings_of(run)
+    """The warnings of some runs, a line each, with the method and the seeds that warn so."""
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for run in runs:
+        for text in warnings_of(run):
+            seeds.setdefault((str(run.result["method"]), text), set()).add(int(run.result["seed"]))
+    return [
+        f"{method}, seed{'s' if len(those) > 1 else ''} {listed(sorted(those))}: {text}"
+        for (method, text), those in seeds.items()
     ]
-    return list(dict.fromkeys(lines))
 
 
 def flagged(label: str, runs: Sequence[RunRecord]) -> str:

@@ -129,7 +129,7 @@ def _rival_sentence(label: str, rivals: Sequence[Comparison]) -> str:
     most = max(one.difference.n for one in fair)
     best = min((one for one in fair if one.difference.n == most), key=lambda one: one.difference.mean)
     count = sum(one.no_costlier for one in rivals)
-    which = f"is the most accurate of {count} methods that take" if count > 1 else "takes"
+    which = f"is the most accurate of {count} rivals that take" if count > 1 else "takes"
     return f"{verdict(label, best.label, best.difference)} {best.label} {which} no more MACs: {_sizes(best)}."
 
 

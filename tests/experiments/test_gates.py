@@ -24,11 +24,13 @@ def test_runs_that_do_not_say_have_no_counts(make_run: MakeRun) -> None:
     assert gate_counts(make_run("parsimonious")) is None  # of an older version
 
 
-def test_warnings_are_told_with_their_run(make_run: MakeRun) -> None:
+def test_warnings_are_told_with_the_seeds_of_their_runs(make_run: MakeRun) -> None:
     quiet, loud = make_run("dense"), make_run("parsimonious", 3, warnings=["it\nlost 9 points", "few steps"])
-    assert warning_lines([quiet, loud, loud]) == [
-        f"parsimonious, seed 3 (run {loud.id}): it lost 9 points",
-        f"parsimonious, seed 3 (run {loud.id}): few steps",
+    other, another = make_run("parsimonious", 1, warnings=["few steps"]), make_run("random", 3, warnings=["few steps"])
+    assert warning_lines([quiet, loud, loud, other, another]) == [
+        "parsimonious, seed 3: it lost 9 points",
+        "parsimonious, seeds 1 and 3: few steps",
+        "random, seed 3: few steps",
     ]
 
 

@@ -35,7 +35,7 @@ def test_the_strongest_rival_at_no_more_cost_is_named_with_its_size(make_run: Ma
     sentence = verdict_of(study(make_run))
     assert sentence.startswith(
         "parsimonious beats random by 7.0 points of accuracy (95 % interval 5.0 to 9.0, 4 seeds). random is the most "
-        "accurate of 2 methods that take no more MACs: 980 MACs and 1,030 parameters against 1,000 and 1,050."
+        "accurate of 2 rivals that take no more MACs: 980 MACs and 1,030 parameters against 1,000 and 1,050."
     )
     assert "l1-units" not in sentence
 

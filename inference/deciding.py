@@ -67,12 +67,12 @@ class Decide:
 
     def decided(self, state: TrainState) -> tuple[Choice, Objective]:
         """Which gates to open in the network as it is, and the objective of that."""
-        look = ExactDifferences(state, self.sample, self.watch.price, free=self.free)
-        chosen = Choice(look.threshold())
-        if self.limit is not None:
-            look.fit(chosen, self.limit)
-        look.improve(chosen, self.limit)
-        return chosen, look.objective(chosen.open)
+        with ExactDifferences(state, self.sample, self.watch.price, free=self.free) as look:
+            chosen = Choice(look.threshold())
+            if self.limit is not None:
+                look.fit(chosen, self.limit)
+            look.improve(chosen, self.limit)
+            return chosen, look.objective(chosen.open)
 
     def _settle(self, state: TrainState, chosen: Choice) -> None:
         """Remember what was decided and why, and shrink."""

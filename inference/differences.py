@@ -1,6 +1,6 @@
 """Exact differences of the objective between networks that differ in one gate, at fixed weights."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,13 +9,14 @@ from bayesprune.inference.budgeting import Limit, spent
 from bayesprune.inference.objective import GATES, gate_optimizer, guide_of
 from bayesprune.inference.visited import Objective, Sample
 from bayesprune.models.prices import Price
+from bayesprune.structure import Gating
 from bayesprune.training import TrainState
 
-EFFORT = 0.02
-"""Differences may cost so large a share of the multiply-accumulates of training so far."""
+EFFORT, LEAST_MACS = 0.02, 50e9
+"""Differences may cost so large a share of the multiply-accumulates of training so far, or at least so many."""
 
-FEWEST, LEAST_PASSES = 250, 50_000
-"""Examples on which a difference is taken at least, and passes of single examples that are always allowed."""
+FEWEST = 250
+"""Examples on which a difference is taken at least."""
 
 SWEEPS = 2
 """Times that doubtful gates are looked at, at most; less when nothing changes any more."""
@@ -37,6 +38,8 @@ class Choice:
 class ExactDifferences:
     """Exact differences of the objective between networks that differ in one gate, at fixed weights.
 
+    Leave it as a context: it has hooks on the network. It looks at no more flips than training has had steps.
+
     Args:
         state: of the run.
         sample: training examples; as many of the first are used as the effort allows.
@@ -47,11 +50,18 @@ class ExactDifferences:
     def __init__(self, state: TrainState, sample: Sample, price: Price, *, free: bool = False) -> None:
         self.state, self.price, self.free = state, price, free
         self.theta, self.cost = guide_of(state).theta.detach(), state.expected_cost()
-        allowed = EFFORT * (state.macs + state.epoch_macs) / max(state.network_macs(), 1)
+        allowed = max(EFFORT * (state.macs + state.epoch_macs), LEAST_MACS) / max(state.network_macs(), 1)
         gates = max(1, len(self.theta))
         count = min(len(sample.labels), max(FEWEST, round(allowed / (1.5 * gates))))
         self.sample = sample.first(count)
-        self.left = max(round(allowed / count), LEAST_PASSES // count)
+        self.left = max(1, min(round(allowed / count), state.step))
+        self._gating = Gating(state.network, state.structure)
+
+    def __enter__(self) -> "ExactDifferences":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gating.remove()
 
     def threshold(self) -> Tensor:
         """Gates that are open because theta > 1/2, and those that have to be."""
@@ -59,8 +69,9 @@ class ExactDifferences:
 
     def objective(self, open_gates: Tensor) -> Objective:
         """The objective with these gates open."""
-        found = self.sample.objective(self.state, self.price, open_gates.to(self.theta.dtype), self.cost)
-        return replace(found, price=0.0) if self.free else found
+        gates = open_gates.to(self.theta.dtype)
+        price = 0.0 if self.free else self.price.total(self.state.structure, self.cost, gates)
+        return Objective(self.sample.gated_losses(self.state, self._gating, gates), price, self.sample.size)
 
     def improve(self, chosen: Choice, limit: Limit | None) -> None:
         """Close or open single gates, the most doubtful first, while that lowers the objective."""
@@ -109,20 +120,42 @@ class ExactDifferences:
         """By how many prices each gate [J] is worth less than its price: by the averaged gradient, else by theta."""
         if GATES not in self.state.optimizers:
             return 0.5 - self.theta
-        prices = self.price.log_gamma(self.state.structure, self.cost, self.theta).clamp_min(1e-12)
-        return gate_optimizer(self.state).average(guide_of(self.state).theta) * self.sample.size / prices + 1
+        return 1 - self._rises() / self.price.log_gamma(self.state.structure, self.cost, self.theta).clamp_min(1e-12)
 
     def _least_worth(self, open_gates: Tensor, limit: Limit) -> list[int]:
-        """Open gates from the first to cut to the last: the least rise of the objective for the cost it saves."""
-        budget, _ = limit
-        whole = self.objective(open_gates)
-        here = spent(budget, self.cost, open_gates.float())
-        ranks = []
-        for gate in open_gates.nonzero().flatten().tolist():
-            trial = self._flipped(open_gates, gate, None)
-            if trial is None:
-                continue
-            rise = self.sample.size * float((self.objective(trial).losses - whole.losses).mean())
-            saved = here - spent(budget, self.cost, trial.float())
-            ranks.append((rise / max(saved, 1e-9), gate))
-        return [gate for _, gate in sorted(ranks)]
+        """Open gates from the first to cut to the last: the least rise of the loss for the cost it saves.
+
+        Where there are too many gates for exact differences their averaged gradients stand for them.
+        """
+        gates = [
+            gate
+            for gate in open_gates.nonzero().flatten().tolist()
+            if self._flipped(open_gates, gate, None) is not None
+        ]
+        rises = self._exact_rises(open_gates, gates) if len(gates) <= self.left else self._rises().tolist()
+        saved = self._saved(open_gates, limit).tolist()
+        return sorted(gates, key=lambda gate: rises[gate] / max(saved[gate], 1e-9))
+
+    def _exact_rises(self, open_gates: Tensor, gates: list[int]) -> dict[int, float]:
+        """By how much closing each gate alone raises the loss, in nats."""
+        whole, found = self.objective(open_gates).losses, {}
+        for gate in gates:
+            trial = open_gates.clone()
+            trial[gate] = False
+            found[gate] = self.sample.size * float((self.objective(trial).losses - whole).mean())
+        self.left -= len(gates)
+        return found
+
+    def _rises(self) -> Tensor:
+        """What closing each gate [J] does to the loss by the averaged gradient, in nats; else by theta."""
+        if GATES not in self.state.optimizers:
+            return self.theta
+        return -gate_optimizer(self.state).average(guide_of(self.state).theta) * self.sample.size
+
+    def _saved(self, open_gates: Tensor, limit: Limit) -> Tensor:
+        """What closing each gate [J] saves of the budget's cost."""
+        variable = open_gates.double().requires_grad_(True)
+        with torch.enable_grad():
+            macs, params = self.cost(variable)
+            (saved,) = torch.autograd.grad(macs if limit[0].kind == "macs" else params, variable)
+        return saved

@@ -8,7 +8,7 @@ from torch import Tensor
 from bayesprune.data import Split
 from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
 from bayesprune.models.prices import Price
-from bayesprune.structure import ExpectedCost, Gating
+from bayesprune.structure import Gating
 from bayesprune.structure.modes import batch_statistics
 from bayesprune.training import TrainState
 
@@ -77,20 +77,24 @@ class Sample:
         """Negative log-likelihood [n] of every example under gates [J]; the network stays as it is."""
         gating = Gating(state.network, state.structure)
         try:
-            with batch_statistics(state.network), gating.applied(gates):
-                log_prob: Tensor = self.likelihood(state.network(self.inputs)).log_prob(self.labels)
-                return -log_prob
+            return self.gated_losses(state, gating, gates)
         finally:
             gating.remove()
 
-    def objective(self, state: TrainState, price: Price, gates: Tensor, cost: ExpectedCost | None = None) -> Objective:
+    @torch.no_grad()
+    def gated_losses(self, state: TrainState, gating: Gating, gates: Tensor) -> Tensor:
+        """The same through a gating that is on the network already."""
+        with batch_statistics(state.network), gating.applied(gates):
+            log_prob: Tensor = self.likelihood(state.network(self.inputs)).log_prob(self.labels)
+        return -log_prob
+
+    def objective(self, state: TrainState, price: Price, gates: Tensor) -> Objective:
         """The objective at gates [J] in [0, 1]; exact at decided ones.
 
         Args:
             state: of the run.
             price: of what is open.
             gates: by which the network is gated.
-            cost: of the network, where it is known already.
         """
-        nats = price.total(state.structure, cost or state.expected_cost(), gates)
+        nats = price.total(state.structure, state.expected_cost(), gates)
         return Objective(self.losses(state, gates), nats, self.size)

@@ -121,6 +121,23 @@ def test_frozen_normalisation_stays_frozen(network_trains: bool) -> None:
     assert not torch.equal(thawed[1].running_mean, torch.arange(5.0))
 
 
+class OwnTrain(nn.Sequential):
+    """Keeps its normalisation in evaluation mode by a `train` of its own."""
+
+    def train(self, mode: bool = True) -> "OwnTrain":
+        super().train(mode)
+        self[1].eval()
+        return self
+
+
+def test_normalisation_that_its_network_keeps_frozen_stays_frozen() -> None:
+    network: Any = OwnTrain(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    network[1].running_mean.copy_(torch.arange(5.0))
+    trained: Any = run_with(network, rows()).network
+    assert torch.equal(trained[1].running_mean, torch.arange(5.0))
+    assert not torch.equal(trained[0].weight, network[0].weight)
+
+
 class AlwaysDropping(nn.Module):
     """Dropout in evaluation mode, too."""
 

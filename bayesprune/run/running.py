@@ -70,7 +70,9 @@ def run(
         )
         say_all(state.network)
         _recalibrate(state, data, settings)
-        evaluation = evaluate(state.network.eval(), data)
+        with torch.random.fork_rng(devices=[]):  # a network may draw in evaluation mode, too
+            torch.default_generator.manual_seed(settings.seed)
+            evaluation = evaluate(state.network.eval(), data)
     finally:
         torch.set_num_threads(threads)
     posterior = plan.posterior(state) if plan.posterior is not None else None

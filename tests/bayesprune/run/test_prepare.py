@@ -68,7 +68,7 @@ def test_scripted_modules_are_refused_by_name() -> None:
 def test_a_forward_that_is_not_the_class_s_is_refused() -> None:
     network = perceptron()
     former = network[0].forward
-    network[0].forward = lambda rows: former(rows)  # type: ignore[assignment]
+    network[0].forward = lambda rows: former(rows)
     with pytest.raises(NetworkError, match="forward of module '0' was replaced on the instance.*in the module's class"):
         prepared(network, ROWS, 0)
 

@@ -109,7 +109,7 @@ def _trained(network: nn.Module, example: Tensor) -> Any:
     except Exception as error:  # whatever the network's own code raises
         raise NetworkError(
             f"the network takes inputs of shape {tuple(example.shape[1:])} in evaluation mode and fails on them in "
-            f"training mode ({_said(error)}): give larger inputs, or leave out what runs in training only"
+            f"training mode ({_said(error)}): give a network that trains on them, or drop what runs in training only"
         ) from error
 
 

@@ -28,6 +28,7 @@ def prepared(network: nn.Module, example: Tensor, seed: int) -> nn.Module:
     """
     _refuse_scripted(network)
     copy = _unwrapped(copied(network))
+    _restore_forward(copy)
     _materialise(copy, example, seed)
     _to_float32(copy, example)
     _refuse_frozen(copy)
@@ -60,6 +61,25 @@ def _unwrapped(network: nn.Module) -> nn.Module:
             if _inside(child) is not child:
                 setattr(module, name, _inside(child))
     return network
+
+
+def _restore_forward(network: nn.Module) -> None:
+    """Let modules run their class's forward again where it was compiled on the instance.
+
+    Raises:
+        NetworkError: another function took its place, which may belong to the module that was copied.
+    """
+    for name, module in network.named_modules():
+        given = vars(module).get("forward")
+        if given is None or getattr(given, "__self__", None) is module:
+            continue
+        own = getattr(given, "__qualname__", "") == type(module).forward.__qualname__
+        if not (own and hasattr(given, "_torchdynamo_orig_callable")):
+            raise NetworkError(
+                f"forward of {f'module {name!r}' if name else 'the network'} was replaced on the instance, and a copy "
+                "would run the weights of the original: write it in the module's class"
+            )
+        del module.forward
 
 
 def _inside(module: nn.Module) -> nn.Module:

@@ -88,7 +88,9 @@ def run(
     )
     say_all(state.network)
     _recalibrate(state, data, settings)
-    evaluation = evaluate(state.network.eval(), data)
+    with torch.random.fork_rng(devices=[]):  # a network may draw in evaluation mode, too
+        torch.default_generator.manual_seed(settings.seed)
+        evaluation = evaluate(state.network.eval(), data)
     _LOG.info("run %s is done: accuracy %.4f, %d MACs", name, evaluation.accuracy, evaluation.macs)
     posterior = plan.posterior(state) if plan.posterior is not None else None
     found = tuple(plan.review(state)) if plan.review is not None else ()

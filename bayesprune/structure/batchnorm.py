@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import SettingError
-from bayesprune.structure.modes import evaluating, stays_evaluating
+from bayesprune.structure.modes import evaluating, training
 
 _BATCHNORM = nn.modules.batchnorm._BatchNorm
 
@@ -21,11 +21,10 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     Raises:
         SettingError: there are no batches; the statistics stay as they were.
     """
-    norms = [
-        m
-        for m in network.modules()
-        if isinstance(m, _BATCHNORM) and m.running_mean is not None and not stays_evaluating(m)
-    ]
+    with training(network):  # which of them training changes: all that the user does not keep in evaluation mode
+        norms = [
+            m for m in network.modules() if isinstance(m, _BATCHNORM) and m.running_mean is not None and m.training
+        ]
     momenta = [norm.momentum for norm in norms]
     remaining = iter(batches)
     inputs = next(remaining, None)

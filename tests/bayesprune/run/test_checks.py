@@ -121,12 +121,37 @@ def test_frozen_normalisation_stays_frozen(network_trains: bool) -> None:
     assert not torch.equal(thawed[1].running_mean, torch.arange(5.0))
 
 
+class OwnTrain(nn.Sequential):
+    """Keeps its normalisation in evaluation mode by a `train` of its own."""
+
+    def train(self, mode: bool = True) -> "OwnTrain":
+        super().train(mode)
+        self[1].eval()
+        return self
+
+
+def test_normalisation_that_its_network_keeps_frozen_stays_frozen() -> None:
+    network: Any = OwnTrain(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    network[1].running_mean.copy_(torch.arange(5.0))
+    trained: Any = run_with(network, rows()).network
+    assert torch.equal(trained[1].running_mean, torch.arange(5.0))
+    assert not torch.equal(trained[0].weight, network[0].weight)
+
+
 class AlwaysDropping(nn.Module):
     """Dropout in evaluation mode, too."""
 
     def __init__(self) -> None:
         super().__init__()
         self.body, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    @classmethod
+    def started(cls) -> "AlwaysDropping":
+        """The same weights each time."""
+        network = cls()
+        for value in network.parameters():
+            nn.init.normal_(value, generator=torch.Generator().manual_seed(0))
+        return network
 
     def forward(self, inputs: Tensor) -> Tensor:
         logits: Tensor = self.head(nn.functional.dropout(self.body(inputs).relu(), 0.2, training=True))
@@ -136,6 +161,10 @@ class AlwaysDropping(nn.Module):
 def test_networks_that_drop_always_and_that_cast_are_pruned() -> None:
     pruned = run_with(AlwaysDropping(), rows(), "l1-units", budget="macs=50%")
     assert len(pruned.kept["body"]) < 8
+    torch.manual_seed(9)
+    again = run_with(AlwaysDropping.started(), rows()).evaluation.nll
+    torch.manual_seed(10)
+    assert run_with(AlwaysDropping.started(), rows()).evaluation.nll == again  # drawn from the run's seed
     casting: Any = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).double()
     casting.register_forward_pre_hook(lambda _, given: (given[0].double(),))
     pruned = run_with(casting, rows(), "l1-units", budget="macs=50%")

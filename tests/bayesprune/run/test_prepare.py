@@ -33,10 +33,16 @@ def compiled_in_place(network: nn.Sequential) -> nn.Module:
     return network
 
 
+def compiled_forward(network: nn.Sequential) -> nn.Module:
+    network.forward = torch.compile(network.forward)  # type: ignore[method-assign]
+    return network
+
+
 WRAPPED: dict[str, Callable[[nn.Sequential], Any]] = {
     "compiled": torch.compile,
     "compiled inside": compiled_inside,
     "compiled in place": compiled_in_place,
+    "forward compiled": compiled_forward,
     "parallel": nn.DataParallel,
     "compiled and parallel": lambda network: nn.DataParallel(torch.compile(network)),
 }
@@ -57,6 +63,14 @@ def test_scripted_modules_are_refused_by_name() -> None:
         prepared(scripted, ROWS, 0)
     with pytest.raises(NetworkError, match="^module '1' is a RecursiveScriptModule"):
         prepared(nn.Sequential(nn.ReLU(), scripted), ROWS, 0)
+
+
+def test_a_forward_that_is_not_the_class_s_is_refused() -> None:
+    network = perceptron()
+    former = network[0].forward
+    network[0].forward = lambda rows: former(rows)
+    with pytest.raises(NetworkError, match="forward of module '0' was replaced on the instance.*in the module's class"):
+        prepared(network, ROWS, 0)
 
 
 def test_a_class_is_no_network() -> None:

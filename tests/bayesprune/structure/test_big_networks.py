@@ -63,6 +63,20 @@ GROUPED = [f"layer{stage}.{n}.conv2" for stage, blocks in enumerate((3, 4, 6, 3)
 def test_networks_of_which_a_part_must_be_kept(name: str, keep: list[str], groups: int) -> None:
     torch.manual_seed(0)
     network, images = getattr(import_torchvision().models, name)(num_classes=10), torch.randn(2, 3, 32, 32)
-    with pytest.raises(UnsupportedLayerError, match=r"with keep=\['"):
+    with pytest.raises(UnsupportedLayerError, match=r"with keep=\['") as caught:
         find(network, images)
+    assert find(network, images, keep=caught.value.keep).gate_count == caught.value.left > 0
     assert len(find(network, images, keep=keep).groups) == groups
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "size"), [("googlenet", 64), ("inception_v3", 299)])
+def test_networks_with_auxiliary_heads_train_when_they_are_compact(name: str, size: int) -> None:
+    torch.manual_seed(0)
+    network = getattr(import_torchvision().models, name)(num_classes=10, init_weights=False)
+    images = torch.randn(2, 3, size, size)
+    structure = find(network, images)
+    random = torch.rand(structure.gate_count)
+    compact(network, structure, structure.protect(random < 0.5, random))
+    logits, *others = network.train()(images)
+    assert [tuple(each.shape) for each in (logits, *others)] == [(2, 10)] * (3 if name == "googlenet" else 2)

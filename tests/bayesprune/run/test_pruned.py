@@ -101,7 +101,11 @@ def test_a_folder_of_an_earlier_version_does_not_tell_the_normalisation(
 ) -> None:
     folder = registered[0].save(tmp_path / "old")
     for broken in (None, {"mean": [0.0]}, {"mean": [0.0], "std": [0.0]}, 7):
-        change_document(folder, lambda document, broken=broken: document["data"].update(normalisation=broken))
+
+        def change(document: dict[str, Any], broken: object = broken) -> None:
+            document["data"]["normalisation"] = broken
+
+        change_document(folder, change)
         assert bp.load(folder).normalisation is None
 
 

@@ -85,6 +85,30 @@ def test_a_registered_network_comes_back_by_name(registered: tuple[Pruned, Path]
     assert again.dense_weights == 552 and again.input_shape == (1, 6, 6) and again.classes == 3
 
 
+def test_the_normalisation_comes_back(registered: tuple[Pruned, Path], small_arrays: dict[str, Any]) -> None:
+    """Raw inputs through it give what the run was measured on."""
+    pruned, folder = registered
+    again = bp.load(folder)
+    assert again.normalisation is not None and again.normalisation == pruned.normalisation
+    assert again.normalisation.dtype == "float32"
+    raw, labels = torch.from_numpy(small_arrays["x_test"]), torch.from_numpy(small_arrays["y_test"])
+    answers = again.network(again.normalisation.apply(raw)).argmax(1)
+    assert float((answers == labels).float().mean()) == pytest.approx(pruned.evaluation.accuracy)
+
+
+def test_a_folder_of_an_earlier_version_does_not_tell_the_normalisation(
+    registered: tuple[Pruned, Path], tmp_path: Path
+) -> None:
+    folder = registered[0].save(tmp_path / "old")
+    for broken in (None, {"mean": [0.0]}, {"mean": [0.0], "std": [0.0]}, 7):
+
+        def change(document: dict[str, Any], broken: object = broken) -> None:
+            document["data"]["normalisation"] = broken
+
+        change_document(folder, change)
+        assert bp.load(folder).normalisation is None
+
+
 def test_it_can_be_saved_again(registered: tuple[Pruned, Path], tmp_path: Path, small_data: Data) -> None:
     again = bp.load(bp.load(registered[1]).save(tmp_path / "copy"))
     inputs, _ = next(iter(small_data.test.batches(60)))

@@ -17,7 +17,7 @@ RUN_KEYS = [
     "latency_ms", "density", "architecture", "undecided_gates", "decided_at_end", "closed_by_price", "cut_for_budget",
     "train_seconds", "train_macs_ratio",
 ]  # fmt: skip
-COUNTS = ["seed", "params", "nonzero_weights", "macs", "undecided_gates", "decided_at_end"]
+COUNTS = ["seed", "params", "nonzero_weights", "macs", "unattributed_macs", "undecided_gates", "decided_at_end"]
 SHORT = ["--epochs", 2, "--widths", 12, 6, "--batch-size", 20]
 PARAMETERS = 64 * 12 + 12 + 12 * 6 + 6 + 6 * 3 + 3
 

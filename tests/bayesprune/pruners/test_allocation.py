@@ -195,6 +195,6 @@ def test_a_density_that_is_none_is_refused(density: float) -> None:
 
 
 def test_a_density_that_keeps_nothing_is_refused() -> None:
-    assert kept_count(0.0051, 100) == 1
+    assert kept_count(0.0051, 100) == 1 and kept_count(1.0, 100) == kept_count(1, 100) == 100
     with pytest.raises(BudgetError, match="density 0.001 of 100 weights keeps none: give at least 0.01"):
         kept_count(0.001, 100)

@@ -1,5 +1,7 @@
 """What scores get to see, and what bad input gets."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 from torch import nn
@@ -66,6 +68,28 @@ def test_a_loader_has_batches_of_its_own_size(small_data: Data) -> None:
     for count in (5, 40):
         inputs, labels = problem.examples(count)
         assert len(inputs) == len(labels) == count and len(inputs.flatten(1).unique(dim=0)) == count
+
+
+def test_scoring_puts_back_all_that_it_changed(small_data: Data) -> None:
+    """Frozen weights get gradients meanwhile and are frozen again; so are modes, gradients and running statistics."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 3))
+    network[1].requires_grad_(False)
+    network[2].eval()
+    kept = network.get_parameter("4.weight")
+    kept.grad = torch.ones_like(kept)
+    modes = [module.training for module in network.modules()]
+    buffers = {name: value.clone() for name, value in network.named_buffers()}
+    problem = Problem(network, find(nn.Linear(36, 3), torch.zeros(2, 36)), small_data, {})
+    with suppress(ZeroDivisionError), problem.scoring() as scored:
+        assert scored.training and all(parameter.requires_grad for parameter in scored.parameters())
+        scored(torch.randn(9, 1, 6, 6)).sum().backward()
+        assert network[1].weight.grad is not None
+        raise ZeroDivisionError
+    frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
+    assert frozen == ["1.weight", "1.bias"] and network[1].weight.grad is None
+    assert torch.equal(torch.as_tensor(kept.grad), torch.ones_like(kept))
+    assert [module.training for module in network.modules()] == modes
+    assert all(torch.equal(value, buffers[name]) for name, value in network.named_buffers())
 
 
 def test_a_weight_that_is_computed_is_left_out() -> None:

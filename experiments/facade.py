@@ -103,7 +103,7 @@ def load(folder: str | Path, factory: Factory | None = None) -> Pruned:
     Args:
         folder: where run.json lies.
         factory: makes the dense network, for a class of your own; called with those of the keyword arguments
-            input_shape and classes that it accepts.
+            input_shape, classes and widths that it accepts.
 
     Raises:
         StoreError: the folder holds no finished run, is damaged, or needs a factory.

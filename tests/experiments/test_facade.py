@@ -104,12 +104,19 @@ def test_a_module_starts_from_its_own_weights_or_those_of_a_file(small_data: Dat
     [
         ("lr", "learning_rate"), ("epoch", "epochs"), ("bs", "batch_size"), ("verbose", "progress"),
         ("random_state", "seed"), ("sparsity", "density"), ("flops", "budget"), ("ignored_layers", "keep"),
-        ("learning-rate", "learning_rate"), ("horizn", "horizon"), ("n_epochs", "epochs"), ("LR", "learning_rate"),
+        ("learning-rate", "learning_rate"), ("n_epochs", "epochs"), ("LR", "learning_rate"),
     ],
 )  # fmt: skip
 def test_the_nearest_real_setting_is_offered(name: str, meant: str, small_data: Data) -> None:
     with pytest.raises(UnknownNameError, match=f"unknown setting '{name}': did you mean '{meant}'"):
         bp.prune("mlp", small_data, **dict[str, Any]([(name, 1)]))
+
+
+def test_an_option_of_the_method_is_offered_where_that_is_nearer(small_data: Data) -> None:
+    with pytest.raises(UnknownNameError, match="unknown option of parsimonious 'horizn': did you mean 'horizon'"):
+        bp.prune("mlp", small_data, horizn=3)
+    with pytest.raises(UnknownNameError, match="unknown setting 'zzzz': there are .*batch_size.*horizon"):
+        bp.prune("mlp", small_data, zzzz=3)
 
 
 LOADER = DataLoader(TensorDataset(torch.zeros(6, 2), torch.arange(6) % 2), batch_size=2)

@@ -7,7 +7,7 @@ from typing import Any
 
 from bayesprune.data import Data
 from bayesprune.data.given import as_data
-from bayesprune.errors import SettingError, StoreError, UnknownNameError
+from bayesprune.errors import SettingError, StoreError, UnknownNameError, nearest_name
 from bayesprune.experiments.methods import method as method_by_name
 from bayesprune.experiments.showing import shown
 from bayesprune.run.environment import environment
@@ -90,9 +90,12 @@ def _settings_and_options(method: Method, given: dict[str, Any]) -> dict[str, An
         SettingError: `options` is no table.
     """
     own = {field.name for field in fields(method.options)}
+    settings = _SETTINGS | {"checkpoint", "progress"}
     for name in given:
-        if name not in _SETTINGS | own:
-            raise UnknownNameError("setting", name, _SETTINGS | own | {"checkpoint", "progress"})
+        if name not in settings | own:
+            meant = nearest_name(name, settings | own)
+            kind, known = (f"option of {method.name}", own) if meant in own - settings else ("setting", settings | own)
+            raise UnknownNameError(kind, name, known)
     check_type("options", given.get("options", {}), Mapping, "a table of the method's own settings")
     options = dict(given.get("options", {})) | {name: given[name] for name in given if name in own - _SETTINGS}
     return {name: value for name, value in given.items() if name in _SETTINGS} | {"options": options}
@@ -107,7 +110,7 @@ def load(folder: str | Path, factory: Factory | None = None) -> Pruned:
     Args:
         folder: where run.json lies.
         factory: makes the dense network, for a class of your own; called with those of the keyword arguments
-            input_shape and classes that it accepts.
+            input_shape, classes and widths that it accepts.
 
     Raises:
         StoreError: the folder holds no finished run, is damaged, or needs a factory.

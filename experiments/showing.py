@@ -18,7 +18,12 @@ _BAR_SECONDS, _LINE_SECONDS = 0.1, 5.0
 
 def somebody_looks() -> bool:
     """Whether standard error is a terminal, or this is a notebook."""
-    return sys.stderr.isatty() or in_notebook()
+    return _on_terminal() or in_notebook()
+
+
+def _on_terminal() -> bool:
+    """Whether standard error is a terminal; a program without a console has none at all."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def in_notebook() -> bool:
@@ -45,7 +50,7 @@ def shown(progress: Tell | bool | None, label: str) -> Iterator[Tell | None]:
         yield progress
     elif progress is False or (progress is None and not somebody_looks()):
         yield None
-    elif sys.stderr.isatty():
+    elif _on_terminal():
         with _bar(label) as tell:
             yield tell
     else:

@@ -344,7 +344,9 @@ def _spec_of(record: RunRecord, factory: Factory | None) -> NetworkSpec:
     if described is None:
         if factory is None:
             raise StoreError("this network was made by a class of yours: load it with factory=...")
-        return NetworkSpec("", {"input_shape": list(record.input_shape), "classes": record.classes})
+        arguments: dict[str, Any] = {"input_shape": list(record.input_shape), "classes": record.classes}
+        widths = record.settings.get("widths")
+        return NetworkSpec("", arguments if widths is None else arguments | {"widths": widths})
     if not isinstance(described, dict) or not isinstance(described.get("name"), str):
         raise StoreError(f"key 'factory' is {described!r}, which describes no network; the file was changed")
     if factory is None and ":" in described["name"]:

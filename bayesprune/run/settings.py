@@ -21,7 +21,7 @@ _EXACT = 2**53
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run depends on.
+    """What a run depends on; equal settings in other words have one form ("macs=150k" becomes "macs=150000").
 
     Attributes:
         method: name in the table of methods.
@@ -44,8 +44,8 @@ class RunSettings:
         keep: layers whose outputs stay whole.
         inputs: gates on input features: "auto", "all" or "none".
         flatten_inputs: gates on flattened features as well.
-        threads: torch threads.
-        weights: a safetensors file with trained weights to start from.
+        threads: torch threads; runs that differ in these only are one run.
+        weights: a safetensors file with trained weights to start from; its content names the run.
         widths: of the network's layers, where its factory takes them.
         options: the method's own settings.
     """

@@ -1,7 +1,6 @@
 """Neural tangent transfer in the table of methods (Liu and Zenke, arXiv 2006.08228)."""
 
-from bayesprune.data import Data, last_batch
-from bayesprune.data.cached import load_cached
+from bayesprune.data import Data, last_batch, load
 from bayesprune.errors import DataError, SettingError
 from bayesprune.pruners.controls import check_movable
 from bayesprune.pruners.options import normal_of
@@ -106,7 +105,7 @@ def _other(name: str, data: Data) -> Data:
     Raises:
         DataError: their inputs have another shape.
     """
-    other = load_cached(name)
+    other = load(name)
     if other.input_shape != data.input_shape:
         raise DataError(
             f"transfer_data={name!r} has inputs of shape {other.input_shape}, {data.name} of {data.input_shape}: "

@@ -78,6 +78,16 @@ def test_a_name_and_a_registered_class_are_the_run_of_the_command_line(small_npz
         assert bp.load(run.save(tmp_path / "saved")).settings.widths == (7,)
 
 
+def test_what_a_function_made_is_loaded_with_the_same_function(small_data: Data, tmp_path: Path) -> None:
+    def make(widths: tuple[int, ...], classes: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(36, widths[0]), nn.ReLU(), nn.Linear(widths[0], classes))
+
+    pruned = bp.prune(make, small_data, "l1-units", budget="macs=50%", widths=(9,), **QUICK)
+    again = bp.load(pruned.save(tmp_path / "made"), make)
+    inputs, _ = next(iter(small_data.test.batches(60)))
+    assert pruned.settings.network == "make" and torch.equal(again.network(inputs), pruned.network(inputs))
+
+
 def test_a_module_starts_from_its_own_weights_or_those_of_a_file(small_data: Data, tmp_path: Path) -> None:
     one, other = Own((1, 6, 6), 3), Own((1, 6, 6), 3)
     save_file(other.state_dict(), tmp_path / "w.safetensors")
@@ -94,12 +104,19 @@ def test_a_module_starts_from_its_own_weights_or_those_of_a_file(small_data: Dat
     [
         ("lr", "learning_rate"), ("epoch", "epochs"), ("bs", "batch_size"), ("verbose", "progress"),
         ("random_state", "seed"), ("sparsity", "density"), ("flops", "budget"), ("ignored_layers", "keep"),
-        ("learning-rate", "learning_rate"), ("horizn", "horizon"), ("n_epochs", "epochs"), ("LR", "learning_rate"),
+        ("learning-rate", "learning_rate"), ("n_epochs", "epochs"), ("LR", "learning_rate"),
     ],
 )  # fmt: skip
 def test_the_nearest_real_setting_is_offered(name: str, meant: str, small_data: Data) -> None:
     with pytest.raises(UnknownNameError, match=f"unknown setting '{name}': did you mean '{meant}'"):
         bp.prune("mlp", small_data, **dict[str, Any]([(name, 1)]))
+
+
+def test_an_option_of_the_method_is_offered_where_that_is_nearer(small_data: Data) -> None:
+    with pytest.raises(UnknownNameError, match="unknown option of parsimonious 'horizn': did you mean 'horizon'"):
+        bp.prune("mlp", small_data, horizn=3)
+    with pytest.raises(UnknownNameError, match="unknown setting 'zzzz': there are .*batch_size.*horizon"):
+        bp.prune("mlp", small_data, zzzz=3)
 
 
 LOADER = DataLoader(TensorDataset(torch.zeros(6, 2), torch.arange(6) % 2), batch_size=2)

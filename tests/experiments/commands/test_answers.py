@@ -40,7 +40,7 @@ def check_schema(found: dict[str, Any]) -> None:
     for run in found["runs"]:
         assert list(run) == RUN_KEYS
         assert isinstance(run["method"], str) and re.fullmatch("[0-9a-f]{12}", run["id"])
-        assert run["epochs"] == found["epochs"] and run["price"] is None
+        assert run["epochs"] == found["epochs"] and type(run["price"]) in (float, type(None))
         assert (run["budget"] is None) == (run["method"] not in ("l1-units", "random"))
         assert (run["density_asked"] is None) == (run["method"] != "magnitude")
         assert all(type(run[key]) is int and run[key] >= 0 for key in COUNTS)
@@ -127,7 +127,7 @@ def test_a_study_of_one_method_says_between_what_its_runs_lie(command: Any, smal
     found = the_object(command("study", "study.toml", "--workers", 1, "--json").out)
     check_schema(found)
     assert [row["label"] for row in found["summary"]] == ["parsimonious (price=0.5)", "parsimonious (price=5.0)"]
-    assert [run["seed"] for run in found["runs"]] == [0, 1, 0, 1]
+    assert [(run["price"], run["seed"]) for run in found["runs"]] == [(0.5, 0), (0.5, 1), (5.0, 0), (5.0, 1)]
 
 
 def test_posterior_writes_a_picture_tables_and_netcdf(command: Any, small_data: str, tmp_path: Path) -> None:

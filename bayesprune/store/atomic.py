@@ -36,8 +36,8 @@ _READ_CURES = {
     errno.EISDIR: "it is a folder; name a file",
     errno.EACCES: "change its permissions",
     errno.ELOOP: "it is a link that leads back to itself; delete it",
-    errno.EINVAL: "it is no ordinary file; restore it or delete it",
-    errno.EFBIG: "it is larger than any file that bayesprune writes; restore it or delete it",
+    errno.EINVAL: "restore it or delete it",
+    errno.EFBIG: "that is larger than any file that bayesprune writes; restore it or delete it",
 }
 
 
@@ -123,11 +123,14 @@ def open_file(path: str | Path, most: int) -> BinaryIO:
     try:
         file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - the caller closes it
         status = os.fstat(file.fileno())
-        refused = 0 if stat.S_ISREG(status.st_mode) else errno.EINVAL
-        if refused or status.st_size > most:
+        try:
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is no ordinary file but a pipe or a device")
+            if status.st_size > most:
+                raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes")
+        except OSError:
             file.close()
-            refused = refused or errno.EFBIG
-            raise OSError(refused, os.strerror(refused))
+            raise
     except (OSError, ValueError) as error:
         raise read_error(path, error) from error
     return file

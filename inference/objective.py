@@ -81,7 +81,8 @@ class GatedObjective:
         optimizer = gate_optimizer(state)
         optimizer.prices, optimizer.ramp = full / self.size, factor
         estimates = self._estimates(state)
-        optimizer.stands_for, optimizer.waits = self._every if estimates else 0, self.ramp.waits(state)
+        optimizer.stands_for = self._every if estimates else 0
+        optimizer.waits, optimizer.opens = self.ramp.waits(state), self.ramp.opens(state)
         self._present = self.estimator if estimates else self._without
         guide_of(state).theta.grad = None
         module = self._elbos[self._present]

@@ -108,8 +108,8 @@ LEAST_PRUNE_STEPS = 2_000
 RAMP_STEPS, EQUAL_RAMP, COST_RAMP = 1_600, 0.8, 0.25
 """Steps of the default ramp, and the largest share of the pruning phase it may take with equal and cost prices."""
 
-LATEST, LEARNING_SHARE = 0.4, 0.025
-"""Share of the pruning phase after which cost prices rise at the latest, and over which the loss is averaged."""
+EQUAL_LATEST, COST_LATEST, LEARNING_SHARE = 0.15, 0.4, 0.025
+"""Share of the pruning phase after which prices rise at the latest, and over which the loss is averaged."""
 
 SHORT, SHORT_START = 300, 0.9
 """With fewer steps of pruning gates start more open: a network half of whose gates are closed learns slowly."""
@@ -166,10 +166,9 @@ class Recipe:
         if options.follows_budget(settings):
             return LinearRamp(0)
         equal = options.price_kind == "equal" or (options.price_kind is None and not self.convolutional)
-        if equal:
-            return LinearRamp(min(RAMP_STEPS, round(EQUAL_RAMP * self.prune_steps)))
-        steps = min(RAMP_STEPS, round(COST_RAMP * self.prune_steps))
-        return LearningRamp(steps, round(LATEST * self.prune_steps), max(5.0, LEARNING_SHARE * self.prune_steps))
+        share, latest = (EQUAL_RAMP, EQUAL_LATEST) if equal else (COST_RAMP, COST_LATEST)
+        steps = min(RAMP_STEPS, round(share * self.prune_steps))
+        return LearningRamp(steps, round(latest * self.prune_steps), max(5.0, LEARNING_SHARE * self.prune_steps))
 
     def horizon(self, step: int) -> float:
         """Steps in which a useless gate falls from 1 to 0, for the step that follows `step` steps."""

@@ -24,6 +24,7 @@ class ProjectedGateDescent(Optimizer):
             without one moves theta by the average as it is; an estimate that stands for k steps enters the averages
             with the weight of k equal ones, so that their memory lasts equally many steps.
         waits: whether theta stays where it is, likewise; the averages go on.
+        opens: whether theta rises by the limit instead of waiting, likewise.
 
     Args:
         parameters: theta; its `grad` holds d + r c.
@@ -51,7 +52,7 @@ class ProjectedGateDescent(Optimizer):
         if slow_smoothing is not None and not 0 <= slow_smoothing < 1:
             raise SettingError(f"slow_smoothing must lie in [0, 1), not {slow_smoothing}")
         self.prices: Tensor | None = None
-        self.ramp, self.stands_for, self.waits = 1.0, 1, False
+        self.ramp, self.stands_for, self.waits, self.opens = 1.0, 1, False, False
         self._smoothing, self._limit, self._slow = smoothing, limit, slow_smoothing
         super().__init__(parameters, {"horizon": float(horizon)})
 
@@ -105,6 +106,7 @@ class ProjectedGateDescent(Optimizer):
         elif theta not in self.state:
             return  # nothing is known of the gates yet
         if self.waits:
+            theta.add_(self._limit * self.opens).clamp_(0, 1)
             return
         step = ((self.average(theta) / prices + self.ramp) / horizon).clamp_(-self._limit, self._limit)
         theta.sub_(step).clamp_(0, 1)

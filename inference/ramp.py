@@ -18,6 +18,10 @@ class Ramp(Protocol):
         """Whether the gates stay where they are for the step to come."""
         ...
 
+    def opens(self, state: TrainState) -> bool:
+        """Whether the gates open at the step to come, because the network learns nothing as it is."""
+        ...
+
     def observe(self, state: TrainState, loss: float) -> None:
         """After the loss of a step: the mean negative log-likelihood of its mini-batch."""
         ...
@@ -45,6 +49,10 @@ class LinearRamp:
         """Gates move from the first step on."""
         return False
 
+    def opens(self, state: TrainState) -> bool:
+        """Gates move by their gradient only."""
+        return False
+
     def observe(self, state: TrainState, loss: float) -> None:
         """Nothing to look at."""
 
@@ -69,10 +77,13 @@ class Learning(Memory):
 
 @dataclass(frozen=True)
 class LearningRamp:
-    """Gates and prices that wait while the loss falls fast: a unit must not be judged before it has learnt.
+    """Gates and prices that wait until the loss has fallen, and while it falls fast.
+
+    A unit must not be judged before it has learnt.
 
     The loss falls fast where its average over the last `memory` steps is notably below that over three times as many.
-    After `latest` steps nothing waits any more.
+    Where it has not fallen at all the gates open: too many of them are closed for the network to learn. After `latest`
+    steps nothing waits any more.
 
     Attributes:
         steps: of the rise.
@@ -92,6 +103,10 @@ class LearningRamp:
         """Until the ramp has begun."""
         return self._clock(state) <= 0
 
+    def opens(self, state: TrainState) -> bool:
+        """While gates wait and the loss is where it was at first."""
+        return self.waits(state) and self._looks(state.memory(Learning)) and not _has_fallen(state.memory(Learning))
+
     def _clock(self, state: TrainState) -> int:
         return max(state.memory(Learning).clock, state.phase_step - self.latest)
 
@@ -106,9 +121,18 @@ class LearningRamp:
             learning.first = loss
         fall = learning.former - learning.recent
         falls = fall > max(FALLING * learning.former, NOTABLE * learning.first)
-        waits = learning.seen < 3 * self.memory or falls
-        learning.clock += int(not waits)
+        learning.clock += int(self._looks(learning) and _has_fallen(learning) and not falls)
+
+    def _looks(self, learning: Learning) -> bool:
+        """Whether enough losses were seen for their averages to say something."""
+        return learning.seen >= 3 * self.memory
 
 
-FALLING, NOTABLE = 0.15, 0.02
-"""A loss falls fast whose recent average is below the former one by these shares of the former and of the first."""
+def _has_fallen(learning: Learning) -> bool:
+    """Whether anything was learnt."""
+    return learning.recent < LEARNT * learning.first
+
+
+FALLING, NOTABLE, LEARNT = 0.15, 0.02, 0.9
+"""A loss falls fast whose recent average is below the former one by these shares of the former and of the first; it has
+fallen when it is below this share of the first."""

@@ -47,9 +47,32 @@ def test_prices_rise_once_the_loss_is_level(gated_state: MakeState) -> None:
     assert found[begin + 48][1] == pytest.approx(0.5, abs=0.011)
 
 
-def test_a_level_loss_waits_for_its_averages_only(gated_state: MakeState) -> None:
-    found = factors(LearningRamp(100, 10_000, 20.0), gated_state(), [1.0] * 100)
-    assert [waits for waits, _ in found].index(False) == 60
+def test_a_loss_that_has_fallen_waits_for_its_averages_only(gated_state: MakeState) -> None:
+    found = factors(LearningRamp(100, 10_000, 20.0), gated_state(), [2.0, *[1.0] * 200])
+    assert 60 <= [waits for waits, _ in found].index(False) <= 62
+
+
+def test_gates_open_where_nothing_is_learnt(gated_state: MakeState) -> None:
+    """The loss stays where it was: gates neither close nor stay, and prices begin at the latest."""
+    state, ramp = gated_state(), LearningRamp(100, 150, 20.0)
+    opens = []
+    for state.phase_step in range(200):
+        opens.append(ramp.opens(state))
+        ramp.observe(state, 2.3)
+    assert opens == [False] * 60 + [True] * 91 + [False] * 49
+
+
+def test_opening_gates_rise_by_the_limit(gated_state: MakeState) -> None:
+    state = gated_state(0.1)
+    gates, theta = gate_optimizer(state), guide_of(state).theta
+    gates.prices, gates.waits, gates.opens = torch.ones(15), True, True
+    for _ in range(4):
+        theta.grad = torch.full((15,), 3.0)
+        gates.step()
+    assert torch.allclose(theta, torch.full((15,), 0.3))
+    for _ in range(20):
+        gates.step()
+    assert bool((theta == 1.0).all())
 
 
 def test_they_rise_at_the_latest(gated_state: MakeState) -> None:

@@ -49,8 +49,8 @@ class EitherPruner:
 
     weights: WeightPruner
     units: UnitPruner
-    takes = frozenset({"density", "budget"})
-    needs = takes
+    takes = frozenset({"density", "budget", "shares"})
+    needs = frozenset({"density", "budget"})
 
     @property
     def name(self) -> str:

@@ -66,7 +66,7 @@ class PlainStages(Stages):
         base = [] if at_start or options.prune_share == 0 else self.dense()
         ends = stalled if options.until_validation else None
         rounds = [
-            self.training(f"round {number}", options.retrain, start=prune, ends=ends)
+            self.training(f"round {number}", options.retrain if self.epochs else 0, start=prune, ends=ends)
             for number, prune in enumerate(prunes, 1)
         ]
         return [*base, *rounds]

@@ -79,7 +79,7 @@ class Stages:
             SettingError: the rounds need more epochs than the run has.
         """
         options = self.options
-        apart = isinstance(options, PruneOptions) and options.retrain > 0 and len(prunes) > 1
+        apart = self.epochs > 0 and isinstance(options, PruneOptions) and options.retrain > 0 and len(prunes) > 1
         rounds = list(prunes) if apart else [_all_of(prunes)]
         retrain = options.retrain if isinstance(options, PruneOptions) and apart else 0
         before = 0 if at_start else self._before()
@@ -108,9 +108,9 @@ class Stages:
         return Phase(name, self.steps(epochs), noisy, optimizer, cosine, **given)
 
     def _before(self) -> int:
-        """Epochs before pruning: at least one, unless the share is 0."""
+        """Epochs before pruning: at least one, unless the share is 0 or there are none."""
         share = self.options.prune_share
-        return max(1, round(share * self.epochs)) if share > 0 else 0
+        return min(self.epochs, max(1, round(share * self.epochs))) if share > 0 else 0
 
     def _stalls(self) -> Callable[[TrainState], bool] | None:
         """When the training after a round ends before its time."""

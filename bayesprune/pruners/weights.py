@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
+from bayesprune.pruners.by_layer import cut_each, on_the_way, weight_goals
 from bayesprune.pruners.controls import check_movable, controlled
-from bayesprune.pruners.options import WeightOptions
+from bayesprune.pruners.options import PruneOptions, WeightOptions
 from bayesprune.pruners.problem import Problem, WeightScore, check_finite
 from bayesprune.pruners.rewinding import Remember, rewind
 from bayesprune.pruners.schedule import Rounds, scores_alive
@@ -20,11 +21,71 @@ from bayesprune.pruners.trainings import stages_of
 from bayesprune.pruners.trimming import trimmed
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings
+from bayesprune.run.shares import is_table, shares_of
 from bayesprune.training import Phase, Start, TrainState
 from bayesprune.training.initial import INITIAL
 
 Correct = Callable[[Problem, Mapping[str, Tensor]], None]
 """Changes the weights that stay once the masks are known."""
+
+Choose = Callable[[Layers], dict[str, Tensor]]
+"""From the scores of what is alive (-inf elsewhere) to the masks of what stays."""
+
+
+@dataclass(frozen=True)
+class WeightGoal:
+    """How many weights a run is to keep: of all together, or of every layer that has a share.
+
+    Attributes:
+        sizes: weights of every layer, by parameter name.
+        goal: weights that stay in the end, of those layers that the size is about.
+        goals: of each of them; None for one size over all.
+        allocate: how one size is spread over the layers.
+        least: weights that every layer keeps at least.
+    """
+
+    sizes: Mapping[str, int]
+    goal: int
+    goals: Mapping[str, int] | None
+    allocate: Allocation
+    least: int
+
+    @classmethod
+    def of(cls, settings: RunSettings, options: PruneOptions, weights: Mapping[str, Tensor]) -> "WeightGoal":
+        """What a run's density asks for.
+
+        Raises:
+            BudgetError: a density keeps nothing.
+            SettingError: an allocation is asked for beside a density for each layer.
+        """
+        sizes, allocate = {name: weight.numel() for name, weight in weights.items()}, allocation(options.allocation)
+        if not is_table(settings.density):
+            assert isinstance(settings.density, float)
+            goal = kept_count(settings.density, sum(sizes.values()))
+            return cls(sizes, goal, None, allocate, options.least)
+        options.check_by_layer("density", settings.options)
+        goals = weight_goals(weights, shares_of("density", str(settings.density)))
+        return cls(sizes, sum(goals.values()), goals, allocate, options.least)
+
+    @property
+    def total(self) -> int:
+        """Weights at the start of those layers that the size is about."""
+        return sum(self.sizes[name] for name in (self.sizes if self.goals is None else self.goals))
+
+    def choose(self, rounds: Rounds, number: int, layers: Layers) -> dict[str, Tensor]:
+        """The masks after a round, from 1.
+
+        Raises:
+            BudgetError: a layer would lose all its weights, or has fewer left than it is to keep.
+        """
+        named = layers.scores if self.goals is None else {name: layers.scores[name] for name in self.goals}
+        scores = scores_alive(named)
+        count = rounds.after(number, len(scores), self.total, self.goal, scores)
+        if self.goals is None:
+            return cut(self.allocate(layers), count, least=self.least)
+        left = {name: int((score > float("-inf")).sum()) for name, score in named.items()}
+        counts = on_the_way(self.sizes, self.goals, count)
+        return cut_each(layers.scores, {n: max(self.goals[n], min(counts[n], left[n])) for n in self.goals})
 
 
 @dataclass(frozen=True)
@@ -48,8 +109,8 @@ class WeightPruner:
     at_start: bool = False
     options: type[WeightOptions] = WeightOptions
     correct: Correct | None = None
-    takes = frozenset({"density"})
-    needs = takes
+    takes = frozenset({"density", "shares"})
+    needs = frozenset({"density"})
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """Training, rounds of pruning, training under masks.
@@ -63,12 +124,14 @@ class WeightPruner:
         if options.trim:
             state.need_structure()
         assert settings.density is not None
-        total = sum(weight.numel() for weight in Problem.of(state, data).weights().values())
-        goal = kept_count(settings.density, total)
-        rounds = options.rounds_between(total, goal)
-        steps = range(1, rounds.count + 1)
+        size = WeightGoal.of(settings, options, Problem.of(state, data).weights())
+        rounds = options.rounds_between(size.total, size.goal)
+        score = options.scored(self.score)
         prunes: list[Start] = [
-            partial(self._prune, data=data, options=options, rounds=rounds, goal=goal, number=n) for n in steps
+            partial(
+                mask_weights, data=data, score=score, choose=partial(size.choose, rounds, number), correct=self.correct
+            )
+            for number in range(1, rounds.count + 1)
         ]
         stages = stages_of(settings, options, state, data)
         if options.control is not None:
@@ -83,17 +146,6 @@ class WeightPruner:
         if options.trim:
             prunes[-1] = trimmed(prunes[-1])
         return Plan(stages.around(prunes, at_start=self.at_start), stages.describe())
-
-    def _prune(
-        self, state: TrainState, *, data: Data, options: WeightOptions, rounds: Rounds, goal: int, number: int
-    ) -> None:
-        """One round."""
-
-        def kept(scores: Tensor, total: int) -> int:
-            return rounds.after(number, len(scores), total, goal, scores)
-
-        chosen = allocation(options.allocation)
-        prune_weights(state, data, options.scored(self.score), chosen, kept, least=options.least, correct=self.correct)
 
     def _check_untrained(self, name: str, options: WeightOptions, rounds: Rounds) -> None:
         """Refuse an option that is about untrained weights where weights are trained before the last round."""
@@ -110,15 +162,8 @@ def _draw_and_prune(draw: Callable[[nn.Module], None], prune: Start, state: Trai
     prune(state)
 
 
-def prune_weights(
-    state: TrainState,
-    data: Data,
-    score: WeightScore,
-    allocate: Allocation,
-    kept: Callable[[Tensor, int], int],
-    *,
-    least: int = 0,
-    correct: Correct | None = None,
+def mask_weights(
+    state: TrainState, data: Data, score: WeightScore, choose: Choose, correct: Correct | None = None
 ) -> None:
     """Give a state the masks of the weights that stay, and set the others to zero.
 
@@ -126,9 +171,7 @@ def prune_weights(
         state: changed in place; what its masks hold at zero stays there.
         data: for scores that need some.
         score: of the weights.
-        allocate: spreads them over the layers.
-        kept: from the scores of the weights alive [A] and the number of all weights to how many stay.
-        least: weights that every layer keeps at least.
+        choose: the masks, from the scores.
         correct: changes the weights that stay.
 
     Raises:
@@ -139,9 +182,7 @@ def prune_weights(
     weights = {name: weight.detach() for name, weight in problem.weights().items()}
     scores = score(problem)
     check_finite("scores", scores)
-    left = alive({name: scores[name] for name in weights}, state.masks)
-    count = kept(scores_alive(left), sum(weight.numel() for weight in weights.values()))
-    masks = cut(allocate(Layers(left, weights)), count, least=least)
+    masks = choose(Layers(alive({name: scores[name] for name in weights}, state.masks), weights))
     if correct is not None:
         correct(problem, masks)
     state.masks = masks

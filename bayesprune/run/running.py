@@ -17,6 +17,7 @@ from bayesprune.run.method import Method
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pruned import Pruned, identity_of
 from bayesprune.run.settings import RunSettings
+from bayesprune.run.shares import is_table
 from bayesprune.run.uncompiled import uncompiled
 from bayesprune.store.identity import canonical_json
 from bayesprune.store.runs import RunFolder, RunRecord
@@ -70,7 +71,8 @@ def run(
             progress=progress,
             describe=plan.describe,
         )
-        _recalibrate(state, data, settings)
+        if state.step:
+            _recalibrate(state, data, settings)
         evaluation = evaluate(state.network.eval(), data)
     finally:
         torch.set_num_threads(threads)
@@ -85,12 +87,24 @@ def check_request(method: Method, settings: RunSettings) -> None:
         SettingError: saying what the method can do.
     """
     given = {name for name in ("density", "budget", "price") if getattr(settings, name) is not None}
-    can = ", ".join(f"{name}=..." for name in sorted(method.takes - {"estimator"})) or "no size"
+    can = ", ".join(f"{name}=..." for name in sorted(method.takes - {"estimator", "shares"})) or "no size"
     for name in sorted(given - method.takes):
         raise SettingError(f"method {method.name!r} cannot use {name}={getattr(settings, name)!r}: it takes {can}")
     if method.needs and not given & method.needs:
         wanted = " or ".join(f"{name}=..." for name in sorted(method.needs))
         raise SettingError(f"method {method.name!r} needs a size: give {wanted}")
+    for name in sorted(given & {"density", "budget"}):
+        if is_table(getattr(settings, name)) and "shares" not in method.takes:
+            one = {"density": "density=0.1", "budget": "budget='macs=10%'"}[name]
+            raise SettingError(
+                f"method {method.name!r} takes one {name} for the whole network, such as {one}, and no share for each "
+                f"layer: {getattr(settings, name)!r}"
+            )
+    if settings.epochs == 0 and "estimator" in method.takes:
+        raise SettingError(
+            f"method {method.name!r} learns its gates in training, and epochs=0 leaves none: give epochs=1 or more, or "
+            "a method that prunes without training, such as l1-units"
+        )
 
 
 def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> TrainState:

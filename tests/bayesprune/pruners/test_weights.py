@@ -12,12 +12,12 @@ import bayesprune as bp
 from bayesprune.data import Data, from_tensors
 from bayesprune.errors import BudgetError, NetworkError, SettingError, UnknownNameError
 from bayesprune.models import Conv4, LeNet300
-from bayesprune.pruners.allocation import ALLOCATIONS, class_blind
+from bayesprune.pruners.allocation import ALLOCATIONS, class_blind, cut
 from bayesprune.pruners.methods import baselines
 from bayesprune.pruners.options import WeightOptions
 from bayesprune.pruners.rewinding import WeightsKept
 from bayesprune.pruners.scores import magnitude
-from bayesprune.pruners.weights import prune_weights
+from bayesprune.pruners.weights import mask_weights
 from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import Phase, Progress, TrainState, train
@@ -282,7 +282,7 @@ def test_bad_networks_are_refused(small_data: Data) -> None:
     with torch.no_grad():
         state.network.get_parameter("fc2.weight")[0, 0] = float("nan")
     with pytest.raises(NetworkError, match="weights of layer 'fc2' hold NaN"):
-        prune_weights(state, small_data, magnitude, class_blind, lambda scores, total: 10)
+        mask_weights(state, small_data, magnitude, lambda layers: cut(class_blind(layers), 10))
 
     class Nothing(nn.Module):
         """No layer at all."""

@@ -45,11 +45,7 @@ def gradient_descent(learning_rate: float, weight_decay: float = 0.0) -> MakeOpt
 class PlainStages(Stages):
     """Phases of plain training; the run's epochs are the most that the dense network may take."""
 
-    @property
-    def rate(self) -> float:
-        """Learning rate."""
-        given = self.settings.learning_rate
-        return LEARNING_RATE if given is None else given
+    usual_rate = LEARNING_RATE
 
     def dense(self) -> list[Phase]:
         """The dense network's training."""

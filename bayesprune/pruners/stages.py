@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from bayesprune.data import Data, steps_per_epoch
 from bayesprune.errors import SettingError
@@ -21,12 +21,14 @@ class Stages:
         options: of the method.
         state: at the start.
         data: of the run.
+        usual_rate: learning rate where the run's settings name none.
     """
 
     settings: RunSettings
     options: TrainOptions
     state: TrainState
     data: Data
+    usual_rate: ClassVar[float] = DEFAULT_LEARNING_RATE
 
     @property
     def epochs(self) -> int:
@@ -38,7 +40,7 @@ class Stages:
     def rate(self) -> float:
         """Learning rate before the structure is fixed."""
         given = self.settings.learning_rate
-        return DEFAULT_LEARNING_RATE if given is None else given
+        return self.usual_rate if given is None else given
 
     def steps(self, epochs: int) -> int:
         """Optimizer steps of so many epochs."""

@@ -24,7 +24,7 @@ from bayesprune.store.identity import canonical_json, run_id
         ("learning_rate", True, "not True"), ("noise", -0.1, "noise must be a finite number >= 0"),
         ("noise", float("inf"), "not inf"), ("density", 0.0, "> 0 and <= 1"), ("density", 1.01, "not 1.01"),
         ("density", float("nan"), "not nan"), ("density", "10%", "not '10%'"),
-        ("budget", 150_000, "text such as macs=150k, or a table of shares by layer, not 150000"), ("price", [1.0], "price must be"),
+        ("budget", 150_000, "text such as macs=150k, or a table .* not 150000"), ("price", [1.0], "price must be"),
         ("inputs", "some", "'auto', 'all' or 'none', not 'some'"), ("inputs", 1, "inputs"),
         ("flatten_inputs", 1, "true or false"), ("keep", "fc3", "a list of names of layers, not 'fc3'"),
         ("keep", (1,), "each entry of keep"), ("widths", 3, "a list of integers, not 3"),

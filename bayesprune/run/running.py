@@ -22,6 +22,7 @@ from bayesprune.run.uncompiled import uncompiled
 from bayesprune.store.identity import canonical_json
 from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.structure import Structure, evaluating, find, reestimate_batchnorm
+from bayesprune.structure.selected_inputs import with_input_gates
 from bayesprune.training import Checkpointer, Progress, TrainState, train
 from bayesprune.training.masks import attach_masks, attached_masks
 
@@ -161,7 +162,7 @@ def _structure(network: nn.Module, example: Tensor, settings: RunSettings) -> tu
                     f"{name}, or follow this: {refusal}"
                 ) from refusal
         return Structure((), (), ()), refusal
-    return found, None
+    return with_input_gates(network, found, example, settings.keep, settings.inputs), None
 
 
 def _check_weights(network: nn.Module) -> None:

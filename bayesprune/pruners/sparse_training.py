@@ -10,11 +10,12 @@ from torch import Tensor
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.dynamic import RigL, SparseEvolution
+from bayesprune.pruners.goals import WeightGoal
 from bayesprune.pruners.options import PruneOptions
 from bayesprune.pruners.problem import Problem
 from bayesprune.pruners.scores import random_scores
 from bayesprune.pruners.stages import Stages
-from bayesprune.pruners.weights import WeightGoal, mask_weights
+from bayesprune.pruners.weights import mask_weights
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings, check_integer, check_number
 from bayesprune.training import TrainState

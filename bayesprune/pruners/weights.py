@@ -9,19 +9,18 @@ from torch import Tensor, nn
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
-from bayesprune.pruners.by_layer import cut_each, on_the_way, weight_goals
+from bayesprune.pruners.allocation import Layers
 from bayesprune.pruners.controls import check_movable, controlled
-from bayesprune.pruners.options import PruneOptions, WeightOptions
+from bayesprune.pruners.goals import WeightGoal
+from bayesprune.pruners.options import WeightOptions
 from bayesprune.pruners.problem import Problem, WeightScore, check_finite
 from bayesprune.pruners.rewinding import Remember, rewind
-from bayesprune.pruners.schedule import Rounds, scores_alive
+from bayesprune.pruners.schedule import Rounds
 from bayesprune.pruners.stages import Stages
 from bayesprune.pruners.trainings import stages_of
 from bayesprune.pruners.trimming import trimmed
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings
-from bayesprune.run.shares import is_table, shares_of
 from bayesprune.training import Phase, Start, TrainState
 from bayesprune.training.initial import INITIAL
 
@@ -30,62 +29,6 @@ Correct = Callable[[Problem, Mapping[str, Tensor]], None]
 
 Choose = Callable[[Layers], dict[str, Tensor]]
 """From the scores of what is alive (-inf elsewhere) to the masks of what stays."""
-
-
-@dataclass(frozen=True)
-class WeightGoal:
-    """How many weights a run is to keep: of all together, or of every layer that has a share.
-
-    Attributes:
-        sizes: weights of every layer, by parameter name.
-        goal: weights that stay in the end, of those layers that the size is about.
-        goals: of each of them; None for one size over all.
-        allocate: how one size is spread over the layers.
-        least: weights that every layer keeps at least.
-    """
-
-    sizes: Mapping[str, int]
-    goal: int
-    goals: Mapping[str, int] | None
-    allocate: Allocation
-    least: int
-
-    @classmethod
-    def of(cls, settings: RunSettings, options: PruneOptions, weights: Mapping[str, Tensor]) -> "WeightGoal":
-        """What a run's density asks for.
-
-        Raises:
-            BudgetError: a density keeps nothing.
-            SettingError: an allocation is asked for beside a density for each layer.
-        """
-        sizes, allocate = {name: weight.numel() for name, weight in weights.items()}, allocation(options.allocation)
-        if not is_table(settings.density):
-            assert isinstance(settings.density, float)
-            goal = kept_count(settings.density, sum(sizes.values()))
-            return cls(sizes, goal, None, allocate, options.least)
-        options.check_by_layer("density", settings.options)
-        goals = weight_goals(weights, shares_of("density", str(settings.density)))
-        return cls(sizes, sum(goals.values()), goals, allocate, options.least)
-
-    @property
-    def total(self) -> int:
-        """Weights at the start of those layers that the size is about."""
-        return sum(self.sizes[name] for name in (self.sizes if self.goals is None else self.goals))
-
-    def choose(self, rounds: Rounds, number: int, layers: Layers) -> dict[str, Tensor]:
-        """The masks after a round, from 1.
-
-        Raises:
-            BudgetError: a layer would lose all its weights, or has fewer left than it is to keep.
-        """
-        named = layers.scores if self.goals is None else {name: layers.scores[name] for name in self.goals}
-        scores = scores_alive(named)
-        count = rounds.after(number, len(scores), self.total, self.goal, scores)
-        if self.goals is None:
-            return cut(self.allocate(layers), count, least=self.least)
-        left = {name: int((score > float("-inf")).sum()) for name, score in named.items()}
-        counts = on_the_way(self.sizes, self.goals, count)
-        return cut_each(layers.scores, {n: max(self.goals[n], min(counts[n], left[n])) for n in self.goals})
 
 
 @dataclass(frozen=True)

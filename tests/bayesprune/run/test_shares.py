@@ -38,7 +38,7 @@ def test_one_size_is_no_table(given: Any) -> None:
 )  # fmt: skip
 def test_what_is_no_share_is_refused(given: Any) -> None:
     for size in ("budget", "density"):
-        with pytest.raises(BudgetError, match=f"{size} .*: give every layer a share above 0 and at most 1"):
+        with pytest.raises(BudgetError, match=f"{size} .*: write .*for each layer a share above 0 and at most 1"):
             RunSettings("l1-units", **{size: given})
 
 

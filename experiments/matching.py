@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bayesprune.experiments.run_settings import method_of, place_of
 from bayesprune.run.budget import Budget
+from bayesprune.run.shares import is_table
 from bayesprune.store.runs import RunRecord
 
 
@@ -63,4 +64,8 @@ def _sized_by(run: RunRecord, source: RunRecord) -> bool:
     budget, density = run.settings.get("budget"), run.settings.get("density")
     if density is not None:
         return bool(density == source.result["density"])
-    return budget is not None and Budget.parse(budget) == Budget("macs", float(source.result["macs"]), relative=False)
+    return (
+        budget is not None
+        and not is_table(budget)
+        and Budget.parse(budget) == Budget("macs", float(source.result["macs"]), relative=False)
+    )

@@ -4,32 +4,37 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import BudgetError
+from bayesprune.pruners.rounding import rounded_gates
 from bayesprune.run.budget import Budget
 from bayesprune.structure import Structure
 from bayesprune.training import TrainState
 
 
-def open_within(state: TrainState, scores: Tensor, budget: Budget) -> Tensor:
+def open_within(state: TrainState, scores: Tensor, budget: Budget, round_to: int = 1) -> Tensor:
     """Close gates from the lowest score on until the network meets the budget: bool [J].
 
     No group is emptied, and no layer left without anything to read; gates with a score of inf stay open. The result
-    costs no more than the budget, and with the channel closed last still open it would cost more.
+    costs no more than the budget, and with the channel closed last still open it would cost more. With `round_to`
+    every group keeps a multiple of so many channels, rounded down, but one multiple at least.
 
     Raises:
         BudgetError: even with every channel closed that may be, the network costs more than the budget.
     """
     cost, order = state.expected_cost(), removable(state.structure, scores)
 
+    def opened(count: int) -> Tensor:
+        return rounded_gates(state.structure, _without(state.structure, order[:count]), order, round_to)
+
     def spent(count: int) -> float:
-        macs, params = cost(_without(state.structure, order[:count]).double())
+        macs, params = cost(opened(count).double())
         return budget.spent(float(macs), float(params))
 
     low, high = 0, len(order)
-    limit = _reachable(state, budget, spent(high))
+    limit = _reachable(state, budget, spent(high), round_to)
     while low < high:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if spent(middle) > limit else (low, middle)
-    return _without(state.structure, order[:low])
+    return opened(low)
 
 
 def checked_limit(state: TrainState, budget: Budget) -> float:
@@ -43,7 +48,7 @@ def checked_limit(state: TrainState, budget: Budget) -> float:
     return _reachable(state, budget, budget.spent(float(macs), float(params)))
 
 
-def _reachable(state: TrainState, budget: Budget, smallest: float) -> float:
+def _reachable(state: TrainState, budget: Budget, smallest: float, round_to: int = 1) -> float:
     """The number that a budget allows, which the smallest network must meet."""
     limit = budget.limit(state.initial_macs, state.initial_params)
     if smallest <= limit:
@@ -51,8 +56,9 @@ def _reachable(state: TrainState, budget: Budget, smallest: float) -> float:
     outside = budget.spent(*state.fixed_cost())
     which = "operations that cannot be pruned" if budget.kind == "macs" else "layers that never run"
     reason = f", {outside:,.0f} of them in {which}" if outside else ""
+    rounded = "" if round_to == 1 else f" and round_to={round_to}"
     raise BudgetError(
-        f"no network of this kind meets {budget.kind} <= {limit:,.0f}: with as few channels as possible it needs "
+        f"no network of this kind meets {budget.kind} <= {limit:,.0f}: with as few channels as possible{rounded} it needs "
         f"{smallest:,.0f}{reason}; give budget={budget.kind}={smallest:.0f} or more"
     )
 

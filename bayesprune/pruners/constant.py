@@ -52,11 +52,7 @@ class Curve:
 class ConstantStages(Stages):
     """Phases of such training."""
 
-    @property
-    def rate(self) -> float:
-        """Learning rate before the structure is fixed."""
-        given = self.settings.learning_rate
-        return LEARNING_RATE if given is None else given
+    usual_rate = LEARNING_RATE
 
     def dense(self) -> list[Phase]:
         """Nothing is removed."""

@@ -97,6 +97,8 @@ class PruneOptions(TrainOptions):
         until_validation: end such training as soon as an epoch no longer raises the validation accuracy.
         least: weights (or channels) that every layer keeps at least; with 0 a layer that would lose all its weights
             is an error.
+        round_to: of channels, every group keeps a multiple of this number: at least one, at most its size, and never
+            more than the budget allows.
     """
 
     allocation: str | Mapping[str, float] = "class-blind"
@@ -106,9 +108,11 @@ class PruneOptions(TrainOptions):
     retrain: int = 1
     until_validation: bool = False
     least: int = 0
+    round_to: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_integer("round_to", self.round_to, 1)
         check_type("allocation", self.allocation, str | Mapping, "a name, or a table of shares by layer")
         allocation(self.allocation)
         check_type("schedule", self.schedule, str, "the name of a schedule")
@@ -119,6 +123,31 @@ class PruneOptions(TrainOptions):
         check_integer("retrain", self.retrain, 0)
         check_type("until_validation", self.until_validation, bool, "true or false")
         check_integer("least", self.least, 0)
+
+    def check_no_rounding(self) -> None:
+        """Refuse to round counts where single weights are masked.
+
+        Raises:
+            SettingError: `round_to` is asked for.
+        """
+        if self.round_to != 1:
+            raise SettingError(f"round_to={self.round_to} is for channels, and single weights are masked: leave it out")
+
+    def check_by_layer(self, size: str, given: Mapping[str, Any]) -> None:
+        """Refuse an allocation where every layer has a share of its own.
+
+        Args:
+            size: "budget" or "density".
+            given: the run's options.
+
+        Raises:
+            SettingError: there is one.
+        """
+        if "allocation" in given:
+            raise SettingError(
+                f"{size} gives every layer its share, so allocation={self.allocation!r} has nothing to spread: leave "
+                "one of them out"
+            )
 
     def rounds_between(self, total: int, goal: int) -> Rounds:
         """The rounds from all there is at the start to the goal."""
@@ -160,6 +189,7 @@ class WeightOptions(PruneOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_no_rounding()
         check_integer("rewind", 0 if self.rewind is None else self.rewind, 0)
         check_type("trim", self.trim, bool, "true or false")
         if self.control is not None and self.control not in CONTROLS:

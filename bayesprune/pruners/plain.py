@@ -45,11 +45,7 @@ def gradient_descent(learning_rate: float, weight_decay: float = 0.0) -> MakeOpt
 class PlainStages(Stages):
     """Phases of plain training; the run's epochs are the most that the dense network may take."""
 
-    @property
-    def rate(self) -> float:
-        """Learning rate."""
-        given = self.settings.learning_rate
-        return LEARNING_RATE if given is None else given
+    usual_rate = LEARNING_RATE
 
     def dense(self) -> list[Phase]:
         """The dense network's training."""
@@ -66,7 +62,7 @@ class PlainStages(Stages):
         base = [] if at_start or options.prune_share == 0 else self.dense()
         ends = stalled if options.until_validation else None
         rounds = [
-            self.training(f"round {number}", options.retrain, start=prune, ends=ends)
+            self.training(f"round {number}", options.retrain if self.epochs else 0, start=prune, ends=ends)
             for number, prune in enumerate(prunes, 1)
         ]
         return [*base, *rounds]

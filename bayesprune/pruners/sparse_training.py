@@ -9,13 +9,13 @@ from torch import Tensor
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.pruners.allocation import allocation, kept_count
 from bayesprune.pruners.dynamic import RigL, SparseEvolution
+from bayesprune.pruners.goals import WeightGoal
 from bayesprune.pruners.options import PruneOptions, normal_of
 from bayesprune.pruners.problem import Problem
 from bayesprune.pruners.scores import random_scores
 from bayesprune.pruners.stages import Stages
-from bayesprune.pruners.weights import prune_weights
+from bayesprune.pruners.weights import mask_weights
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings, check_integer, check_number
 from bayesprune.training import TrainState
@@ -41,6 +41,7 @@ class SparseOptions(PruneOptions):
         check_integer("every", 1 if self.every is None else self.every, 1)
         check_number("fraction", self.fraction, 0.0, 1.0)
         check_number("until_share", self.until_share, 0.0, 1.0)
+        self.check_no_rounding()
         usual = PruneOptions()
         for name in ("schedule", "rounds", "rate", "retrain", "until_validation"):
             if getattr(self, name) != getattr(usual, name):
@@ -71,8 +72,8 @@ class SparseTrainer:
     make: MakeUpdate
     usual: Mapping[str, Any] = field(default_factory=dict)
     options = SparseOptions
-    takes = frozenset({"density"})
-    needs = takes
+    takes = frozenset({"density", "shares"})
+    needs = frozenset({"density"})
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
@@ -87,12 +88,9 @@ class SparseTrainer:
         """
         options = SparseOptions.of(self.name, {**self.usual, **settings.options})
         assert settings.density is not None
-        total = sum(weight.numel() for weight in Problem.of(state, data).weights().values())
-        count = kept_count(settings.density, total)
-        start = partial(
-            prune_weights, data=data, score=random_scores, allocate=allocation(options.allocation),
-            kept=lambda scores, total: count, least=options.least,
-        )  # fmt: skip
+        size = WeightGoal.of(settings, options, Problem.of(state, data).weights())
+        rounds = options.rounds_between(size.total, size.goal)
+        start = partial(mask_weights, data=data, score=random_scores, choose=partial(size.choose, rounds, 1))
         stages = Stages(settings, options, state, data)
         training = stages.fixed(stages.epochs)
         epoch_steps = max(1, training.steps // max(stages.epochs, 1))

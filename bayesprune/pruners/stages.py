@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from bayesprune.data import Data, steps_per_epoch
 from bayesprune.errors import SettingError
@@ -21,12 +21,14 @@ class Stages:
         options: of the method.
         state: at the start.
         data: of the run.
+        usual_rate: learning rate where the run's settings name none.
     """
 
     settings: RunSettings
     options: TrainOptions
     state: TrainState
     data: Data
+    usual_rate: ClassVar[float] = DEFAULT_LEARNING_RATE
 
     @property
     def epochs(self) -> int:
@@ -38,7 +40,7 @@ class Stages:
     def rate(self) -> float:
         """Learning rate before the structure is fixed."""
         given = self.settings.learning_rate
-        return DEFAULT_LEARNING_RATE if given is None else given
+        return self.usual_rate if given is None else given
 
     def steps(self, epochs: int) -> int:
         """Optimizer steps of so many epochs."""
@@ -83,7 +85,7 @@ class Stages:
             SettingError: the rounds need more epochs than the run has.
         """
         options = self.options
-        apart = isinstance(options, PruneOptions) and options.retrain > 0 and len(prunes) > 1
+        apart = self.epochs > 0 and isinstance(options, PruneOptions) and options.retrain > 0 and len(prunes) > 1
         rounds = list(prunes) if apart else [_all_of(prunes)]
         retrain = options.retrain if isinstance(options, PruneOptions) and apart else 0
         before = 0 if at_start else self._before()
@@ -112,9 +114,9 @@ class Stages:
         return Phase(name, self.steps(epochs), noisy, optimizer, cosine, **given)
 
     def _before(self) -> int:
-        """Epochs before pruning: at least one, unless the share is 0."""
+        """Epochs before pruning: at least one, unless the share is 0 or there are none."""
         share = self.options.prune_share
-        return max(1, round(share * self.epochs)) if share > 0 else 0
+        return min(self.epochs, max(1, round(share * self.epochs))) if share > 0 else 0
 
     def _stalls(self) -> Callable[[TrainState], bool] | None:
         """When the training after a round ends before its time."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from math import floor
 from typing import Any
 
 import torch
@@ -12,12 +11,10 @@ from torch import Tensor
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, raised
-from bayesprune.pruners.budgeted import checked_limit, open_within
+from bayesprune.pruners.goals import unit_goal
 from bayesprune.pruners.options import PruneOptions, normal_of
 from bayesprune.pruners.problem import Problem, UnitScore, check_finite
-from bayesprune.pruners.schedule import Rounds
 from bayesprune.pruners.trainings import stages_of
-from bayesprune.run.budget import Budget
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings
 from bayesprune.structure import Structure
@@ -47,8 +44,8 @@ class UnitPruner:
     at_start: bool = False
     options: type[PruneOptions] = PruneOptions
     objective: Callable[[Any, float], Objective] | None = None
-    takes = frozenset({"budget"})
-    needs = takes
+    takes = frozenset({"budget", "shares"})
+    needs = frozenset({"budget"})
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
@@ -68,14 +65,11 @@ class UnitPruner:
                 raise SettingError(
                     f"{axis} {chosen!r} is for single weights, {self.name} removes channels: choose another"
                 )
-        assert settings.budget is not None
-        budget = Budget.parse(settings.budget)
         state.need_structure()
-        total = round(budget.spent(state.initial_macs, state.initial_params))
-        goal = min(total, floor(checked_limit(state, budget)))
-        rounds = options.rounds_between(total, goal)
+        size = unit_goal(settings, options, state)
+        rounds = options.rounds_between(size.total, size.goal)
         prunes = [
-            partial(self._prune, data=data, options=options, within=partial(_within, budget.kind, rounds, goal, number))
+            partial(self._prune, data=data, options=options, choose=partial(size.choose, rounds, number))
             for number in range(1, rounds.count + 1)
         ]
         stages = stages_of(settings, options, state, data)
@@ -84,12 +78,12 @@ class UnitPruner:
         return Plan(phases, stages.describe(), dense=stages.dense_objective())
 
     def _prune(
-        self, state: TrainState, *, data: Data, options: PruneOptions, within: Callable[[TrainState], Budget]
+        self, state: TrainState, *, data: Data, options: PruneOptions, choose: Callable[[TrainState, Tensor], Tensor]
     ) -> None:
         """One round."""
         scores = self.score(Problem.of(state, data))
         preferences = unit_preferences(state.structure, scores, allocation(options.allocation), least=options.least)
-        state.shrink(open_within(state, preferences, within(state)))
+        state.shrink(choose(state, preferences))
 
 
 def unit_preferences(structure: Structure, scores: Tensor, allocate: Allocation, *, least: int = 0) -> Tensor:
@@ -102,11 +96,3 @@ def unit_preferences(structure: Structure, scores: Tensor, allocate: Allocation,
     check_finite("scores", groups)
     preferences = allocate(Layers(groups, groups))
     return torch.cat([raised(preferences[name], least) for name in groups]) if groups else scores
-
-
-def _within(kind: str, rounds: Rounds, goal: int, number: int, state: TrainState) -> Budget:
-    """What the network may cost after a round."""
-    whole = Budget(kind, 1.0, relative=True)
-    total = round(whole.limit(state.initial_macs, state.initial_params))
-    alive = round(whole.spent(state.network_macs(), state.params()))
-    return Budget(kind, float(rounds.after(number, alive, total, goal, torch.zeros(0))), relative=False)

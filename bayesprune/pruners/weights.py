@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
+from bayesprune.pruners.allocation import Layers
 from bayesprune.pruners.controls import check_movable, controlled
+from bayesprune.pruners.goals import WeightGoal
 from bayesprune.pruners.options import WeightOptions, normal_of
 from bayesprune.pruners.problem import Problem, WeightScore, check_finite
 from bayesprune.pruners.rewinding import Remember, rewind
-from bayesprune.pruners.schedule import Rounds, scores_alive
+from bayesprune.pruners.schedule import Rounds
 from bayesprune.pruners.stages import Stages
 from bayesprune.pruners.trainings import stages_of
 from bayesprune.pruners.trimming import trimmed
@@ -25,6 +26,9 @@ from bayesprune.training.initial import INITIAL
 
 Correct = Callable[[Problem, Mapping[str, Tensor]], None]
 """Changes the weights that stay once the masks are known."""
+
+Choose = Callable[[Layers], dict[str, Tensor]]
+"""From the scores of what is alive (-inf elsewhere) to the masks of what stays."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,8 @@ class WeightPruner:
     at_start: bool = False
     options: type[WeightOptions] = WeightOptions
     correct: Correct | None = None
-    takes = frozenset({"density"})
-    needs = takes
+    takes = frozenset({"density", "shares"})
+    needs = frozenset({"density"})
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
@@ -67,12 +71,14 @@ class WeightPruner:
         if options.trim:
             state.need_structure()
         assert settings.density is not None
-        total = sum(weight.numel() for weight in Problem.of(state, data).weights().values())
-        goal = kept_count(settings.density, total)
-        rounds = options.rounds_between(total, goal)
-        steps = range(1, rounds.count + 1)
+        size = WeightGoal.of(settings, options, Problem.of(state, data).weights())
+        rounds = options.rounds_between(size.total, size.goal)
+        score = options.scored(self.score)
         prunes: list[Start] = [
-            partial(self._prune, data=data, options=options, rounds=rounds, goal=goal, number=n) for n in steps
+            partial(
+                mask_weights, data=data, score=score, choose=partial(size.choose, rounds, number), correct=self.correct
+            )
+            for number in range(1, rounds.count + 1)
         ]
         stages = stages_of(settings, options, state, data)
         if options.control is not None:
@@ -90,17 +96,6 @@ class WeightPruner:
             phases = stages.around(prunes, at_start=self.at_start)
         return Plan(phases, stages.describe(), dense=stages.dense_objective())
 
-    def _prune(
-        self, state: TrainState, *, data: Data, options: WeightOptions, rounds: Rounds, goal: int, number: int
-    ) -> None:
-        """One round."""
-
-        def kept(scores: Tensor, total: int) -> int:
-            return rounds.after(number, len(scores), total, goal, scores)
-
-        chosen = allocation(options.allocation)
-        prune_weights(state, data, options.scored(self.score), chosen, kept, least=options.least, correct=self.correct)
-
     def _check_untrained(self, name: str, options: WeightOptions, rounds: Rounds) -> None:
         """Refuse an option that is about untrained weights where weights are trained before the last round."""
         if not (self.at_start or options.prune_share == 0) or (rounds.count > 1 and options.retrain > 0):
@@ -116,15 +111,8 @@ def _draw_and_prune(draw: Callable[[nn.Module], None], prune: Start, state: Trai
     prune(state)
 
 
-def prune_weights(
-    state: TrainState,
-    data: Data,
-    score: WeightScore,
-    allocate: Allocation,
-    kept: Callable[[Tensor, int], int],
-    *,
-    least: int = 0,
-    correct: Correct | None = None,
+def mask_weights(
+    state: TrainState, data: Data, score: WeightScore, choose: Choose, correct: Correct | None = None
 ) -> None:
     """Give a state the masks of the weights that stay, and set the others to zero.
 
@@ -132,9 +120,7 @@ def prune_weights(
         state: changed in place; what its masks hold at zero stays there.
         data: for scores that need some.
         score: of the weights.
-        allocate: spreads them over the layers.
-        kept: from the scores of the weights alive [A] and the number of all weights to how many stay.
-        least: weights that every layer keeps at least.
+        choose: the masks, from the scores.
         correct: changes the weights that stay.
 
     Raises:
@@ -145,9 +131,7 @@ def prune_weights(
     weights = {name: weight.detach() for name, weight in problem.weights().items()}
     scores = score(problem)
     check_finite("scores", scores)
-    left = alive({name: scores[name] for name in weights}, state.masks)
-    count = kept(scores_alive(left), sum(weight.numel() for weight in weights.values()))
-    masks = cut(allocate(Layers(left, weights)), count, least=least)
+    masks = choose(Layers(alive({name: scores[name] for name in weights}, state.masks), weights))
     if correct is not None:
         correct(problem, masks)
     state.masks = masks

@@ -47,7 +47,10 @@ class Budget:
             amount, kind, unit = 0.0, "", None
         relative = unit == "%"
         if not (isfinite(amount) and amount > 0) or (relative and amount > 1):
-            raise BudgetError(f"budget {text!r}: write macs=150k, params=40000 or macs=10%, above 0 and at most 100 %")
+            raise BudgetError(
+                f"budget {text!r}: write macs=150k, params=40000 or macs=10%, above 0 and at most 100 %, "
+                "or for each layer the share of its channels to keep: conv1=50%,fc1=10%"
+            )
         return cls(kind.lower(), amount, relative)
 
     def __str__(self) -> str:

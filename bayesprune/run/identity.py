@@ -13,6 +13,7 @@ from bayesprune.data.cached import load_cached
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.user_code import code_digest, source_digest
+from bayesprune.training.masks import attached_masks
 
 RUN = "run:"
 """Before the name of a run folder, in place of a file of weights."""
@@ -43,7 +44,8 @@ def identity_of(
     weights: str | None
     code: str | None
     if network is not None:
-        weights, code = tensors_digest(network.state_dict()), code_digest(network)
+        masks = {f"mask of {name}": mask for name, mask in attached_masks(network).items()}
+        weights, code = tensors_digest(dict(network.state_dict()) | masks), code_digest(network)
     else:
         weights = None if settings.weights is None else _weights_digest(settings.weights)
         code = source_digest(settings.network.partition(":")[0]) if ":" in settings.network else None

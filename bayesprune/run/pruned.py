@@ -23,6 +23,7 @@ from bayesprune.run.table import table_of
 from bayesprune.store.runs import RunFolder, RunRecord, library_versions
 from bayesprune.structure import OTHER, Group, LayerCost, Structure, compact, fed_outputs, find, layer_costs
 from bayesprune.structure.layers import weight_of
+from bayesprune.structure.selected_inputs import with_input_gates
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
 from bayesprune.training.masks import attach_masks, hold_masks
@@ -317,13 +318,9 @@ def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory |
         StoreError: the record names no factory and none was given, or its parts do not fit together.
     """
     spec = _spec_of(record, factory)
-    settings = record.settings
     try:
         network = spec.build(factory)
-        structure = Structure((), (), ()) if not record.groups else find(
-            network, torch.zeros(1, *record.input_shape), keep=settings["keep"], inputs=settings["inputs"],
-            flatten_inputs=settings["flatten_inputs"], check=False,
-        )  # fmt: skip
+        structure = _structure(network, record) if record.groups else Structure((), (), ())
         sizes = {group.name: group.size for group in structure.groups}
         if sizes != {group["name"]: group["size"] for group in record.groups}:
             raise ValueError(f"its groups are {sizes}")
@@ -336,6 +333,15 @@ def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory |
             f"structure and weights do not fit the network of {made_by}: {reason}; was the run changed?"
         ) from error
     return network.eval()
+
+
+def _structure(network: nn.Module, record: RunRecord) -> Structure:
+    """The groups of a record's network before anything was removed."""
+    example, settings = torch.zeros(1, *record.input_shape), record.settings
+    keep, inputs = settings["keep"], settings["inputs"]
+    flatten = settings["flatten_inputs"]
+    found = find(network, example, keep=keep, inputs=inputs, flatten_inputs=flatten, check=False)
+    return with_input_gates(network, found, example, keep, inputs)
 
 
 def _spec_of(record: RunRecord, factory: Factory | None) -> NetworkSpec:

@@ -22,10 +22,12 @@ from bayesprune.run.normal import normal_settings
 from bayesprune.run.prepare import prepared
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.settings import RunSettings
+from bayesprune.run.shares import is_table
 from bayesprune.run.user_code import code_digest
 from bayesprune.store.identity import canonical_json, deciding
 from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.structure import Structure, find, idle_layers, reestimate_batchnorm
+from bayesprune.structure.selected_inputs import with_input_gates
 from bayesprune.training import Checkpointer, Objective, Progress, TrainState, train
 from bayesprune.training.dense import dense_step
 from bayesprune.training.fixed import FixedTraining
@@ -87,7 +89,8 @@ def run(
         dense=dense_step(state, plan.dense or _usual_objective(state, data, settings)),
     )
     say_all(state.network)
-    _recalibrate(state, data, settings)
+    if state.step:
+        _recalibrate(state, data, settings)
     with torch.random.fork_rng(devices=[]):  # a network may draw in evaluation mode, too
         torch.default_generator.manual_seed(settings.seed)
         evaluation = evaluate(state.network.eval(), data)
@@ -118,12 +121,24 @@ def check_request(method: Method, settings: RunSettings) -> None:
         SettingError: saying what the method can do.
     """
     given = {name for name in ("density", "budget", "price") if getattr(settings, name) is not None}
-    can = ", ".join(f"{name}=..." for name in sorted(method.takes - {"estimator"})) or "no size"
+    can = ", ".join(f"{name}=..." for name in sorted(method.takes - {"estimator", "shares"})) or "no size"
     for name in sorted(given - method.takes):
         raise SettingError(f"method {method.name!r} cannot use {name}={getattr(settings, name)!r}: it takes {can}")
     if method.needs and not given & method.needs:
         wanted = " or ".join(f"{name}=..." for name in sorted(method.needs))
         raise SettingError(f"method {method.name!r} needs a size: give {wanted}")
+    for name in sorted(given & {"density", "budget"}):
+        if is_table(getattr(settings, name)) and "shares" not in method.takes:
+            one = {"density": "density=0.1", "budget": "budget='macs=10%'"}[name]
+            raise SettingError(
+                f"method {method.name!r} takes one {name} for the whole network, such as {one}, and no share for each "
+                f"layer: {getattr(settings, name)!r}"
+            )
+    if settings.epochs == 0 and "estimator" in method.takes:
+        raise SettingError(
+            f"method {method.name!r} learns its gates in training, and epochs=0 leaves none: give epochs=1 or more, or "
+            "a method that prunes without training, such as l1-units"
+        )
 
 
 def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> TrainState:
@@ -169,7 +184,7 @@ def _structure(network: nn.Module, example: Tensor, settings: RunSettings) -> tu
                     f"{name}, or follow this: {refusal}"
                 ) from refusal
         return Structure((), (), ()), refusal
-    return found, None
+    return with_input_gates(network, found, example, settings.keep, settings.inputs), None
 
 
 def _warn_of_idle_layers(state: TrainState) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from bayesprune.data import Split, steps_per_epoch
 from bayesprune.errors import SettingError, UnknownNameError, nearest_name
 from bayesprune.run.budget import Budget
+from bayesprune.run.shares import as_text, is_table, shares_of
 
 TARGET_STEPS, MOST_EPOCHS = 22_000, 120
 """By default a run takes about as many steps as the measured recipe, but no more than so many epochs."""
@@ -28,17 +29,20 @@ class RunSettings:
         network: registered name or `package.module:callable`.
         data: name of the data set.
         seed: of initial weights, order, noise and gates.
-        epochs: in all; None stands for the default for the size of the data.
+        epochs: in all; None stands for the default for the size of the data. With 0 nothing is trained: methods that
+            choose by a score prune the network as it is.
         batch_size: examples a step.
         learning_rate: of the first phase with labels, the only one of methods that prune before training; None stands
             for the method's default.
         noise: standard deviation of the multiplicative noise at fixed structure; None stands for 0.3
-            (networks without convolutions) or 0.2.
+            (networks without convolutions) or 0.2, and for none where no channel of the network can be removed.
         consistency: weight of the agreement between two noisy predictions at fixed structure; None stands for 0.5
             (networks without convolutions) or 0.
-        density: share of the weights to keep, for methods that prune weights.
+        density: share of the weights to keep, for methods that prune weights; or a table with one for each layer,
+            {"fc1": 0.1, "fc2": "50%"} or "fc1=10%,fc2=50%" (kept as "fc1=0.1,fc2=0.5"): others stay whole.
         budget: e.g. "macs=150k" or "params=5%", for methods that prune structure; beside a price it only caps what
-            that price leaves.
+            that price leaves. For methods that choose channels by a score also a table with the share of its channels
+            that each layer keeps at most.
         price: nats of training log-likelihood a gate must be worth (ln gamma): a number, or "fc1=20,fc2=10".
         estimator: of the gates' gradient.
         keep: layers whose outputs stay whole.
@@ -59,7 +63,7 @@ class RunSettings:
     learning_rate: float | None = None
     noise: float | None = None
     consistency: float | None = None
-    density: float | None = None
+    density: float | str | None = None
     budget: str | None = None
     price: float | str | None = None
     estimator: str = "curvature"
@@ -76,15 +80,19 @@ class RunSettings:
             check_type(name, getattr(self, name), str, "text")
         check_type("weights", self.weights, str | None, "the name of a file")
         check_type("price", self.price, int | float | str | None, "a number or text such as fc1=20,fc2=10")
-        check_type("budget", self.budget, str | None, "text such as macs=150k")
+        for name in ("density", "budget"):
+            if is_table(getattr(self, name)):
+                object.__setattr__(self, name, as_text(shares_of(name, getattr(self, name))))
+        check_type("budget", self.budget, str | None, "text such as macs=150k, or a table of shares by layer")
         check_type("flatten_inputs", self.flatten_inputs, bool, "true or false")
         check_type("options", self.options, Mapping, "a table of the method's own settings")
         check_integer("seed", self.seed, 0, LARGEST_SEED)
-        check_integer("epochs", 1 if self.epochs is None else self.epochs, 1)
+        check_integer("epochs", 0 if self.epochs is None else self.epochs, 0)
         check_integer("batch_size", self.batch_size, 1)
         check_integer("threads", self.threads, 1)
         check_number("learning_rate", self.learning_rate, 0.0)
-        check_number("density", self.density, 0.0, 1.0)
+        if not is_table(self.density):
+            check_number("density", _as_number(self.density), 0.0, 1.0)
         check_number("noise", self.noise, 0.0, low_allowed=True)
         check_number("consistency", self.consistency, 0.0, low_allowed=True)
         if self.inputs not in ("auto", "all", "none"):
@@ -96,7 +104,7 @@ class RunSettings:
         one_form: dict[str, Any] = {
             "widths": None if self.widths is None else _entries("widths", self.widths, int, "integers"),
             "keep": tuple(sorted(set(_entries("keep", self.keep, str, "names of layers")))),
-            "budget": None if self.budget is None else str(Budget.parse(self.budget)),
+            "budget": _one_budget(self.budget),
             "price": _one_price(self.price),
             "options": _whole(self.options),
         }
@@ -125,7 +133,7 @@ class RunSettings:
     def total_steps(self, train: Split) -> int:
         """Optimizer steps of all epochs."""
         epoch_steps = steps_per_epoch(train, self.batch_size)
-        return (self.epochs or default_epochs(epoch_steps)) * epoch_steps
+        return (default_epochs(epoch_steps) if self.epochs is None else self.epochs) * epoch_steps
 
 
 def check_options(method: str, given: Mapping[str, Any], known: Collection[str]) -> None:
@@ -185,6 +193,11 @@ def check_type(name: str, value: object, kind: Any, wanted: str) -> None:
     """
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise SettingError(f"{name} must be {wanted}, not {value!r}")
+
+
+def _one_budget(budget: str | None) -> str | None:
+    """A budget in its one form; a table of shares by layer has it already."""
+    return budget if budget is None or is_table(budget) else str(Budget.parse(budget))
 
 
 def _as_number(value: Any) -> Any:

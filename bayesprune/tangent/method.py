@@ -56,12 +56,13 @@ class NeuralTangentTransfer:
         steps = options.steps or (300 if convolutional else 2_000)
         decay = options.transfer_decay if options.transfer_decay is not None else (1e-5 if convolutional else 1e-4)
         budget = None if settings.budget is None else Budget.parse(settings.budget)
+        density = settings.density if isinstance(settings.density, float) else None
         objective = TangentTransfer(
             _density(settings, budget, state), options.kernel_weight, decay, options.kernel == "projected"
         )
         own = data if options.transfer_data is None else _other(options.transfer_data, data)
         _check_last_batch(own, options.transfer_batch, steps)
-        transfer = Transfer(options, own, objective, steps, settings.density, budget, dict(state.masks))
+        transfer = Transfer(options, own, objective, steps, density, budget, dict(state.masks))
         first = Phase(
             "transfer", steps, objective, adam(options.transfer_rate), constant,
             updates=[transfer.update], start=transfer.begin, batch_size=options.transfer_batch, train=own.train,
@@ -79,7 +80,7 @@ class NeuralTangentTransfer:
 def _density(settings: RunSettings, budget: Budget | None, state: TrainState) -> float:
     """By which the decay is divided: of the weights, or the share of the cost that the budget leaves."""
     if budget is None:
-        assert settings.density is not None
+        assert isinstance(settings.density, float)
         return settings.density
     whole = budget.spent(state.initial_macs, state.initial_params)
     return min(1.0, budget.limit(state.initial_macs, state.initial_params) / whole)

@@ -69,8 +69,8 @@ def hold_masks(network: nn.Module, masks: Mapping[str, Tensor], optimizer: Optim
         shape = network.get_parameter(name).shape
         if shape != mask.shape:
             raise SettingError(
-                f"the mask of {name} is {list(mask.shape)} and its weights are {list(shape)}: hold masks on the network "
-                "that was pruned"
+                f"the mask of {name} is {list(mask.shape)} and its weights are {list(shape)}: hold masks on the "
+                "network that was pruned"
             )
     stepped = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if masks and not any(id(network.get_parameter(name)) in stepped for name in masks):

@@ -66,13 +66,14 @@ class RunFlags:
         weights: A safetensors file with trained weights to start from.
         price: What a gate must be worth in nats of training log-likelihood (ln gamma): 20, or inputs=5,fc1=20,fc2=10.
         budget: At most so much: macs=150k, params=40000 or macs=10%; beside a price, a cap on what that price leaves.
-        density: Share of the weights to keep, for methods that prune weights.
+            For methods that choose channels also the share that each layer keeps: conv1=50%,fc1=10%.
+        density: Share of the weights to keep, for methods that prune weights: 0.1, or for each layer fc1=10%,fc2=50%.
         keep: Layers whose outputs stay whole.
         inputs: Gates on input features: auto, all or none.
         flatten_inputs: Gates on flattened features as well.
         estimator: Of the gates' gradient.
         option: A setting of the method's own: NAME=VALUE, such as gamma=1e6.
-        epochs: Of all phases together; by default about 22,000 steps, at most 120 epochs.
+        epochs: Of all phases together; by default about 22,000 steps, at most 120 epochs; 0 prunes without training.
         batch_size: Examples a step.
         learning_rate: Of the first phase with labels (pruned before training: the only one); by default the
             method's.
@@ -88,7 +89,7 @@ class RunFlags:
     weights: Annotated[str | None, _one(SUBJECT)] = None
     price: Annotated[str | None, _one(SIZE)] = None
     budget: Annotated[str | None, _one(SIZE)] = None
-    density: Annotated[float | None, _one(SIZE)] = None
+    density: Annotated[str | None, _one(SIZE)] = None
     keep: Annotated[tuple[str, ...], _several(SIZE)] = ()
     inputs: Annotated[str, _one(SIZE)] = "auto"
     flatten_inputs: Annotated[bool, Parameter(group=SIZE, negative=(), show_default=False)] = False

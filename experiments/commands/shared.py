@@ -18,6 +18,7 @@ from bayesprune.experiments.jobs import Job, phase_steps
 from bayesprune.experiments.methods import method
 from bayesprune.experiments.report import write_report
 from bayesprune.experiments.summary import summary_rows, terminal_table
+from bayesprune.run.running import check_request
 from bayesprune.run.settings import check_integer
 from bayesprune.store.atomic import check_writable
 from bayesprune.store.runs import RunRecord
@@ -56,7 +57,9 @@ def prepare(jobs: Sequence[Job], out: Path) -> list[dict[str, int]]:
     """
     check_folder(out)
     for job in jobs:
-        method(job.settings.method)
+        chosen = method(job.settings.method)
+        if job.match is None:  # the size of another run is not known yet
+            check_request(chosen, job.settings)
     fetch_missing(dict.fromkeys(job.settings.data for job in jobs))
     # What can be refused does not depend on the seed, so that one run of each kind is checked.
     kinds = [(replace(job.settings, seed=0), job.match) for job in jobs]

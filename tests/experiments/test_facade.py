@@ -166,8 +166,8 @@ def test_mistakes(small_data: Data) -> None:
         bp.prune(small(), small_data, "parsimonius")
     with pytest.raises(SettingError, match="epoch"):
         bp.prune(small(), small_data, "dense", epoch=3)
-    with pytest.raises(SettingError, match="epochs must be an integer >= 1, not 0"):
-        bp.prune(small(), small_data, "dense", epochs=0)
+    with pytest.raises(SettingError, match="epochs must be an integer >= 0, not -1"):
+        bp.prune(small(), small_data, "dense", epochs=-1)
     with pytest.raises(SettingError, match="'fc9'.*fc3"):
         bp.prune(small(), small_data, "dense", keep=["fc9"])
     with pytest.raises(SettingError, match="keep must be a list of names of layers, not 'fc1'"):

@@ -157,17 +157,42 @@ def test_a_network_that_was_trained_on_without_masks_has_none(masked: Pruned, sm
     assert not bool((again.network.get_parameter("fc1.weight") == 0).any())
 
 
-def test_selected_inputs_stay_selected(small_data: Data) -> None:
-    first = prune(network(), small_data, "l1-units", budget="macs=30%")
-    for name, settings in (("dense", {}), ("l1-units", {"budget": "macs=60%"}), ("magnitude", {"density": 0.5})):
-        again = prune(first, small_data, name, **settings)
-        selectors = [m for m in again.network.modules() if isinstance(m, SelectChannels)]
-        assert [selector.kept.tolist() for selector in selectors] == [first.kept["inputs"]]
-        inputs = next(iter(small_data.test.batches(5)))[0]
-        unread = torch.ones(36, dtype=torch.bool)
-        unread[first.kept["inputs"]] = False
-        changed = inputs.flatten(1).masked_fill(unread, 7.0).view_as(inputs)
-        assert torch.equal(again.network(changed), again.network(inputs))
+SELECTED: dict[str, dict[str, Any]] = {
+    "dense": {}, "magnitude": {"density": 0.5, "least": 1},
+    "magnitude trim": {"density": 0.1, "trim": True, "least": 1},
+    "l1-units": {"budget": "macs=50%"}, "ntt": {"budget": "macs=50%", "steps": 4},
+    "parsimonious": {"price": 30.0, "horizon": 6, "shrink_every": 3, "prune_share": 0.5, "epochs": 4},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_inputs_that_are_gone_stay_gone_and_the_others_keep_their_gates(
+    name: str, small_data: Data, tmp_path: Path
+) -> None:
+    first = prune(network(), small_data, "l1-units", budget="macs=40%")
+    again = prune(first, small_data, name.split()[0], **SELECTED[name])
+    left = again.kept["inputs"]
+    assert set(left) <= set(first.kept["inputs"]) and (name in ("dense", "magnitude") or left != first.kept["inputs"])
+    (selector,) = [m for m in again.network.modules() if isinstance(m, SelectChannels)]
+    assert selector.kept.tolist() == left
+    assert again.groups[0].size == 36 and again.network.get_submodule("fc1.layer").in_features == len(left)
+    inputs = next(iter(small_data.test.batches(5)))[0]
+    unread = torch.ones(36, dtype=torch.bool)
+    unread[left] = False
+    changed = inputs.flatten(1).masked_fill(unread, 7.0).view_as(inputs)
+    assert torch.equal(again.network(changed), again.network(inputs))
+    again.save(tmp_path)
+    loaded = bp.load(tmp_path, factory=lambda: deepcopy(first.network))
+    assert loaded.kept == again.kept and torch.equal(loaded.network(inputs), again.network(inputs))
+
+
+def test_gates_on_selected_inputs_can_be_left_out(small_data: Data) -> None:
+    first = prune(network(), small_data, "l1-units", budget="macs=40%")
+    for settings in ({"inputs": "none"}, {"keep": ["inputs"]}):
+        again = prune(first, small_data, "l1-units", budget="macs=60%", **settings)
+        assert [group.name for group in again.groups] == ["fc1.layer", "fc2"]
+        (selector,) = [m for m in again.network.modules() if isinstance(m, SelectChannels)]
+        assert selector.kept.tolist() == first.kept["inputs"]
 
 
 def test_weights_of_a_run_bring_their_masks(masked: Pruned, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_what_is_described_twice_is_made_once(tmp_path: Path) -> None:
         ('method = "dense"', "methods ="), ('methods = ["dense"]\n[method]\ndense = 3', "a table of settings, not 3"),
         ('methods = ["dense"]\nseeds = 0', "seeds must be an integer >= 1, not 0"),
         ('methods = ["dense"]\nseeds = [1, 2]', r"not \[1, 2\]"),
-        ('methods = ["dense"]\nepochs = 0', "epochs must be an integer >= 1, not 0"),
+        ('methods = ["dense"]\nepochs = -1', "epochs must be an integer >= 0, not -1"),
         ('methods = ["dense"]\nepochs = []', "epochs is an empty list"),
         ('methods = ["dense"]\ntitle = 3', "title must be text"), ('methods = ["dense"]\nout = 3', "out must be"),
         ('methods = ["dense"]\nkeep = "fc1"', "keep must be a list"),

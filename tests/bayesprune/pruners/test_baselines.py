@@ -8,21 +8,19 @@ from torch import Tensor
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.experiments.methods import METHODS
 from bayesprune.models import Conv4, LeNet300
-from bayesprune.pruners.methods import baselines
 from bayesprune.pruners.options import TrainOptions
 from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import CrossEntropy, Phase, TrainState
-
-TABLE = {method.name: method for method in baselines()}
 
 
 def plan_of(name: str, data: Data, network: Any = None, **settings: Any) -> tuple[TrainState, list[Phase]]:
     plain: dict[str, Any] = {"method": name, "epochs": 8, "batch_size": 50}
     chosen = RunSettings(**plain | settings)
     state = initial_state(network or LeNet300((12, 8), (1, 6, 6), 3), data, chosen)
-    return state, list(TABLE[name].plan(state, data, chosen).phases)
+    return state, list(METHODS[name].plan(state, data, chosen).phases)
 
 
 def rate_of(phase: Phase) -> tuple[float, float]:

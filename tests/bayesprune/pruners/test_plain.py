@@ -8,14 +8,12 @@ import torch
 import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
+from bayesprune.experiments.methods import METHODS
 from bayesprune.models import LeNet300
-from bayesprune.pruners.methods import baselines
 from bayesprune.pruners.plain import plateau
 from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import CrossEntropy, Phase, TrainState
-
-TABLE = {method.name: method for method in baselines()}
 
 
 def plan_of(name: str, data: Data, **given: Any) -> tuple[TrainState, list[Phase]]:
@@ -23,7 +21,7 @@ def plan_of(name: str, data: Data, **given: Any) -> tuple[TrainState, list[Phase
     plain: dict[str, Any] = {"method": name, "epochs": 30, "batch_size": 50, "options": options}
     chosen = RunSettings(**plain | given)
     state = initial_state(LeNet300((12, 8), (1, 6, 6), 3), data, chosen)
-    return state, list(TABLE[name].plan(state, data, chosen).phases)
+    return state, list(METHODS[name].plan(state, data, chosen).phases)
 
 
 def test_training_is_plain(small_data: Data) -> None:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from bayesprune.data import Data
+from bayesprune.experiments.methods import METHODS
 from bayesprune.models import LeNet300
 from bayesprune.pruners.allocation import Layers, class_blind, class_uniform, cut
 from bayesprune.pruners.budgeted import open_within
 from bayesprune.pruners.channels import geometric_median, taylor_units
-from bayesprune.pruners.methods import baselines
 from bayesprune.pruners.problem import Problem, UnitScore, WeightScore
 from bayesprune.pruners.saliency import grasp, logit_snip, obd, snip, synflow, taylor
 from bayesprune.pruners.scores import l1_norms, magnitude
@@ -25,7 +25,6 @@ from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import TrainState
 
-TABLE = {method.name: method for method in baselines()}
 WEIGHTS: dict[str, tuple[WeightScore, Callable[[Layers], dict[str, Tensor]]]] = {
     "magnitude": (magnitude, class_blind), "class-uniform": (magnitude, class_uniform), "obd": (obd, class_blind),
     "layer-obs": (layer_obs, class_uniform), "snip": (snip, class_blind), "logit-snip": (logit_snip, class_blind),
@@ -46,7 +45,7 @@ def pruned_state(data: Data, method: str, **given: object) -> tuple[Problem, Tra
     torch.manual_seed(0)
     network = LeNet300((12, 8), (1, 6, 6), 3)
     before, state = (initial_state(network, data, chosen) for _ in range(2))
-    (phase,) = TABLE[method].plan(state, data, chosen).phases
+    (phase,) = METHODS[method].plan(state, data, chosen).phases
     assert phase.start is not None
     torch.manual_seed(1)
     phase.start(state)

@@ -11,19 +11,18 @@ from torch import Tensor, nn
 import bayesprune as bp
 from bayesprune.data import Data, from_tensors
 from bayesprune.errors import BudgetError, NetworkError, SettingError, UnknownNameError
+from bayesprune.experiments.methods import METHODS
 from bayesprune.models import Conv4, LeNet300
-from bayesprune.pruners.allocation import ALLOCATIONS, class_blind
-from bayesprune.pruners.methods import baselines
+from bayesprune.pruners.allocation import ALLOCATIONS, class_blind, cut
 from bayesprune.pruners.options import WeightOptions
 from bayesprune.pruners.rewinding import WeightsKept
 from bayesprune.pruners.scores import magnitude
-from bayesprune.pruners.weights import prune_weights
+from bayesprune.pruners.weights import mask_weights
 from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import Phase, Progress, TrainState, train
 from bayesprune.training.initial import glorot
 
-TABLE = {method.name: method for method in baselines()}
 SIZES = {"fc1.weight": 36 * 12, "fc2.weight": 12 * 8, "fc3.weight": 8 * 3}
 
 
@@ -31,7 +30,7 @@ def plan_of(data: Data, network: nn.Module | None = None, **given: Any) -> tuple
     plain: dict[str, Any] = {"method": "magnitude", "epochs": 12, "batch_size": 50, "density": 0.25}
     chosen = RunSettings(**plain | given)
     state = initial_state(network or LeNet300((12, 8), (1, 6, 6), 3), data, chosen)
-    return state, list(TABLE[chosen.method].plan(state, data, chosen).phases)
+    return state, list(METHODS[chosen.method].plan(state, data, chosen).phases)
 
 
 def alive(state: TrainState) -> int:
@@ -282,7 +281,7 @@ def test_bad_networks_are_refused(small_data: Data) -> None:
     with torch.no_grad():
         state.network.get_parameter("fc2.weight")[0, 0] = float("nan")
     with pytest.raises(NetworkError, match="weights of layer 'fc2' hold NaN"):
-        prune_weights(state, small_data, magnitude, class_blind, lambda scores, total: 10)
+        mask_weights(state, small_data, magnitude, lambda layers: cut(class_blind(layers), 10))
 
     class Nothing(nn.Module):
         """No layer at all."""
@@ -291,7 +290,7 @@ def test_bad_networks_are_refused(small_data: Data) -> None:
             return inputs.flatten(1)[:, :3]
 
     with pytest.raises(NetworkError, match="no linear or convolution layer"):
-        TABLE["magnitude"].plan(
+        METHODS["magnitude"].plan(
             TrainState(Nothing(), state.structure, state.example),
             small_data,
             RunSettings("magnitude", density=0.5, epochs=2),

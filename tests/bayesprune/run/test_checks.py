@@ -9,19 +9,18 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bayesprune.data import Data, from_loaders, from_tensors
 from bayesprune.errors import NetworkError, SettingError
-from bayesprune.pruners.methods import baselines
+from bayesprune.experiments.methods import METHODS
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.running import run
 from bayesprune.run.settings import RunSettings
 
-TABLE = {method.name: method for method in baselines()}
 LABELS = torch.arange(61) % 3
 ROWS = torch.randn(61, 6, generator=torch.Generator().manual_seed(0)) + LABELS[:, None]
 
 
 def run_with(network: nn.Module, data: Data, method: str = "dense", **changes: Any) -> Pruned:
     plain: dict[str, Any] = {"method": method, "epochs": 1, "batch_size": 16}
-    return run(TABLE[method], network, data, RunSettings(**plain | changes))
+    return run(METHODS[method], network, data, RunSettings(**plain | changes))
 
 
 def rows() -> Data:

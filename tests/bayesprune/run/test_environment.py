@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.data import Data, from_tensors
-from bayesprune.pruners.methods import baselines
+from bayesprune.experiments.methods import METHODS
 from bayesprune.run.environment import environment, flushes_subnormal
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.running import run
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import Progress
 
-TABLE = {method.name: method for method in baselines()}
 REQUESTS: dict[str, dict[str, Any]] = {"dense": {}, "l1-units": {"budget": "macs=50%"}, "snip": {"density": 0.3}}
 
 
@@ -42,7 +41,7 @@ def network(seed: int = 0) -> nn.Module:
 
 def pruned(model: nn.Module, data: Data, method: str = "dense", seed: int = 0, **more: Any) -> Pruned:
     settings = RunSettings(method, epochs=2, batch_size=50, seed=seed, **REQUESTS[method])
-    return run(TABLE[method], model, data, settings, **more)
+    return run(METHODS[method], model, data, settings, **more)
 
 
 def same(one: Pruned, other: Pruned) -> bool:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from bayesprune.data import Data, from_tensors
 from bayesprune.errors import NetworkError, SettingError, StoreError
 from bayesprune.evaluation.evaluate import evaluate
+from bayesprune.experiments.methods import METHODS
 from bayesprune.models import LeNet300
-from bayesprune.pruners.methods import baselines
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.running import check_request, initial_network, initial_state, run
@@ -20,7 +20,6 @@ from bayesprune.run.settings import RunSettings
 from bayesprune.store.tree import load_tree
 from bayesprune.training import Checkpointer, Progress
 
-TABLE = {method.name: method for method in baselines()}
 SPEC = NetworkSpec("lenet300", {"widths": [12, 8], "input_shape": [1, 6, 6], "classes": 3})
 
 
@@ -30,7 +29,7 @@ def settings(**changes: Any) -> RunSettings:
 
 
 def run_dense(network: nn.Module, data: Data, **changes: Any) -> Pruned:
-    return run(TABLE["dense"], network, data, settings(**changes))
+    return run(METHODS["dense"], network, data, settings(**changes))
 
 
 class Fixed(nn.Module):
@@ -91,7 +90,7 @@ def test_threads_and_random_numbers_are_put_back(small_data: Data) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        run(TABLE["dense"], LeNet300((6, 5), (1, 6, 6), 3), small_data, settings(threads=threads + 1), progress=fail)
+        run(METHODS["dense"], LeNet300((6, 5), (1, 6, 6), 3), small_data, settings(threads=threads + 1), progress=fail)
     assert seen == [threads + 1] and torch.get_num_threads() == threads
     network = LeNet300((6, 5), (1, 6, 6), 3)
     state = torch.get_rng_state()
@@ -107,9 +106,9 @@ def test_the_result_is_that_of_the_last_epoch_on_the_test_split(small_data: Data
     assert [record["epoch"] for record in pruned.history] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("name", [*TABLE])
+@pytest.mark.parametrize("name", [*METHODS])
 def test_requests_are_checked_against_what_a_method_takes(name: str) -> None:
-    method = TABLE[name]
+    method = METHODS[name]
     for size, value in (("density", 0.5), ("budget", "macs=50%"), ("price", 2.0)):
         if size in method.takes:
             check_request(method, settings(method=name, **{size: value}))
@@ -120,11 +119,11 @@ def test_requests_are_checked_against_what_a_method_takes(name: str) -> None:
 
 def test_what_a_method_can_do_is_said() -> None:
     with pytest.raises(SettingError, match="cannot use price=2.0: it takes budget=..., density=...$"):
-        check_request(TABLE["random"], settings(method="random", price=2.0))
+        check_request(METHODS["random"], settings(method="random", price=2.0))
     with pytest.raises(SettingError, match="'dense' cannot use density=0.5: it takes no size$"):
-        check_request(TABLE["dense"], settings(density=0.5))
+        check_request(METHODS["dense"], settings(density=0.5))
     with pytest.raises(SettingError, match="'random' needs a size: give budget=... or density=...$"):
-        check_request(TABLE["random"], settings(method="random"))
+        check_request(METHODS["random"], settings(method="random"))
 
 
 def test_initial_weights_come_from_the_seed_alone() -> None:
@@ -185,11 +184,11 @@ def test_a_state_does_not_fit_a_run_with_other_settings_data_or_weights(small_da
             raise InterruptedError
 
     def resumed(network: nn.Module, data: Data, **changes: Any) -> Pruned:
-        return run(TABLE["dense"], network, data, settings(**changes), checkpointer=Checkpointer(file))
+        return run(METHODS["dense"], network, data, settings(**changes), checkpointer=Checkpointer(file))
 
     file, network = tmp_path / "state", initial_network(SPEC, 0)
     with pytest.raises(InterruptedError):
-        run(TABLE["dense"], network, small_data, settings(), checkpointer=Checkpointer(file, steps=1), progress=stop)
+        run(METHODS["dense"], network, small_data, settings(), checkpointer=Checkpointer(file, steps=1), progress=stop)
     assert load_tree(file)["counters"]["step"] == 3
     with pytest.raises(StoreError, match="its epochs is '2', this run's is '3'"):
         resumed(network, small_data, epochs=3)

@@ -18,14 +18,14 @@ from bayesprune.store.identity import canonical_json, run_id
     [
         ("seed", -1, "seed must be an integer >= 0"), ("seed", 2**32, "and <= 4294967295"),
         ("seed", 1.0, "not 1.0"), ("seed", True, "not True"), ("seed", None, "not None"),
-        ("epochs", 0, "epochs must be an integer >= 1, not 0"), ("epochs", -3, "not -3"), ("epochs", 2.5, "not 2.5"),
+        ("epochs", -1, "epochs must be an integer >= 0, not -1"), ("epochs", -3, "not -3"), ("epochs", 2.5, "not 2.5"),
         ("batch_size", 0, "batch_size must be"), ("batch_size", None, "batch_size"), ("threads", 0, "threads"),
         ("learning_rate", 0.0, "learning_rate must be a finite number > 0"), ("learning_rate", -1, "not -1"),
         ("learning_rate", float("nan"), "not nan"), ("learning_rate", "fast", "a number, not 'fast'"),
         ("learning_rate", True, "not True"), ("noise", -0.1, "noise must be a finite number >= 0"),
         ("noise", float("inf"), "not inf"), ("density", 0.0, "> 0 and <= 1"), ("density", 1.01, "not 1.01"),
         ("density", float("nan"), "not nan"), ("density", "10%", "not '10%'"),
-        ("budget", 150_000, "text such as macs=150k, not 150000"), ("price", [1.0], "price must be"),
+        ("budget", 150_000, "text such as macs=150k, or a table .* not 150000"), ("price", [1.0], "price must be"),
         ("inputs", "some", "'auto', 'all' or 'none', not 'some'"), ("inputs", 1, "inputs"),
         ("flatten_inputs", 1, "true or false"), ("keep", "fc3", "a list of names of layers, not 'fc3'"),
         ("keep", (1,), "each entry of keep"), ("widths", 3, "a list of integers, not 3"),
@@ -102,6 +102,7 @@ def test_defaults_are_filled_in(small_data: Data) -> None:
     assert RunSettings("dense", epochs=7).with_defaults(small_data.train).epochs == 7
     assert RunSettings("dense", batch_size=50).total_steps(small_data.train) == 600
     assert RunSettings("dense", batch_size=100, epochs=2).total_steps(small_data.train) == 6
+    assert RunSettings("dense", epochs=0).total_steps(small_data.train) == 0
 
 
 @pytest.mark.parametrize(

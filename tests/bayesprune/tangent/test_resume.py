@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from bayesprune.data import Data, TensorSplit
+from bayesprune.experiments.methods import METHODS
 from bayesprune.models import LeNet300
-from bayesprune.pruners.methods import baselines
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.running import run
 from bayesprune.run.settings import RunSettings
@@ -47,7 +47,7 @@ def test_adam_is_a_plain_loop_and_its_curve_is_what_that_loop_measures(small_dat
     torch.manual_seed(0)
     network = LeNet300((12, 8), (1, 6, 6), 3)
     chosen = RunSettings("dense", epochs=22, batch_size=24, seed=3, options={"training": "adam"})
-    (dense,) = [method for method in baselines() if method.name == "dense"]
+    dense = METHODS["dense"]
     pruned = run(dense, network, small_data, chosen)
 
     assert isinstance(small_data.train, TensorSplit)

@@ -151,7 +151,7 @@ def test_an_output_folder_that_cannot_be_written_to(name: str, out: str, command
 STUDIES = {
     "unknown_key": "unknown setting 'epoch': did you mean 'epochs'?",
     "unknown_own_key": "unknown setting 'speed'",
-    "bad_value": "epochs must be an integer >= 1, not 'many'",
+    "bad_value": "epochs must be an integer >= 0, not 'many'",
     "unknown_method": "unknown method 'dens': did you mean 'dense'?",
     "no_methods": "a study needs methods = [...] or tables [method.NAME]",
     "no_seeds": "seeds must be an integer >= 1, not 0",

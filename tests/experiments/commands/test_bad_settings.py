@@ -44,8 +44,8 @@ def option(name: str, value: Any, words: str, error: type[BayespruneError] = Set
 BAD = [
     Bad("method", "parsimonius", "unknown method 'parsimonius': did you mean 'parsimonious'?", UnknownNameError),
     Bad("estimator", "curvatur", "unknown estimator 'curvatur': did you mean 'curvature'?", UnknownNameError),
-    Bad("epochs", 0, "epochs must be an integer >= 1, not 0"),
-    Bad("epochs", -3, "epochs must be an integer >= 1, not -3"),
+    Bad("epochs", 0, "epochs=0 leaves none: give epochs=1 or more"),
+    Bad("epochs", -3, "epochs must be an integer >= 0, not -3"),
     Bad("batch_size", 0, "batch_size must be an integer >= 1, not 0"),
     Bad("seed", -1, "seed must be an integer >= 0 and <= 4294967295, not -1"),
     Bad("threads", 0, "threads must be an integer >= 1, not 0"),

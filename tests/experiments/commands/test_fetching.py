@@ -40,7 +40,14 @@ def test_without_a_terminal_each_file_gets_one_line(loaded: list[str], command: 
 
 
 def test_bad_settings_are_refused_before_anything_is_fetched(loaded: list[str], command: Any) -> None:
-    for flags in (("--method", "dens"), ("--epochs", 0), ("--budget", "much"), ("--out", "/proc/nothing/here")):
+    for flags in (
+        ("--method", "dens"),
+        ("--epochs", -1),
+        ("--epochs", 0),
+        ("--budget", "much"),
+        ("--method", "magnitude"),
+        ("--out", "/proc/nothing/here"),
+    ):
         assert command("prune", "--data", "mnist", *flags).status == 2
     assert not loaded
     assert {info.name for info in describe() if info.present is False} >= {"mnist", "svhn"}

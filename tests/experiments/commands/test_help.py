@@ -94,7 +94,7 @@ def test_help_of_a_command_loads_nothing_heavy(name: str, repository: Path) -> N
         (["prune", "--epochs", "many"], "Invalid value for --epochs: 'many' is not an integer."),
         (["prune", "--epochs", "1.5"], "Invalid value for --epochs: '1.5' is not an integer."),
         (["prune", "--widths", "20", "x"], "--widths: 'x' is not an integer."),
-        (["prune", "--density", "half"], 'Invalid value for --density: unable to convert "half" into float.'),
+        (["prune", "--noise", "half"], 'Invalid value for --noise: unable to convert "half" into float.'),
         (["prune", "--epochs"], "--epochs requires an argument"),
         (["prune", "--keep"], "--keep requires at least 1 element"),
         (["compare", "--methods"], "--methods requires at least 1 element"),

@@ -58,8 +58,8 @@ def _reachable(state: TrainState, budget: Budget, smallest: float, round_to: int
     reason = f", {outside:,.0f} of them in {which}" if outside else ""
     rounded = "" if round_to == 1 else f" and round_to={round_to}"
     raise BudgetError(
-        f"no network of this kind meets {budget.kind} <= {limit:,.0f}: with as few channels as possible{rounded} it needs "
-        f"{smallest:,.0f}{reason}; give budget={budget.kind}={smallest:.0f} or more"
+        f"no network of this kind meets {budget.kind} <= {limit:,.0f}: with as few channels as possible{rounded} it "
+        f"needs {smallest:,.0f}{reason}; give budget={budget.kind}={smallest:.0f} or more"
     )
 
 

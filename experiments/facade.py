@@ -14,7 +14,8 @@ from bayesprune.run.environment import environment
 from bayesprune.run.given import Given, start_from
 from bayesprune.run.method import Method
 from bayesprune.run.networks import Factory
-from bayesprune.run.pruned import Pruned, rebuild
+from bayesprune.run.pruned import Pruned
+from bayesprune.run.rebuild import rebuild
 from bayesprune.run.running import run
 from bayesprune.run.settings import RunSettings, check_type
 from bayesprune.store.atomic import check_writable

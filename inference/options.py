@@ -32,9 +32,9 @@ class ParsimoniousOptions:
         horizon: steps in which a useless gate falls from 1 to 0; by default 400 with convolutions, 300 without, but
             at most a fifth of the pruning phase.
         settle_share: last share of the pruning phase, in which the horizon is a fifth.
-        ramp_share: share of the pruning phase over which prices rise, from its first step on; by default they wait until
-            the loss is level, then rise over 1,600 steps, but at most 0.8 of the phase with equal prices and 0.25 with
-            cost prices; no ramp for budgets.
+        ramp_share: share of the pruning phase over which prices rise, from its first step on; by default they wait
+            until the loss is level, then rise over 1,600 steps, but at most 0.8 of the phase with equal prices and 0.25
+            with cost prices; no ramp for budgets.
         estimate_every: steps from one estimate of the gates' gradient to the next, once the network is small.
         budget_share: share of the pruning phase after which the expected cost is to be within the budget.
         shrink_every: steps between removals, and between looks at the objective; fewer in a short pruning phase.

@@ -19,7 +19,7 @@ _COUNTERS = (
     "phase", "phase_step", "phase_started", "step", "epoch", "epoch_step", "seconds", "macs", "dense_macs",
     "epoch_loss", "epoch_seconds", "epoch_macs", "epoch_dense_macs",
 )  # fmt: skip
-_CONTAINERS = ("history", "values")
+_CONTAINERS = ("history",)
 
 
 SHARE_OF_TIME = 0.02

@@ -53,7 +53,6 @@ class TrainState:
         modules: parameters outside the network, such as a guide, by name; `state_dict` is saved.
         masks: by parameter name, multiplied into the weights after every step.
         optimizers: of the present phase; "network" is the first.
-        values: what a method wants to keep: numbers, strings and tensors by name.
         memories: what methods remember, by the name of its kind; `memory` reads it.
         identity: what run this is, as plain values; a checkpoint of another one is refused.
         history: one record an epoch.
@@ -73,7 +72,6 @@ class TrainState:
     modules: dict[str, nn.Module] = field(default_factory=dict)
     masks: dict[str, Tensor] = field(default_factory=dict)
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
     memories: dict[str, Memory] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)

@@ -5,19 +5,20 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from bayesprune.data import Data, from_loaders
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.models import LeNet300
 from bayesprune.store.tree import load_tree, save_tree
-from bayesprune.training import Checkpointer, CrossEntropy, Phase, TrainState, train
+from bayesprune.training import Checkpointer, CrossEntropy, Memory, Phase, TrainState, train
 
 MakeState = Callable[..., TrainState]
 MakePhase = Callable[..., Phase]
@@ -35,12 +36,19 @@ def stop_at(step: int) -> Callable[[Any], None]:
     return progress
 
 
+@dataclass
+class Drawn(Memory):
+    """What a phase of these tests remembers."""
+
+    numbers: Tensor | None = None
+
+
 @pytest.fixture
 def plan(phase: MakePhase) -> Callable[[], list[Phase]]:
     """Two phases with noise; masks, a shrink and a wider step at the start of the second, and a shrink in it."""
 
     def start(state: TrainState) -> None:
-        state.values["drawn"] = torch.rand(3)
+        state.memory(Drawn).numbers = torch.rand(3)
         gates = torch.arange(state.structure.gate_count) % 4 != 1
         state.shrink(gates)
         weight = state.network.get_parameter("fc2.weight")
@@ -68,7 +76,8 @@ def numbers(state: TrainState) -> dict[str, Any]:
     history = [{name: value for name, value in record.items() if name != "seconds"} for record in state.history]
     tensors = {f"network {name}": value for name, value in state.network.state_dict().items()}
     tensors |= {f"mask {name}": value for name, value in state.masks.items()}
-    tensors |= {f"value {name}": value for name, value in state.values.items()}
+    drawn = state.memory(Drawn).numbers
+    tensors |= {} if drawn is None else {"drawn": drawn}
     counters = (state.step, state.epoch, state.macs, state.phase)
     return {"history": history, "kept": state.structure.kept(), "counters": counters} | {
         name: value.tolist() for name, value in tensors.items()
@@ -259,7 +268,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "phase out of range": lambda tree: tree | {"counters": tree["counters"] | {"phase": -1}},
     "history is a number": lambda tree: tree | {"history": 4},
     "masks are a number": lambda tree: tree | {"masks": 4},
-    "values are a list": lambda tree: tree | {"values": [4]},
+    "memories are a list": lambda tree: tree | {"memories": [4]},
 }
 
 

@@ -1,0 +1,65 @@
+"""A compact network of a record, built anew: the dense one, its groups sliced, its weights filled in."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayesprune.errors import BayespruneError, StoreError
+from bayesprune.run.environment import environment
+from bayesprune.run.networks import Factory, NetworkSpec
+from bayesprune.store.runs import RunRecord
+from bayesprune.structure import Structure, compact, find
+from bayesprune.structure.selected_inputs import with_input_gates
+
+
+@environment()
+def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory | None = None) -> nn.Module:
+    """Build the compact network of a record: the dense one, its groups sliced, its weights filled in.
+
+    Nothing in the files is executed: the factory is looked up by its registered name, or given by the caller.
+
+    Raises:
+        StoreError: the record names no factory and none was given, or its parts do not fit together.
+    """
+    spec = _spec_of(record, factory)
+    try:
+        network = spec.build(factory)
+        structure = _structure(network, record) if record.groups else Structure((), (), ())
+        sizes = {group.name: group.size for group in structure.groups}
+        if sizes != {group["name"]: group["size"] for group in record.groups}:
+            raise ValueError(f"its groups are {sizes}")
+        kept = {group["name"]: group["kept"] for group in record.groups}
+        compact(network, structure, structure.open_from_kept(kept))
+        network.load_state_dict(state_dict)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, BayespruneError) as error:
+        made_by, reason = spec.factory or "the given factory", " ".join(str(error).split())
+        raise StoreError(
+            f"structure and weights do not fit the network of {made_by}: {reason}; was the run changed?"
+        ) from error
+    return network.eval()
+
+
+def _structure(network: nn.Module, record: RunRecord) -> Structure:
+    """The groups of a record's network before anything was removed."""
+    example, settings = torch.zeros(1, *record.input_shape), record.settings
+    keep, inputs = settings["keep"], settings["inputs"]
+    flatten = settings["flatten_inputs"]
+    found = find(network, example, keep=keep, inputs=inputs, flatten_inputs=flatten, check=False)
+    return with_input_gates(network, found, example, keep, inputs)
+
+
+def _spec_of(record: RunRecord, factory: Factory | None) -> NetworkSpec:
+    """How to build the dense network of a record."""
+    described = record.settings.get("factory")
+    if described is None:
+        if factory is None:
+            raise StoreError("this network was made by a class of yours: load it with factory=...")
+        arguments: dict[str, Any] = {"input_shape": list(record.input_shape), "classes": record.classes}
+        widths = record.settings.get("widths")
+        return NetworkSpec("", arguments if widths is None else arguments | {"widths": widths})
+    if not isinstance(described, dict) or not isinstance(described.get("name"), str):
+        raise StoreError(f"key 'factory' is {described!r}, which describes no network; the file was changed")
+    if factory is None and ":" in described["name"]:
+        raise StoreError(f"{described['name']} is code outside this library: load it with factory=...")
+    return NetworkSpec(described["name"], described.get("arguments", {}))

@@ -16,7 +16,8 @@ from bayesprune.run.settings import (
     check_options,
     check_type,
 )
-from bayesprune.training.fixed import FixedTraining, is_convolutional
+from bayesprune.training.fixed import FixedTraining
+from bayesprune.training.network_kinds import network_kind
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,27 @@ SETTLED = 5.0
 """The horizon is divided by this while marginal gates settle."""
 
 
+@dataclass(frozen=True)
+class GateDefaults:
+    """What was measured to be good for a kind of network while gates learn; see `ParsimoniousOptions`."""
+
+    price_kind: str
+    prune_share: float
+    horizon: float
+
+
+GATE_DEFAULTS = {
+    "perceptron": GateDefaults("equal", 0.25, 300.0),
+    "convolutional": GateDefaults("cost", 0.2, 400.0),
+}
+"""By kind of network."""
+
+
 class Recipe:
     """Numbers of the measured recipe for one network, training split and options.
 
     Attributes:
-        convolutional: whether the network has convolutions.
+        price_kind: "equal" or "cost".
         prune_steps: of the phase in which gates learn.
         settle: step from which on marginal gates settle.
         ramp: how prices rise.
@@ -142,11 +159,11 @@ class Recipe:
     def __init__(self, network: nn.Module, train: Split, settings: RunSettings, options: ParsimoniousOptions) -> None:
         assert settings.epochs is not None
         epoch_steps = steps_per_epoch(train, settings.batch_size)
-        self.convolutional = is_convolutional(network)
-        prune_epochs = _prune_epochs(settings.epochs, epoch_steps, options.prune_share, self.convolutional)
+        usual = GATE_DEFAULTS[network_kind(network)]
+        self.price_kind = options.price_kind or usual.price_kind
+        prune_epochs = _prune_epochs(settings.epochs, epoch_steps, options.prune_share, usual.prune_share)
         self.prune_steps = prune_epochs * epoch_steps
-        usual = 400.0 if self.convolutional else 300.0
-        self._horizon = options.horizon or min(usual, max(LEAST_HORIZON, HORIZON_SHARE * self.prune_steps))
+        self._horizon = options.horizon or min(usual.horizon, max(LEAST_HORIZON, HORIZON_SHARE * self.prune_steps))
         self.start = options.start or (0.5 if self.prune_steps >= SHORT else SHORT_START)
         self.shrink_every = min(options.shrink_every, max(1, self.prune_steps // LOOKS))
         self.settle = round((1 - options.settle_share) * self.prune_steps)
@@ -166,8 +183,7 @@ class Recipe:
             return LinearRamp(round(options.ramp_share * self.prune_steps))
         if options.follows_budget(settings):
             return LinearRamp(0)
-        equal = options.price_kind == "equal" or (options.price_kind is None and not self.convolutional)
-        share, latest = (EQUAL_RAMP, EQUAL_LATEST) if equal else (COST_RAMP, COST_LATEST)
+        share, latest = (EQUAL_RAMP, EQUAL_LATEST) if self.price_kind == "equal" else (COST_RAMP, COST_LATEST)
         steps = min(RAMP_STEPS, round(share * self.prune_steps))
         return LearningRamp(steps, round(latest * self.prune_steps), max(5.0, LEARNING_SHARE * self.prune_steps))
 
@@ -176,9 +192,8 @@ class Recipe:
         return max(1.0, self._horizon / SETTLED) if step >= self.settle else self._horizon
 
 
-def _prune_epochs(epochs: int, epoch_steps: int, share: float | None, convolutional: bool) -> int:
+def _prune_epochs(epochs: int, epoch_steps: int, share: float | None, usual: float) -> int:
     """Epochs in which gates learn: 10 of 40 for the perceptron on MNIST, 8 of 40 for LeNet-5, 57 of 120 on mnist5k."""
     if share is None:
-        usual = (0.2 if convolutional else 0.25) * epochs
-        share = max(usual, min(LEAST_PRUNE_STEPS / epoch_steps, epochs / 2)) / epochs
+        share = max(usual * epochs, min(LEAST_PRUNE_STEPS / epoch_steps, epochs / 2)) / epochs
     return min(epochs, max(1, round(share * epochs)))

@@ -3,11 +3,11 @@
 from math import log
 
 from bayesprune.errors import SettingError
-from bayesprune.inference.options import ParsimoniousOptions
+from bayesprune.inference.options import GATE_DEFAULTS, ParsimoniousOptions
 from bayesprune.models.prices import CostPrice, EqualPrice, LayerPrice, Price, parse_price
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import TrainState
-from bayesprune.training.fixed import is_convolutional
+from bayesprune.training.network_kinds import network_kind
 
 DEFAULT_PRICES = {"equal": 14.0, "cost": 30.0}
 """Nats of training log-likelihood a gate must be worth by default on MNIST's 55,000 images."""
@@ -32,7 +32,7 @@ def make_price(state: TrainState, settings: RunSettings, options: ParsimoniousOp
     """
     if options.gamma is not None and settings.price is not None:
         raise SettingError("give gamma or price, not both: price = ln gamma")
-    kind = options.price_kind or ("cost" if is_convolutional(state.network) else "equal")
+    kind = options.price_kind or GATE_DEFAULTS[network_kind(state.network)].price_kind
     asked = default_price(kind, examples) if settings.price is None else parse_price(settings.price)
     if options.gamma is not None:
         asked = log(options.gamma)

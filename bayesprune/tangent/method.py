@@ -12,7 +12,10 @@ from bayesprune.tangent.objective import TangentTransfer
 from bayesprune.tangent.options import TransferOptions
 from bayesprune.tangent.transfer import Transfer
 from bayesprune.training import Phase, TrainState, adam, constant
-from bayesprune.training.fixed import is_convolutional
+from bayesprune.training.network_kinds import network_kind
+
+USUAL = {"perceptron": (2_000, 1e-4), "convolutional": (300, 1e-5)}
+"""Steps and weight decay of the transfer, by kind of network."""
 
 
 class NeuralTangentTransfer:
@@ -52,9 +55,9 @@ class NeuralTangentTransfer:
         check_movable(options.control, state)
         if settings.budget is not None or options.trim:
             state.need_structure()
-        convolutional = is_convolutional(state.network)
-        steps = options.steps or (300 if convolutional else 2_000)
-        decay = options.transfer_decay if options.transfer_decay is not None else (1e-5 if convolutional else 1e-4)
+        usual_steps, usual_decay = USUAL[network_kind(state.network)]
+        steps = options.steps or usual_steps
+        decay = usual_decay if options.transfer_decay is None else options.transfer_decay
         budget = None if settings.budget is None else Budget.parse(settings.budget)
         density = settings.density if isinstance(settings.density, float) else None
         objective = TangentTransfer(

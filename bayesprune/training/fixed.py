@@ -8,6 +8,7 @@ from torch import nn
 from bayesprune.data import Split, TensorSplit, last_batch, steps_per_epoch
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import CrossEntropy, Phase, Start, adam, cosine
+from bayesprune.training.network_kinds import network_kind
 
 RATE = 5e-3
 """Learning rate of Adam at the start: a small network bears more than the dense one, which is trained at 2e-3."""
@@ -15,8 +16,29 @@ RATE = 5e-3
 LEAST_STEPS = 8_000
 """A perceptron takes twice the examples a step where so many steps are left."""
 
-LEAST_DECAY = 5e-4
-"""Weight decay of networks with convolutions at fixed structure: with less, LeNet-5 fits its training images wholly."""
+
+@dataclass(frozen=True)
+class FixedDefaults:
+    """What was measured to be good for a kind of network at fixed structure.
+
+    Attributes:
+        noise, consistency: see `FixedTraining`.
+        least_decay: weight decay at least; with less than 5e-4 LeNet-5 fits its training images wholly.
+        doubles: whether a step takes twice the examples where enough steps are left: the steps of a small perceptron
+            cost more calls than arithmetic.
+    """
+
+    noise: float
+    consistency: float
+    least_decay: float
+    doubles: bool
+
+
+FIXED_DEFAULTS = {
+    "perceptron": FixedDefaults(0.3, 0.5, 0.0, True),
+    "convolutional": FixedDefaults(0.2, 0.0, 5e-4, False),
+}
+"""By kind of network."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +75,20 @@ class FixedTraining:
     ) -> "FixedTraining":
         """What the settings ask for, and the defaults of the kind of network for the rest.
 
-        Weights decay as the slab's Gaussian prior N(0, slab^2) asks for, with convolutions by `LEAST_DECAY` at least.
-        A small perceptron's step costs more calls than arithmetic: it takes twice the examples a step, at sqrt(2) the
-        learning rate, where `LEAST_STEPS` are left.
+        Weights decay as the slab's Gaussian prior N(0, slab^2) asks for, by `least_decay` at least. A step takes twice
+        the examples, at sqrt(2) the learning rate, where the kind of network asks for it and `LEAST_STEPS` are left.
         """
-        convolutional = is_convolutional(network)
+        usual = FIXED_DEFAULTS[network_kind(network)]
         size, factor = settings.batch_size, 1.0
-        if not convolutional and _can_double(train, size, epochs):
+        if usual.doubles and _can_double(train, size, epochs):
             size, factor = 2 * size, 2**0.5
-        noise, consistency = (0.2, 0.0) if convolutional else (0.3, 0.5)
         return cls(
             size,
             epochs * steps_per_epoch(train, size),
             RATE * factor if learning_rate is None else learning_rate,
-            _decay(len(train), slab, convolutional) if decay is None else decay,
-            noise if settings.noise is None else settings.noise,
-            consistency if settings.consistency is None else settings.consistency,
+            max(1 / (len(train) * slab**2), usual.least_decay) if decay is None else decay,
+            usual.noise if settings.noise is None else settings.noise,
+            usual.consistency if settings.consistency is None else settings.consistency,
         )
 
     @property
@@ -82,16 +102,6 @@ class FixedTraining:
         return Phase(
             "fixed", self.steps, optimizer=adam(self.learning_rate, self.decay), schedule=cosine, **usual | given
         )
-
-
-def is_convolutional(network: nn.Module) -> bool:
-    """Whether the network has convolutions; several defaults differ for those."""
-    return any(isinstance(module, nn.modules.conv._ConvNd) for module in network.modules())
-
-
-def _decay(examples: int, slab: float, convolutional: bool) -> float:
-    """What the prior asks for, on the loss per example; with convolutions more where that is little."""
-    return max(1 / (examples * slab**2), LEAST_DECAY if convolutional else 0.0)
 
 
 def _can_double(train: Split, size: int, epochs: int) -> bool:

@@ -7,6 +7,7 @@ Property tests have two profiles. "quick" tries the same examples each time: wha
 
 import os
 import random
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ import torch
 
 from bayesprune.data import Data, from_tensors
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 REPOSITORY = Path(__file__).resolve().parent.parent

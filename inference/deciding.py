@@ -22,12 +22,10 @@ class Decision(Memory):
     Attributes:
         theta: inclusion probabilities [J] before.
         reason: why each gate is open or closed [J], as `Reason`.
-        reopened: gates that were open in the end although theta was at most 1/2.
     """
 
     theta: Tensor | None = None
     reason: Tensor | None = None
-    reopened: int = 0
 
 
 class Decide:
@@ -49,9 +47,7 @@ class Decide:
 
     def __call__(self, state: TrainState) -> None:
         """Decide."""
-        with state.counted():
-            chosen = self._choose(state)
-        self._settle(state, chosen)
+        self._settle(state, self._choose(state))
 
     def _choose(self, state: TrainState) -> Choice:
         """The gates to open; the state is the one to open them in."""
@@ -83,7 +79,7 @@ class Decide:
         present[chosen.cut] = int(Reason.CUT_FOR_BUDGET)
         present[chosen.open] = int(Reason.OPEN)
         reason[state.structure.original_gates()] = present
-        memory.reason, memory.reopened = reason, int((chosen.open & (theta <= 0.5)).sum())
+        memory.reason = reason
         if not bool(chosen.open.all()):
             state.shrink(chosen.open)
         with torch.no_grad():

@@ -44,6 +44,11 @@ class GatePosterior:
         return int((self.reason == int(reason)).sum())
 
     @property
+    def reopened(self) -> int:
+        """How many gates are open in the end although they were more likely closed."""
+        return int(((self.decided > 0) & (self.inclusion_probability <= 0.5)).sum())
+
+    @property
     def decided_at_end(self) -> int:
         """How many gates still lay strictly between 0 and 1 and needed the final decision."""
         theta = self.inclusion_probability

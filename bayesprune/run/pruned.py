@@ -256,6 +256,7 @@ class Pruned:
             "decided_at_end": 0 if posterior is None else posterior.decided_at_end,
             "closed_by_price": 0 if posterior is None else posterior.count(Reason.CLOSED_BY_PRICE),
             "cut_for_budget": 0 if posterior is None else posterior.count(Reason.CUT_FOR_BUDGET),
+            "reopened": 0 if posterior is None else posterior.reopened,
             "train_seconds": self.seconds,
             "train_macs_ratio": self.macs_ratio,
             **({"measured_before_change": True} if self.measured_before_change else {}),

@@ -53,7 +53,7 @@ CASES: dict[type, tuple[str, dict[str, Any], dict[str, tuple[Any, dict[str, Any]
     ParsimoniousOptions: (
         "parsimonious", {"price": 0.3},
         {
-            "price_kind": ("cost", GATES), "alpha": (0.1, GATES | {"price_kind": "cost"}), "start": (0.9, GATES),
+            "price_kind": ("cost", GATES), "alpha": (0.1, GATES | {"price_kind": "cost"}), "start": (0.3, GATES),
             "prune_share": (0.25, GATES), "horizon": (40, GATES), "settle_share": (0.9, GATES | {"horizon": 60}),
             "ramp_share": (0.9, GATES), "estimate_every": (3, GATES), "shrink_every": (20, GATES),
             "removal": ("attraction", GATES), "slab": (0.02, GATES), "fixed_learning_rate": (3e-2, GATES),
@@ -63,6 +63,7 @@ CASES: dict[type, tuple[str, dict[str, Any], dict[str, tuple[Any, dict[str, Any]
 }  # fmt: skip
 ELSEWHERE = {
     "until_validation": "tests/bayesprune/pruners/test_weights.py",
+    "round_to": "tests/experiments/test_sizes_by_layer.py",
     "transfer_data": "tests/bayesprune/tangent/test_method_input.py",
     "budget_share": "needs a budget, below",
     "gamma": "needs a run without a price, below",

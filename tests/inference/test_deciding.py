@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from bayesprune.inference.budgeting import Limit, checked_limit
 from bayesprune.inference.deciding import Decide, Decision
 from bayesprune.inference.objective import guide_of
+from bayesprune.inference.updates import posterior
 from bayesprune.inference.visited import Sample
 from bayesprune.inference.watch import Watch
 from bayesprune.models.prices import EqualPrice
@@ -85,7 +86,9 @@ def test_reasons(gated_state: MakeState) -> None:
     assert torch.equal(memory.reason == int(Reason.OPEN), is_open)
     assert torch.equal(memory.reason == int(Reason.CLOSED_BY_PRICE), ~is_open & (theta == 0))
     assert torch.equal(memory.reason == int(Reason.CLOSED_AT_END), ~is_open & (theta > 0))
-    assert memory.reopened == int((is_open & (theta <= 0.5)).sum())
+    result = posterior(state)
+    assert result.reopened == int((is_open & (theta <= 0.5)).sum())
+    assert result.count(Reason.OPEN) == int(is_open.sum())
     assert bool((guide_of(state).theta == 1).all())
 
 

@@ -62,7 +62,7 @@ def test_a_price_that_is_none_stays_for_its_own_refusal() -> None:
         ("class-uniform", {"options": {"allocation": "class-uniform"}}), ("random", {"options": {"least": 0}}),
         ("l1-units", {"options": {"allocation": "class-uniform"}}), ("set", {"options": {"fraction": 0.3}}),
         ("ntt", {"options": {"kernel": "released"}}), ("obd", {"options": {"draws": None}}),
-        ("parsimonious", {"options": {"start": 0.5, "alpha": 0.9}}), ("parsimonious", {"learning_rate": 2e-3}),
+        ("parsimonious", {"options": {"settle_share": 0.2, "alpha": 0.9}}), ("parsimonious", {"learning_rate": 2e-3}),
     ],
 )  # fmt: skip
 def test_defaults_that_are_written_out_change_nothing(method: str, written: dict[str, Any], small_data: Data) -> None:

@@ -38,7 +38,8 @@ class ParsimoniousOptions:
             with cost prices; no ramp for budgets.
         estimate_every: steps from one estimate of the gates' gradient to the next, once the network is small.
         budget_share: share of the pruning phase after which the expected cost is to be within the budget.
-        shrink_every: steps between removals, and between looks at the objective; fewer in a short pruning phase.
+        shrink_every: steps between removals, and between looks at the objective; by default 100, in a short pruning
+            phase a tenth of it.
         removal: when a gate's channel may go: "closed" (theta is 0), "average" (and the slow average of d + c is
             positive), or "attraction" (training's steps are bound to close it).
         slab: standard deviation of the weights' prior.
@@ -57,7 +58,7 @@ class ParsimoniousOptions:
     ramp_share: float | None = None
     estimate_every: int = 1
     budget_share: float = 0.8
-    shrink_every: int = 100
+    shrink_every: int | None = None
     removal: str = Closed.name
     slab: float = 0.5
     fixed_learning_rate: float | None = None
@@ -77,7 +78,7 @@ class ParsimoniousOptions:
             raise SettingError(f"start must lie strictly between 0 and 1, not {self.start}")
         check_number("horizon", self.horizon, 1.0, low_allowed=True)
         check_integer("estimate_every", self.estimate_every, 1)
-        check_integer("shrink_every", self.shrink_every, 1)
+        check_integer("shrink_every", 1 if self.shrink_every is None else self.shrink_every, 1)
         check_type("removal", self.removal, str, "the name of a rule")
         if self.removal not in REMOVALS:
             raise UnknownNameError("removal", self.removal, REMOVALS)
@@ -119,8 +120,8 @@ SHORT, SHORT_START = 300, 0.9
 HORIZON_SHARE, LEAST_HORIZON = 0.2, 50.0
 """The horizon is at most this share of the pruning phase, but not below so many steps."""
 
-LOOKS = 10
-"""Removals, and looks at the objective, in a pruning phase at least."""
+SHRINK_EVERY, LOOKS = 100, 10
+"""Steps between removals, and how many of them there are at least in a pruning phase."""
 
 SETTLED = 5.0
 """The horizon is divided by this while marginal gates settle."""
@@ -165,7 +166,7 @@ class Recipe:
         self.prune_steps = prune_epochs * epoch_steps
         self._horizon = options.horizon or min(usual.horizon, max(LEAST_HORIZON, HORIZON_SHARE * self.prune_steps))
         self.start = options.start or (0.5 if self.prune_steps >= SHORT else SHORT_START)
-        self.shrink_every = min(options.shrink_every, max(1, self.prune_steps // LOOKS))
+        self.shrink_every = options.shrink_every or min(SHRINK_EVERY, max(1, self.prune_steps // LOOKS))
         self.settle = round((1 - options.settle_share) * self.prune_steps)
         self.ramp = self._ramp(settings, options)
         self.learning_rate = settings.learning_rate or LEARNING_RATE

@@ -12,6 +12,7 @@ from bayesprune.run.method import Method
 from bayesprune.run.networks import factory_named
 from bayesprune.run.settings import RunSettings
 from bayesprune.structure.passes import look
+from bayesprune.structure.selectors import Selected
 from bayesprune.structure.sources import input_readers
 from bayesprune.training.fixed import FixedTraining
 
@@ -78,8 +79,8 @@ def _without_usual_noise(settings: RunSettings, data: Data, network: nn.Module) 
 
 def _with_usual_inputs(settings: RunSettings, network: nn.Module, example: Tensor) -> RunSettings:
     """With `inputs="auto"` where what is asked for gives the same gates."""
-    if settings.inputs == _PLAIN.inputs:
-        return settings
+    if settings.inputs == _PLAIN.inputs or any(isinstance(module, Selected) for module in network.modules()):
+        return settings  # features that are selected already get gates of their own
     passes = look(network, example)
     wanted, usual = (
         [] if choice == "none" else input_readers(network, example, passes, convolutions=choice == "all")

@@ -34,7 +34,8 @@ OWN: dict[str, dict[str, Any]] = {
 }
 COLUMNS = {
     "method", "seed", "accuracy", "nll", "ece", "brier", "params", "nonzero_weights", "macs", "latency_ms",
-    "density", "architecture", "undecided_gates", "decided_at_end", "closed_by_price", "cut_for_budget", "reopened", "train_seconds", "train_macs_ratio",
+    "density", "architecture", "undecided_gates", "decided_at_end", "closed_by_price", "cut_for_budget", "reopened",
+    "train_seconds", "train_macs_ratio",
     "unattributed_macs",
 }  # fmt: skip
 

@@ -23,6 +23,7 @@ ROUNDS = {"schedule": "cubic", "rounds": 3, "prune_share": 0.125}
 AT_START = {"prune_share": 0.0}
 STEPS = {"steps": 6, "every": 2, "transfer_batch": 16}
 FAST = STEPS | {"transfer_rate": 0.1}
+SOON = {"start": 0.01, "horizon": 1.0, "shrink_every": 1}
 GATES = {"horizon": 12, "prune_share": 0.5, "ramp_share": 0.0, "shrink_every": 3}
 
 # By kind of options: method, size, and for each option another value and the options it needs beside it.
@@ -55,7 +56,7 @@ CASES: dict[type, tuple[str, dict[str, Any], dict[str, tuple[Any, dict[str, Any]
         {
             "price_kind": ("cost", GATES), "alpha": (0.1, GATES | {"price_kind": "cost"}), "start": (0.3, GATES),
             "prune_share": (0.25, GATES), "horizon": (40, GATES), "settle_share": (0.9, GATES | {"horizon": 60}),
-            "ramp_share": (0.9, GATES), "estimate_every": (3, GATES), "shrink_every": (20, GATES),
+            "ramp_share": (0.9, GATES), "estimate_every": (3, GATES | SOON), "shrink_every": (20, GATES),
             "removal": ("attraction", GATES), "slab": (0.02, GATES), "fixed_learning_rate": (3e-2, GATES),
             "fixed_decay": (0.5, GATES), "learnt_noise": (0.1, GATES),
         },

@@ -64,8 +64,9 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """What a test draws hangs on its name, not on the tests before it."""
+    """What a test draws hangs on its name, not on the tests before it; nor does whether distributions check values."""
     seed_everything(item.nodeid)
+    torch.distributions.Distribution.set_default_validate_args(True)
 
 
 @pytest.hookimpl(wrapper=True)

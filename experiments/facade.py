@@ -109,7 +109,7 @@ def load(folder: str | Path, factory: Factory | None = None) -> Pruned:
     looked up by its registered name.
 
     Args:
-        folder: where run.json lies.
+        folder: where run.json lies, or that file.
         factory: makes the dense network, for a class of your own; called with those of the keyword arguments
             input_shape, classes and widths that it accepts.
 
@@ -119,7 +119,7 @@ def load(folder: str | Path, factory: Factory | None = None) -> Pruned:
     import bayesprune.models.networks  # noqa: F401 - fills the registry
 
     record = RunRecord.read(folder)
-    network = rebuild(record, RunFolder(Path(folder)).load_network(), factory)
+    network = rebuild(record, RunFolder(record.folder or Path(folder)).load_network(), factory)
     try:
         return Pruned.from_record(record, network)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:

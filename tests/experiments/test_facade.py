@@ -242,3 +242,9 @@ def test_comparisons_that_cannot_be_write_nothing(
     with pytest.raises(SettingError, match=message):
         bp.compare(**plain | settings)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_loaded_by_its_folder_or_its_file(small_data: Data, tmp_path: Path) -> None:
+    pruned = bp.prune("lenet300", small_data, "l1-units", budget="macs=50%", epochs=1, widths=(6, 5))
+    pruned.save(tmp_path)
+    assert bp.load(tmp_path / "run.json").kept == bp.load(tmp_path).kept == pruned.kept

@@ -38,7 +38,7 @@ class Choice:
 class ExactDifferences:
     """Exact differences of the objective between networks that differ in one gate, at fixed weights.
 
-    Leave it as a context: it has hooks on the network. It looks at no more flips than training has had steps.
+    Leave it as a context: it has hooks on the network. It looks at no more than one flip for two steps of training.
 
     Args:
         state: of the run.
@@ -54,7 +54,7 @@ class ExactDifferences:
         gates = max(1, len(self.theta))
         count = min(len(sample.labels), max(FEWEST, round(allowed / (1.5 * gates))))
         self.sample = sample.first(count)
-        self.left = max(1, min(round(allowed / count), state.step))
+        self.left = max(1, min(round(allowed / count), state.step // 2))
         self._gating = Gating(state.network, state.structure)
 
     def __enter__(self) -> "ExactDifferences":

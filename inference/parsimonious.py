@@ -38,7 +38,7 @@ from bayesprune.training import Phase, Start, TrainState, adam, constant
 from bayesprune.training.fixed import FixedTraining
 from bayesprune.training.phase import Update
 
-WATCHED, MOST_EXAMPLES = 1_000, 2_000
+MOST_WATCHED, LEAST_WATCHED, MOST_EXAMPLES = 1_000, 100, 2_000
 """Training examples on which the objective is watched, and on which gates are decided at most."""
 
 
@@ -78,7 +78,7 @@ class Parsimonious:
             updates.append(control.update)
         state.remember_initial()
         sample = Sample.draw(data.train, settings.seed, MOST_EXAMPLES)
-        watch = Watch(sample.first(WATCHED), price, recipe.shrink_every)
+        watch = Watch(sample.first(_watched(recipe, settings)), price, recipe.shrink_every)
         updates.append(watch)
         rule = removal_rule(options.removal, 1 / (len(data.train) * options.slab**2))
         updates.append(Shrink(recipe.shrink_every, rule))
@@ -111,6 +111,11 @@ def _fixed(state: TrainState, training: FixedTraining, learnt: float | None, beg
     state.modules[NOISE] = NoiseScale(state.structure.gate_count, training.noise)
     objective = LearntNoise(learnt, training.consistency)
     return training.phase(begin, objective=objective, extra_optimizers=noise_optimizers, updates=[hold])
+
+
+def _watched(recipe: Recipe, settings: RunSettings) -> int:
+    """Examples to watch: a hundredth of those that gates learn from, so that looking costs little beside learning."""
+    return min(MOST_WATCHED, max(LEAST_WATCHED, recipe.prune_steps * settings.batch_size // 100))
 
 
 def _guide(state: TrainState, start: float) -> GateGuide:

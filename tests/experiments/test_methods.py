@@ -136,7 +136,7 @@ def test_contract(name: str, make: Callable[[], nn.Module], small_data: Data, tm
     assert row["params"] == sum(parameter.numel() for parameter in pruned.network.parameters())
     # Dense training is 1; second derivatives and tangent kernels cost many times that of so short a training.
     scored = name in ("obd", "layer-obs", "grasp", "synflow", "snip", "logit-snip", "taylor", "ntt")
-    assert 0 < row["train_macs_ratio"] <= (float("inf") if scored else 2) and row["train_seconds"] > 0
+    assert 0 < row["train_macs_ratio"] <= (float("inf") if scored else 3) and row["train_seconds"] > 0
     assert name != "dense" or row["train_macs_ratio"] == pytest.approx(1.0)
 
     # What was kept fits the shapes.

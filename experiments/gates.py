@@ -14,7 +14,7 @@ class GateCounts:
     Attributes:
         open: that stay open: their channels are in the compact network.
         closed_by_price: that closed during training: they were worth less than their price.
-        closed_at_end: that were not yet closed when pruning ended, and were closed then for the same reason.
+        closed_at_end: that were not yet closed when pruning ended, and were worth less than their price then.
         cut_for_budget: that were closed to meet the budget, whatever they were worth.
     """
 
@@ -63,7 +63,7 @@ def gates_sentence(run: RunRecord) -> str:
         f"{count:,} {words}"
         for count, words in (
             (all_of.closed_by_price, "closed during training because they were worth less than their price"),
-            (all_of.closed_at_end, "closed for the same reason when pruning ended"),
+            (all_of.closed_at_end, "closed when pruning ended, worth less than their price then"),
             (all_of.cut_for_budget, "closed to meet the budget"),
         )
         if count

@@ -29,7 +29,7 @@ MOST_GATES = 20
 """So many gates at most are summarised one by one."""
 _LEGEND = (
     "open: the channel stays. closed_by_price: closed during training, worth less than its price. closed_at_end: "
-    "closed for the same reason when pruning ended. cut_for_budget: closed to meet the budget."
+    "closed when pruning ended, worth less than their price then. cut_for_budget: closed to meet the budget."
 )
 _MANY = 1e6
 _PICTURES = {".png": "png", ".svg": "svg"}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bayesprune.data import Data, last_batch
 from bayesprune.data.loaders import LoaderSplit
-from bayesprune.errors import NetworkError, SettingError
+from bayesprune.errors import NetworkError, PruningWarning, SettingError
 from bayesprune.run.settings import RunSettings
 from bayesprune.structure import evaluating
 from bayesprune.structure.copying import copied
@@ -48,7 +48,7 @@ def train_on_first_output(network: nn.Module, example: Tensor) -> None:
         warnings.warn(
             "in training the network returns several outputs: it is trained on the first one, and what only the others "
             "need (auxiliary heads) is not trained",
-            UserWarning,
+            PruningWarning,
             stacklevel=2,
         )
 
@@ -177,7 +177,7 @@ def _warn_of_probabilities(network: nn.Module, data: Data) -> None:
     if bool((outputs >= 0).all()) and torch.allclose(outputs.sum(1), torch.ones(len(outputs)), atol=1e-4):
         warnings.warn(
             "the network's outputs are probabilities, and logits are expected: leave the last softmax out of it",
-            UserWarning,
+            PruningWarning,
             stacklevel=2,
         )
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from bayesprune.errors import NetworkError
+from bayesprune.errors import NetworkError, PruningWarning
 from bayesprune.structure.copying import copied
 from bayesprune.structure.modes import evaluating, remember_frozen
 
@@ -126,7 +126,7 @@ def _to_float32(network: nn.Module, example: Tensor) -> None:
     warnings.warn(
         f"the network has {' and '.join(sorted(others))} weights and the data are torch.float32: the network is "
         "trained and given back in float32",
-        UserWarning,
+        PruningWarning,
         stacklevel=2,
     )
 

@@ -16,7 +16,7 @@ from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.run.checks import check_network, say_all, train_on_first_output
 from bayesprune.run.environment import environment
 from bayesprune.run.identity import identity_of, tensors_digest
-from bayesprune.run.method import Method
+from bayesprune.run.method import Method, Plan
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.normal import normal_settings
 from bayesprune.run.prepare import prepared
@@ -72,7 +72,8 @@ def run(
     state = initial_state(network, data, settings)
     _warn_of_idle_layers(state)
     plan = method.plan(state, data, settings)
-    _warn(plan.notes)
+    notes = (*plan.notes, *_without_training(plan, settings))
+    _warn(notes)
     identity = identity_of(settings, spec, data.fingerprint, network if given else None)
     state.identity = _identity(state.network, identity)
     name = f"{settings.method}, {settings.network} on {data.name}, seed {settings.seed}"
@@ -98,7 +99,15 @@ def run(
     posterior = plan.posterior(state) if plan.posterior is not None else None
     found = tuple(plan.review(state)) if plan.review is not None else ()
     _warn(found)
-    return Pruned.of(state, settings, data, evaluation, posterior, spec, identity, (*plan.notes, *found))
+    return Pruned.of(state, settings, data, evaluation, posterior, spec, identity, (*notes, *found))
+
+
+def _without_training(plan: Plan, settings: RunSettings) -> list[str]:
+    """A line where pruning is the last thing that is done."""
+    last = plan.phases[-1]
+    if settings.epochs == 0 or last.start is None or last.steps > 0:
+        return []
+    return ["no epoch is left to train in after pruning: give more epochs, 2 at least"]
 
 
 def _warn(lines: Sequence[str]) -> None:
@@ -195,6 +204,7 @@ def _warn_of_idle_layers(state: TrainState) -> None:
         warnings.warn(
             f"layers that never run when the network is evaluated: {names}; their {sum(idle.values()):,} parameters "
             "are stored and count in params, not in density: take them out if nothing needs them",
+            PruningWarning,
             stacklevel=3,
         )
 

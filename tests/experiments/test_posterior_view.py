@@ -49,7 +49,7 @@ def test_why_gates_were_closed_is_the_mean_over_restarts(make_run: MakeRun) -> N
     row = summarise(runs).groups.loc["inputs"]
     names = ("open", "closed_by_price", "closed_at_end", "cut_for_budget")
     assert [row[name] for name in names] == [(10 + 7) / 2, 5.0, 1.0, 1.5]
-    assert "closed_at_end: closed for the same reason when pruning ended" in summarise(runs).text()
+    assert "closed_at_end: closed when pruning ended, worth less than their price then" in summarise(runs).text()
     mixed = summarise([runs[0], make_run("parsimonious", 2)])  # a run of an older version does not say
     assert "closed_by_price" not in mixed.groups and "closed_by_price" not in mixed.text()
 

@@ -33,8 +33,8 @@ def test_the_end_of_every_gate_is_told(make_run: MakeRun) -> None:
     sizes = {"inputs": 5, "fc1": 3}
     run = make_run("parsimonious", sizes=sizes, ends=[0, 1, 1, 2, 3, 0, 0, 3])
     assert sentence_about([run]).endswith(
-        "Of 8 gates 3 stay open; 2 closed during training because they were worth less than their price, 1 closed for "
-        "the same reason when pruning ended and 2 closed to meet the budget."
+        "Of 8 gates 3 stay open; 2 closed during training because they were worth less than their price, 1 closed when "
+        "pruning ended, worth less than their price then and 2 closed to meet the budget."
     )
     run = make_run("parsimonious", sizes=sizes, ends=[0] * 8, reopened=1)
     assert sentence_about([run]).endswith(

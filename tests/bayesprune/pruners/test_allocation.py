@@ -150,7 +150,7 @@ def test_the_count_is_exact_and_least_is_kept(
 
 
 @given(SHAPES, st.floats(0.05, 1), st.integers(0, 99))
-def test_class_uniform_is_uniform_to_one_weight(shapes: list[tuple[int, int]], share: float, seed: int) -> None:
+def test_class_uniform_is_uniform_up_to_rounding(shapes: list[tuple[int, int]], share: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     weights = {str(n): torch.randn(shape, generator=generator) for n, shape in enumerate(shapes)}
     total = sum(weight.numel() for weight in weights.values())
@@ -158,7 +158,9 @@ def test_class_uniform_is_uniform_to_one_weight(shapes: list[tuple[int, int]], s
     masks = cut(ALLOCATIONS["class-uniform"](magnitudes(weights)), count, least=1)
     if all(count * weight.numel() >= total for weight in weights.values()):  # otherwise `least` takes from others
         for n, weight in zip(counts(masks), weights.values(), strict=True):
-            assert abs(n - count / total * weight.numel()) <= 1 or isclose(n, 1)
+            # One threshold rounds every layer by at most a half; it is set by the total, which all of them round.
+            rounding = 0.5 + 0.5 * len(weights) * weight.numel() / total
+            assert abs(n - count / total * weight.numel()) <= rounding + 1e-9 or isclose(n, 1)
 
 
 def test_ties_go_to_what_comes_first() -> None:

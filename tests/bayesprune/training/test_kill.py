@@ -13,8 +13,9 @@ import pytest
 from bayesprune.store.tree import load_tree
 
 SCRIPT = """
-import hashlib, os, signal, sys, time
+import hashlib, os, signal, sys, time, warnings
 from pathlib import Path
+warnings.simplefilter("ignore", UserWarning)  # so few steps are warned of
 import torch
 torch.set_num_threads(1)
 from bayesprune.data import load

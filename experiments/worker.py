@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic
@@ -118,6 +119,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,))
+        resource_tracker.ensure_running()  # when it starts the first worker it would let Ctrl-C through again
         with _interrupts_held(), nullcontext() if with_script else _without_script():
             self._process.start()
         theirs.close()

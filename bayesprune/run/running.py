@@ -73,11 +73,11 @@ def run(
     _warn_of_idle_layers(state)
     plan = method.plan(state, data, settings)
     notes = (*plan.notes, *_without_training(plan, settings))
-    _warn(notes)
     identity = identity_of(settings, spec, data.fingerprint, network if given else None)
     state.identity = _identity(state.network, identity)
     name = f"{settings.method}, {settings.network} on {data.name}, seed {settings.seed}"
     _LOG.info("run %s begins: %d epochs, %d gates", name, settings.epochs, state.structure.gate_count)
+    _warn(notes)
     train(
         state,
         plan.phases,

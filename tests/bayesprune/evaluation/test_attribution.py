@@ -143,7 +143,7 @@ def test_the_expected_cost_has_the_rest_as_a_constant() -> None:
 
 
 def pruned_by(name: str, network: nn.Module, data: Data, **settings: Any) -> Pruned:
-    return run(method(name), network, data, RunSettings(name, epochs=1, batch_size=60, **settings))
+    return run(method(name), network, data, RunSettings(name, epochs=2, batch_size=60, **settings))
 
 
 @pytest.mark.parametrize("name", ["l1-units", "parsimonious"])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import bayesprune as bp
 from bayesprune.data import Data
-from bayesprune.errors import SettingError
+from bayesprune.errors import PruningWarning, SettingError
 from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.experiments.methods import METHODS
 from bayesprune.run.pruned import Pruned
@@ -94,3 +94,11 @@ def test_methods_that_learn_what_to_remove_say_what_to_give(network: nn.Module, 
     assert prune(network, small_data, "lottery", rate=0.7, epochs=2).history[-1]["epoch"] == 2
     with pytest.raises(SettingError, match="epochs must be an integer >= 0, not -1"):
         prune(network, small_data, "dense", epochs=-1)
+
+
+def test_no_epoch_after_pruning_is_said(network: nn.Module, small_data: Data) -> None:
+    """One epoch comes before pruning and none after it; with two there is one of each."""
+    with pytest.warns(PruningWarning, match="no epoch is left to train in after pruning"):
+        pruned = bp.prune(network, small_data, "magnitude", density=0.4, epochs=1, batch_size=50)
+    assert len(pruned.warnings) == 1
+    assert bp.prune(network, small_data, "magnitude", density=0.4, epochs=2, batch_size=50).warnings == ()

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from bayesprune import __version__
 from bayesprune.data import Data
 from bayesprune.errors import NetworkError, PruningWarning, SettingError
-from bayesprune.evaluation.evaluate import evaluate
+from bayesprune.evaluation.evaluate import Evaluation, evaluate
 from bayesprune.run.checks import check_network, say_all, train_on_first_output
 from bayesprune.run.environment import environment
 from bayesprune.run.identity import identity_of, tensors_digest
@@ -34,6 +35,9 @@ from bayesprune.training.fixed import FixedTraining
 from bayesprune.training.masks import attach_masks, attached_masks
 
 _LOG = logging.getLogger(__name__)
+
+FAR_WORSE = 5.0
+"""A test NLL so many times that of a uniform guess tells of a training that went astray."""
 
 
 @environment()
@@ -97,7 +101,7 @@ def run(
         evaluation = evaluate(state.network.eval(), data)
     _LOG.info("run %s is done: accuracy %.4f, %d MACs", name, evaluation.accuracy, evaluation.macs)
     posterior = plan.posterior(state) if plan.posterior is not None else None
-    found = tuple(plan.review(state)) if plan.review is not None else ()
+    found = (*_diverged(evaluation, data), *(plan.review(state) if plan.review is not None else ()))
     _warn(found)
     return Pruned.of(state, settings, data, evaluation, posterior, spec, identity, (*notes, *found))
 
@@ -108,6 +112,17 @@ def _without_training(plan: Plan, settings: RunSettings) -> list[str]:
     if settings.epochs == 0 or last.start is None or last.steps > 0:
         return []
     return ["no epoch is left to train in after pruning: give more epochs, 2 at least"]
+
+
+def _diverged(evaluation: Evaluation, data: Data) -> list[str]:
+    """A line where the network is far worse than a guess, though all its numbers are finite."""
+    guess = log(data.classes)
+    if evaluation.nll <= FAR_WORSE * guess:
+        return []
+    return [
+        f"the test NLL is {evaluation.nll:.3g}, and always guessing gives {guess:.2f}: training went astray; give a "
+        "smaller learning_rate"
+    ]
 
 
 def _warn(lines: Sequence[str]) -> None:

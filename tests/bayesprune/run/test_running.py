@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bayesprune.data import Data, from_tensors
-from bayesprune.errors import NetworkError, SettingError, StoreError
+from bayesprune.errors import NetworkError, PruningWarning, SettingError, StoreError
 from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.experiments.methods import METHODS
 from bayesprune.models import LeNet300
@@ -210,3 +210,9 @@ def test_keep_and_inputs_reach_the_structure(small_data: Data) -> None:
     assert [group.name for group in groups] == ["fc2"]
     groups = initial_state(network, small_data, settings()).structure.groups
     assert [group.name for group in groups] == ["inputs", "fc1", "fc2"]
+
+
+def test_a_training_that_went_astray_with_finite_numbers_is_said(small_data: Data) -> None:
+    chosen = RunSettings("dense", epochs=2, batch_size=60, learning_rate=1e6)
+    with pytest.warns(PruningWarning, match=r"always guessing gives 1\.10.*smaller learning_rate"):
+        run(METHODS["dense"], LeNet300((12, 8), (1, 6, 6), 3), small_data, chosen)

@@ -109,14 +109,17 @@ def convolution(draw: Draw, kind: Kind, reads: int, writes: int, size: int) -> n
 def hidden_convolution(draw: Draw, layers: list[nn.Module], kind: Kind, maps: Tensor) -> Tensor:
     """Adds a convolution, or something with convolutions in it; returns what that makes of maps."""
     reads, size = int(maps.shape[1]), int(maps.shape[-1])
-    name = draw(st.sampled_from(["plain", "plain", "again", "tied", "norm", "pool"]))
+    # One value in a group cannot be normalised, and two rectifiers in place with nothing between cannot be trained.
+    possible = {"norm": reads * size > 2, "pool": size > 1}
+    names = ["plain", "plain", "again", "tied", "norm", "pool"]
+    name = draw(st.sampled_from([name for name in names if possible.get(name, True)]))
     pool = nn.MaxPool1d(2) if kind is nn.Conv1d else nn.MaxPool2d(2)
     layer = {
         "plain": lambda: convolution(draw, kind, reads, draw(st.sampled_from([2, 4])), size),
         "again": lambda: Again(kind(reads, reads, 3, padding=1)),
         "tied": lambda: Tied(kind(reads, reads, 3, padding=1), kind(reads, reads, 3, padding=1)),
         "norm": lambda: nn.GroupNorm(2, reads),
-        "pool": lambda: pool if size > 1 else nn.Identity(),
+        "pool": lambda: pool,
     }[name]()
     layers += [layer, activation(draw)]
     result: Tensor = nn.Sequential(*layers[-2:])(maps)

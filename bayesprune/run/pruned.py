@@ -57,6 +57,7 @@ class Pruned:
         warnings: what its user should know of the result, a line each.
         masks: of the weights that may be other than 0, bool, by parameter name; empty for a method that masks none.
             The network's layers carry them too: a run that starts from it, or from a copy, keeps the zeros.
+        whole: the linear and convolution layers that lose no channel whatever the method does, each with the reason.
     """
 
     network: nn.Module
@@ -79,6 +80,7 @@ class Pruned:
     measured_before_change: bool = False
     warnings: tuple[str, ...] = ()
     masks: Mapping[str, Tensor] = field(default_factory=dict)
+    whole: Mapping[str, str] = field(default_factory=dict)
     _data: Data | None = None
     _measured: str = ""
 
@@ -127,6 +129,7 @@ class Pruned:
             identity=identity,
             warnings=warnings,
             masks={name: mask != 0 for name, mask in state.masks.items()},
+            whole=state.structure.whole,
             _data=data,
         )
 
@@ -158,6 +161,7 @@ class Pruned:
             data_summary=record.data,
             macs_ratio=result["train_macs_ratio"],
             seconds=result["train_seconds"],
+            whole={row["name"]: row["whole"] for row in record.layers if "whole" in row},
             measured_before_change=bool(result.get("measured_before_change", False)),
             dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
             normalisation=Normalisation.from_json(record.data.get("normalisation")),
@@ -267,6 +271,7 @@ class Pruned:
         """What is written to run.json."""
         dense = {layer.name: layer for layer in self.dense_layers}
         rows = [_layer_row(layer, dense) | self._alive(layer) for layer in self.layers]
+        rows = [row | ({"whole": self.whole[row["name"]]} if row["name"] in self.whole else {}) for row in rows]
         return RunRecord(
             settings=dict(self.identity),
             result=self.result(),

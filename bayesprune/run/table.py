@@ -10,7 +10,7 @@ Row = tuple[str, ...]
 
 
 def table_of(pruned: "Pruned") -> str:
-    """Method, quality, cost, and how many channels of every group are left."""
+    """Method, quality, cost, how many channels of every group are left, and why other layers keep all."""
     evaluation, settings = pruned.evaluation, pruned.settings
     dense = {name: sum(getattr(layer, name) for layer in pruned.dense_layers) for name in ("params", "macs")}
     head = (
@@ -27,7 +27,8 @@ def table_of(pruned: "Pruned") -> str:
     widths: list[Row] = [
         (f"group {group.name}", f"{len(group.kept):,}", _of(len(group.kept), group.size)) for group in pruned.groups
     ]
-    return "\n".join([head, *_aligned([*quality, *widths])])
+    whole: list[Row] = [(f"layer {name}", "whole", reason) for name, reason in pruned.whole.items()]
+    return "\n".join([head, *_aligned([*quality, *widths, *whole])])
 
 
 def _of(now: int, before: int) -> str:

@@ -44,7 +44,8 @@ _RESULT = record(
 )
 _LAYER = record(
     {"name": text, "kind": text}
-    | {prefix + what: integer() for prefix in ("", "dense_") for what in ("params", "macs", "inputs", "outputs")}
+    | {prefix + what: integer() for prefix in ("", "dense_") for what in ("params", "macs", "inputs", "outputs")},
+    optional={"whole": text},
 )
 _GROUP = record({"name": text, "size": integer(1), "kept": list_of(integer())})
 _SPLITS = record({name: integer() for name in ("train", "validation", "test")})

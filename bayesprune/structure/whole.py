@@ -9,6 +9,9 @@ from bayesprune.structure.layers import CONVOLUTION, is_source, sharing_layers, 
 from bayesprune.structure.passes import Passes
 from bayesprune.structure.tracing import Coupled
 
+KEPT, OUTPUTS = "named in keep", "its channels are outputs of the network"
+"""Reasons that surprise nobody: the user's own, and what every network has."""
+
 
 def left_whole(
     network: nn.Module, structure: Structure, coupled: list[Coupled], kept: Set[str], passes: Passes
@@ -21,13 +24,13 @@ def left_whole(
 
     def reason(name: str, layer: nn.Module) -> str:
         if name in kept:
-            return "named in keep"
+            return KEPT
         if name in passes.functional:
             return "its weight is used through torch.nn.functional and the layer is not called: call the layer"
         if name not in passes.run:
             return "it is never run"
         if name in ends:
-            return "its channels are outputs of the network"
+            return OUTPUTS
         if said := trouble(layer, shared):
             return said
         if name in read:

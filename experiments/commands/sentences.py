@@ -11,6 +11,7 @@ from bayesprune.experiments.verdict import verdict_of
 from bayesprune.experiments.words import counted
 from bayesprune.store.runs import RunRecord
 from bayesprune.structure import OTHER
+from bayesprune.structure.whole import KEPT, OUTPUTS
 
 
 def sentence_about(records: Sequence[RunRecord]) -> str:
@@ -32,7 +33,7 @@ def _about_one(run: RunRecord) -> str:
         f"{images:,} test images with {result['macs']:,} MACs a sample{_unattributed(run)}, "
         f"{100 * _share(run):.3g} % of the dense network's."
     )
-    return " ".join(filter(None, [sentence, _silent_classes(run), gates_sentence(run)]))
+    return " ".join(filter(None, [sentence, _silent_classes(run), gates_sentence(run), _left_whole(run)]))
 
 
 def _unattributed(run: RunRecord) -> str:
@@ -51,6 +52,15 @@ def _silent_classes(run: RunRecord) -> str:
         f"{silent:,} of its {run.classes:,} classes have no weight left in layer {last['name']!r}: what it says of "
         "them is the same for every sample. Keep more weights, or spread them otherwise."
     )
+
+
+def _left_whole(run: RunRecord) -> str:
+    """Which layers could lose no channel, and why, where channels were removed at all."""
+    if all(len(group["kept"]) == group["size"] for group in run.groups):
+        return ""
+    reasons = {layer["name"]: layer.get("whole", OUTPUTS) for layer in run.layers}
+    surprising = [f"{name} ({reason})" for name, reason in reasons.items() if reason not in (KEPT, OUTPUTS)]
+    return f"Layers that could lose no channel: {'; '.join(surprising)}." if surprising else ""
 
 
 def _about_one_method(runs: Sequence[RunRecord]) -> str:

@@ -15,6 +15,7 @@ from bayesprune.experiments.report.tables import (
     runs_table,
     settings_tables,
     summary_table,
+    whole_layers,
 )
 from bayesprune.experiments.report.words import clean, seeds_sentence
 from bayesprune.experiments.run_settings import place_of
@@ -55,12 +56,14 @@ class Layers:
         first: of its first run.
         others: of its other runs.
         unchanged: whether all its runs keep every unit, so that there is little to see.
+        whole: the layers that lose no channel whatever the method does, each with the reason.
     """
 
     heading: str
     first: Table
     others: tuple[Table, ...]
     unchanged: bool
+    whole: list[str]
 
 
 def write_report(
@@ -163,7 +166,7 @@ def _layers(found: Configuration) -> Layers:
     first, *others = (layer_table(run, f"{found.label}, seed {run.result['seed']}") for run in found.records)
     rows = [layer for run in found.records for layer in run.layers]
     unchanged = all(row[side] == row[f"dense_{side}"] for row in rows for side in ("inputs", "outputs"))
-    return Layers(found.label, first, tuple(others), unchanged)
+    return Layers(found.label, first, tuple(others), unchanged, whole_layers(found.records[0]))
 
 
 def _title(found: Sequence[Configuration]) -> str:

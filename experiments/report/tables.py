@@ -100,6 +100,11 @@ def layer_table(run: RunRecord, caption: str) -> Table:
     return Table(caption, headings, rows, total, words=2)
 
 
+def whole_layers(run: RunRecord) -> list[str]:
+    """The layers that lose no channel whatever the method does, each with the reason; old folders do not say."""
+    return [f"{layer['name']}: {layer['whole']}" for layer in run.layers if "whole" in layer]
+
+
 def settings_tables(found: Sequence[Configuration]) -> list[Table]:
     """What all runs share, and what differs, in settings and in versions."""
     runs = [(f"{one.label}, seed {run.result['seed']}", run) for one in found for run in one.records]

@@ -362,4 +362,24 @@ def test_it_prints_as_one_table(small_data: Data) -> None:
     assert of["MACs a sample"][:3] == [f"{pruned.evaluation.macs:,}", "of", "552"]
     for name, size in (("inputs", "36"), ("fc1", "12"), ("fc2", "8")):
         assert of[f"group {name}"][:3] == [str(len(pruned.kept[name])), "of", size]
-    assert len(lines) == 9 and not any(line != line.rstrip() for line in lines)
+    assert of["layer fc3"] == ["whole", "its", "channels", "are", "outputs", "of", "the", "network"]
+    assert len(lines) == 10 and not any(line != line.rstrip() for line in lines)
+
+
+def test_layers_that_stay_whole_are_told_with_the_reason(small_data: Data, tmp_path: Path) -> None:
+    """In Python, in run.json, and after loading; run.json of an earlier version does not say."""
+    pruned = bp.prune("lenet300", small_data, "l1-units", budget="macs=50%", epochs=1, keep=["fc1"], progress=False)
+    whole = {"fc1": "named in keep", "fc3": "its channels are outputs of the network"}
+    assert pruned.whole == whole
+    folder = pruned.save(tmp_path / "run")
+    document = json.loads((folder / "run.json").read_text())
+    assert {layer["name"]: layer.get("whole") for layer in document["layers"]} == {"fc2": None, **whole}
+    assert bp.load(folder).whole == whole
+    for layer in document["layers"]:
+        layer.pop("whole", None)
+    (folder / "run.json").write_text(json.dumps(document))
+    assert bp.load(folder).whole == {}
+    document["layers"][0]["whole"] = 3
+    (folder / "run.json").write_text(json.dumps(document))
+    with pytest.raises(StoreError, match=r"layers\[0\]\.whole.* text"):
+        bp.load(folder)

@@ -193,6 +193,15 @@ def test_without_history_and_layers_the_rest_is_there(make_run: MakeRun, write: 
     assert "Settings and versions" in words
 
 
+def test_layers_that_stay_whole_are_listed(make_run: MakeRun, write: Callable[..., str]) -> None:
+    run = make_run("l1-units")
+    assert "keep all their channels" not in Page(write([run])).words
+    run.layers[0]["whole"], run.layers[1]["whole"] = "named in keep", "it is <never> run"
+    names = [layer["name"] for layer in run.layers]
+    said = f"keep all their channels: {names[0]}: named in keep; {names[1]}: it is <never> run."
+    assert said in Page(write([run])).words
+
+
 def test_different_seeds_are_named(make_run: MakeRun, write: Callable[..., str]) -> None:
     words = Page(write([make_run("dense", 0), make_run("random", 0), make_run("random", 7)])).words
     assert "dense with 1 seed (0) and random with 2 seeds (0 and 7)" in words

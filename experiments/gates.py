@@ -59,17 +59,20 @@ def gates_sentence(run: RunRecord) -> str:
     if counts is None:
         return _older_sentence(run)
     all_of = counts_together(list(counts.values()))
+    multiple = (run.settings.get("options") or {}).get("round_to", 1)
+    beyond, needed = (f" or {word} a multiple of {multiple}" * (multiple > 1) for word in ("beyond", "needed for"))
     why = [
         f"{count:,} {words}"
         for count, words in (
             (all_of.closed_by_price, "closed during training because they were worth less than their price"),
-            (all_of.closed_at_end, "closed when pruning ended, worth less than their price then"),
+            (all_of.closed_at_end, f"closed when pruning ended, worth less than their price then{beyond}"),
             (all_of.cut_for_budget, "closed to meet the budget"),
         )
         if count
     ]
     back = run.result.get("reopened") or 0
-    kept = f" {counted(back, 'gate')} that had nearly closed stayed open: worth more than the price." if back else ""
+    worth = f" {counted(back, 'gate')} that had nearly closed stayed open: worth more than the price{needed}."
+    kept = worth if back else ""
     closed = f"; {listed(why)}" if why else ""
     return f"Of {counted(all_of.gates, 'gate')} {all_of.open:,} stay open{closed}.{kept}"
 

@@ -67,13 +67,13 @@ class BudgetControl:
         return self._state.memory(PriceFactor).value
 
 
-def checked_limit(budget: Budget, state: TrainState) -> Limit:
+def checked_limit(budget: Budget, state: TrainState, round_to: int = 1) -> Limit:
     """A budget and the number it allows.
 
     Raises:
-        BudgetError: even with as few channels as possible the network costs more.
+        BudgetError: even with as few channels as possible, in multiples of `round_to`, the network costs more.
     """
-    return budget, budgeted.checked_limit(state, budget)
+    return budget, budgeted.checked_limit(state, budget, round_to)
 
 
 def spent(budget: Budget, cost: ExpectedCost, theta: Tensor) -> float:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bayesprune.inference.budgeting import Limit
 from bayesprune.inference.differences import Choice, ExactDifferences
+from bayesprune.inference.multiples import round_counts
 from bayesprune.inference.objective import guide_of
 from bayesprune.inference.visited import Objective, Sample
 from bayesprune.inference.watch import Watch
@@ -40,10 +41,13 @@ class Decide:
         sample: training examples for differences.
         limit: of a budget.
         free: whether the price only served to meet the budget, so that what fits in costs nothing.
+        round_to: every group keeps a multiple of so many channels.
     """
 
-    def __init__(self, watch: Watch, sample: Sample, limit: Limit | None = None, *, free: bool = False) -> None:
-        self.watch, self.sample, self.limit, self.free = watch, sample, limit, free
+    def __init__(
+        self, watch: Watch, sample: Sample, limit: Limit | None = None, *, free: bool = False, round_to: int = 1
+    ) -> None:
+        self.watch, self.sample, self.limit, self.free, self.round_to = watch, sample, limit, free, round_to
 
     def __call__(self, state: TrainState) -> None:
         """Decide."""
@@ -68,6 +72,7 @@ class Decide:
             if self.limit is not None:
                 look.fit(chosen, self.limit)
             look.improve(chosen, self.limit)
+            round_counts(look, chosen, self.round_to, self.limit)
             return chosen, look.objective(chosen.open)
 
     def _settle(self, state: TrainState, chosen: Choice) -> None:

@@ -113,14 +113,14 @@ class ExactDifferences:
 
     def _doubtful(self) -> list[int]:
         """Gates from the most doubtful to the surest; without those that are surely worth their price."""
-        margin = self._margin()
+        margin = self.margin()
         return [gate for gate in margin.abs().argsort().tolist() if margin[gate] > 1 - SURE]
 
-    def _margin(self) -> Tensor:
+    def margin(self) -> Tensor:
         """By how many prices each gate [J] is worth less than its price: by the averaged gradient, else by theta."""
         if GATES not in self.state.optimizers:
             return 0.5 - self.theta
-        return 1 - self._rises() / self.price.log_gamma(self.state.structure, self.cost, self.theta).clamp_min(1e-12)
+        return 1 - self.rises() / self.price.log_gamma(self.state.structure, self.cost, self.theta).clamp_min(1e-12)
 
     def _least_worth(self, open_gates: Tensor, limit: Limit) -> list[int]:
         """Open gates from the first to cut to the last: the least rise of the loss for the cost it saves.
@@ -132,7 +132,7 @@ class ExactDifferences:
             for gate in open_gates.nonzero().flatten().tolist()
             if self._flipped(open_gates, gate, None) is not None
         ]
-        rises = self._exact_rises(open_gates, gates) if len(gates) <= self.left else self._rises().tolist()
+        rises = self._exact_rises(open_gates, gates) if len(gates) <= self.left else self.rises().tolist()
         saved = self._saved(open_gates, limit).tolist()
         return sorted(gates, key=lambda gate: rises[gate] / max(saved[gate], 1e-9))
 
@@ -146,7 +146,7 @@ class ExactDifferences:
         self.left -= len(gates)
         return found
 
-    def _rises(self) -> Tensor:
+    def rises(self) -> Tensor:
         """What closing each gate [J] does to the loss by the averaged gradient, in nats; else by theta."""
         if GATES not in self.state.optimizers:
             return self.theta

@@ -42,6 +42,8 @@ class ParsimoniousOptions:
             phase a tenth of it.
         removal: when a gate's channel may go: "closed" (theta is 0), "average" (and the slow average of d + c is
             positive), or "attraction" (training's steps are bound to close it).
+        round_to: every group keeps a multiple of so many channels, or all of them; whether the multiple above or
+            below what is worth its price is decided at the end, by exact differences and within the budget.
         slab: standard deviation of the weights' prior.
         fixed_learning_rate, fixed_decay: learning rate and weight decay of the phase at fixed structure.
         learnt_noise: weight of the information that passes the noise at fixed structure, whose strength is then
@@ -60,6 +62,7 @@ class ParsimoniousOptions:
     budget_share: float = 0.8
     shrink_every: int | None = None
     removal: str = Closed.name
+    round_to: int = 1
     slab: float = 0.5
     fixed_learning_rate: float | None = None
     fixed_decay: float | None = None
@@ -82,6 +85,7 @@ class ParsimoniousOptions:
         check_type("removal", self.removal, str, "the name of a rule")
         if self.removal not in REMOVALS:
             raise UnknownNameError("removal", self.removal, REMOVALS)
+        check_integer("round_to", self.round_to, 1)
         check_number("slab", self.slab, 0.0)
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
@@ -96,6 +100,28 @@ class ParsimoniousOptions:
         """
         check_options("parsimonious", options, cls.__dataclass_fields__)
         return cls(**options)
+
+    def check_used(self, settings: RunSettings, *, by_cost: bool) -> None:
+        """Refuse options that do nothing beside the others.
+
+        Args:
+            settings: of the run.
+            by_cost: whether prices follow what gates cost.
+
+        Raises:
+            SettingError: names one, and what it needs.
+        """
+        usual = type(self)()
+        if self.alpha != usual.alpha and not by_cost:
+            raise SettingError(
+                f"alpha={self.alpha:g} does nothing here, since prices do not follow costs: leave it out, or give "
+                "price_kind='cost' and one price"
+            )
+        if self.budget_share != usual.budget_share and not self.follows_budget(settings):
+            raise SettingError(
+                f"budget_share={self.budget_share:g} does nothing here, since prices do not follow a budget: leave it "
+                "out, or give a budget and no price"
+            )
 
     def follows_budget(self, settings: RunSettings) -> bool:
         """Whether prices are to meet the budget; where a price is given too, the budget only caps what that leaves."""

@@ -28,6 +28,7 @@ from bayesprune.inference.updates import Settle, Shrink, describe, hold_last, po
 from bayesprune.inference.visited import Sample
 from bayesprune.inference.watch import Watch
 from bayesprune.models.gated import GatedModel
+from bayesprune.models.prices import CostPrice
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.run.budget import Budget
@@ -68,9 +69,11 @@ class Parsimonious:
             raise SettingError("the network has no groups to prune: `keep` or its layers exclude all of them")
         recipe = Recipe(state.network, data.train, settings, options)
         price, slab = make_price(state, settings, options, len(data.train)), GaussianSlab(options.slab)
+        options.check_used(settings, by_cost=isinstance(price, CostPrice))
         state.modules[GUIDE] = _guide(state, recipe.start)
         updates: list[Update] = [Settle(recipe.horizon), hold_last]
-        limit = None if settings.budget is None else checked_limit(Budget.parse(settings.budget), state)
+        budget = None if settings.budget is None else Budget.parse(settings.budget)
+        limit = None if budget is None else checked_limit(budget, state, options.round_to)
         follows = options.follows_budget(settings)
         if limit is not None and follows:
             steps = round(options.budget_share * recipe.prune_steps)
@@ -81,7 +84,7 @@ class Parsimonious:
         watch = Watch(sample.first(_watched(recipe, settings)), price, recipe.shrink_every)
         updates.append(watch)
         rule = removal_rule(options.removal, 1 / (len(data.train) * options.slab**2))
-        updates.append(Shrink(recipe.shrink_every, rule))
+        updates.append(Shrink(recipe.shrink_every, rule, options.round_to))
         objective = GatedObjective(
             price, estimator(settings.estimator), len(data.train), ramp=recipe.ramp, weight_prior=slab,
             estimate_every=options.estimate_every,
@@ -96,7 +99,8 @@ class Parsimonious:
             "prune", recipe.prune_steps, objective, adam(recipe.learning_rate), constant,
             extra_optimizers=gate_optimizers, updates=updates,
         )  # fmt: skip
-        fixed = _fixed(state, recipe.fixed, options.learnt_noise, Decide(watch, sample, limit, free=follows))
+        decide = Decide(watch, sample, limit, free=follows, round_to=options.round_to)
+        fixed = _fixed(state, recipe.fixed, options.learnt_noise, decide)
         return Plan(
             (pruning, fixed), partial(describe, price=price), posterior,
             notes=few_steps(recipe.prune_steps, data.train, settings),

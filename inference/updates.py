@@ -12,6 +12,7 @@ from bayesprune.inference.objective import gate_optimizer, guide_of
 from bayesprune.inference.removal import Closed, RemovalRule
 from bayesprune.inference.watch import Best, slower
 from bayesprune.models.prices import Price
+from bayesprune.pruners.rounding import rounded_gates
 from bayesprune.run.method import GatePosterior
 from bayesprune.training import Memory, TrainState
 
@@ -23,10 +24,12 @@ class Shrink:
     Attributes:
         every: steps.
         rule: closed gates by default.
+        round_to: every group keeps a multiple of so many channels; of closed ones those that are worth most stay.
     """
 
     every: int = 100
     rule: RemovalRule = field(default_factory=Closed)
+    round_to: int = 1
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -36,7 +39,10 @@ class Shrink:
         """Let the rule see the step; shrink when it is time."""
         self.rule.observe(state)
         if state.phase_step % self.every == 0:
-            remove(state, ~self.rule.removable(state))
+            closed = self.rule.removable(state)
+            usefulness = -gate_optimizer(state).average(guide_of(state).theta)
+            order = usefulness.argsort(stable=True)
+            remove(state, rounded_gates(state.structure, ~closed, order[closed[order]], self.round_to, up=True))
 
 
 @dataclass(frozen=True)

@@ -37,18 +37,19 @@ def open_within(state: TrainState, scores: Tensor, budget: Budget, round_to: int
     return opened(low)
 
 
-def checked_limit(state: TrainState, budget: Budget) -> float:
+def checked_limit(state: TrainState, budget: Budget, round_to: int = 1) -> float:
     """The number that a budget allows.
 
     Raises:
         BudgetError: even with as few channels as possible the network costs more.
     """
-    gates = _without(state.structure, removable(state.structure, torch.ones(state.structure.gate_count)))
+    order = removable(state.structure, torch.ones(state.structure.gate_count))
+    gates = rounded_gates(state.structure, _without(state.structure, order), order, round_to)
     macs, params = state.expected_cost()(gates.double())
-    return _reachable(state, budget, budget.spent(float(macs), float(params)))
+    return _reachable(state, budget, budget.spent(float(macs), float(params)), round_to)
 
 
-def _reachable(state: TrainState, budget: Budget, smallest: float, round_to: int = 1) -> float:
+def _reachable(state: TrainState, budget: Budget, smallest: float, round_to: int) -> float:
     """The number that a budget allows, which the smallest network must meet."""
     limit = budget.limit(state.initial_macs, state.initial_params)
     if smallest <= limit:

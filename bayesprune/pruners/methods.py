@@ -5,8 +5,9 @@ from typing import Self
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.pruners.options import TrainOptions, normal_of
+from bayesprune.pruners.options import TrainOptions
 from bayesprune.pruners.problem import UnitScore, WeightScore
+from bayesprune.pruners.reading import normal_of, options_of
 from bayesprune.pruners.trainings import stages_of
 from bayesprune.pruners.units import UnitPruner
 from bayesprune.pruners.weights import WeightPruner
@@ -25,11 +26,11 @@ class Dense:
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
-        return normal_of(settings, self.options)
+        return normal_of(self.options, settings, at_start=True)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """One phase."""
-        stages = stages_of(settings, TrainOptions.of(self.name, settings.options), state, data)
+        stages = stages_of(settings, options_of(TrainOptions, settings, at_start=True), state, data)
         return Plan(stages.dense(), stages.describe(), dense=stages.dense_objective())
 
 

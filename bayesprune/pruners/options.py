@@ -1,7 +1,7 @@
 """The deterministic methods' own settings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -11,8 +11,7 @@ from bayesprune.pruners.controls import CONTROLS
 from bayesprune.pruners.problem import WeightScore
 from bayesprune.pruners.saliency import hutchinson_diagonal, obd
 from bayesprune.pruners.schedule import SCHEDULES, Rounds, rounds_of
-from bayesprune.run.normal import without_usual_options
-from bayesprune.run.settings import RunSettings, check_integer, check_number, check_options, check_type
+from bayesprune.run.settings import check_integer, check_number, check_options, check_type
 from bayesprune.training.initial import INITIAL
 
 DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 0.5
@@ -57,32 +56,6 @@ class TrainOptions:
         """
         check_options(method, options, cls.__dataclass_fields__)
         return cls(**options)
-
-
-def normal_of(
-    settings: RunSettings,
-    kind: type[TrainOptions],
-    usual: Mapping[str, Any] | None = None,
-    *,
-    at_start: bool = False,
-) -> RunSettings:
-    """The same request in one form: without options and a learning rate that are the method's anyway.
-
-    Args:
-        settings: of the run.
-        kind: of the method's options.
-        usual: the method's own defaults of them.
-        at_start: whether the method prunes before training, which then has another learning rate by default.
-
-    Raises:
-        SettingError: an option is unknown or has a value that cannot be used.
-    """
-    own, plain = (kind.of(settings.method, {**(usual or {}), **given}) for given in (settings.options, {}))
-    settings = without_usual_options(settings, own, plain)
-    trains_first = not at_start and own.prune_share > 0 and own.training == "recipe"
-    if trains_first and settings.learning_rate == DEFAULT_LEARNING_RATE:
-        settings = replace(settings, learning_rate=None)
-    return settings
 
 
 @dataclass(frozen=True)

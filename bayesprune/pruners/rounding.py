@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from bayesprune.structure import Structure
+from bayesprune.structure.groups import UNGATED
 
 
 def rounded_counts(
-    counts: Mapping[str, int], sizes: Mapping[str, int], multiple: int, *, down: bool = True
+    counts: Mapping[str, int], sizes: Mapping[str, int], multiple: int, *, up: bool = False
 ) -> dict[str, int]:
     """Counts rounded to a multiple, at least one multiple and at most the size; the size itself is always allowed.
 
@@ -17,18 +18,18 @@ def rounded_counts(
         counts: of channels, by group.
         sizes: of the groups before anything was removed.
         multiple: such as 8; with 1 the counts stay.
-        down: never round up, other than to the least; else to the nearest, from the middle up.
+        up: to the multiple above instead of the one below.
     """
     rounded = {}
     for name, count in counts.items():
         size = sizes[name]
-        near = (count if down else count + multiple // 2) // multiple * multiple
+        near = (count + multiple - 1 if up else count) // multiple * multiple
         rounded[name] = count if count == size else min(size, max(multiple, near))
     return rounded
 
 
 def rounded_gates(
-    structure: Structure, open_gates: Tensor, order: Tensor, multiple: int, *, down: bool = True
+    structure: Structure, open_gates: Tensor, order: Tensor, multiple: int, *, up: bool = False
 ) -> Tensor:
     """Open gates, bool [J], with the number of each group's channels rounded.
 
@@ -39,19 +40,26 @@ def rounded_gates(
         open_gates: bool [J].
         order: gates in the order in which they may be closed, from the first; those that it lacks stay open longest.
         multiple: of the counts.
-        down: as for `rounded_counts`.
+        up: as for `rounded_counts`.
     """
-    places, kinds = structure.slices(), {group.name: group.kind for group in structure.groups}
-    counts = {name: int(open_gates[place].sum()) for name, place in places.items() if kinds[name] != "flatten"}
-    sizes = {group.name: group.size for group in structure.groups}
-    goals = rounded_counts(counts, sizes, multiple, down=down)
+    if multiple == 1:
+        return open_gates
+    counts = channel_counts(structure, open_gates)
+    goals = rounded_counts(counts, {group.name: group.size for group in structure.groups}, multiple, up=up)
     return open_gates if goals == counts else open_counts(structure, open_gates, order, goals)
+
+
+def channel_counts(structure: Structure, open_gates: Tensor) -> dict[str, int]:
+    """How many gates are open in each group that is rounded: in all but those of flattened features."""
+    kinds = {group.name: group.kind for group in structure.groups}
+    return {n: int(open_gates[place].sum()) for n, place in structure.slices().items() if kinds[n] != "flatten"}
 
 
 def open_counts(structure: Structure, open_gates: Tensor, order: Tensor, counts: Mapping[str, int]) -> Tensor:
     """Open gates, bool [J], so many in each group that has a count: those that would be closed last.
 
-    A layer that writes or reads a part of a group keeps one channel of that part. Gates without a use are closed.
+    A layer that writes or reads a part of a group keeps one channel of that part. A channel none of whose flattened
+    features is open gets them all back. Other gates without a use are closed.
 
     Args:
         structure: the groups as they are now.
@@ -67,4 +75,15 @@ def open_counts(structure: Structure, open_gates: Tensor, order: Tensor, counts:
             best = rank[place].argsort(descending=True, stable=True)[: counts[name]]
             chosen[place] = False
             chosen[place.start + best] = True
-    return structure.consistent(structure.protect(chosen, rank))
+    return structure.consistent(_fed(structure, structure.protect(chosen, rank)))
+
+
+def _fed(structure: Structure, open_gates: Tensor) -> Tensor:
+    """Open also the flattened features of open channels that would have no use without them."""
+    without_use = torch.cat([open_gates & ~structure.consistent(open_gates), torch.zeros(1, dtype=torch.bool)])
+    fed = open_gates.clone()
+    for reader in structure.readers:
+        if reader.selection is not None:
+            features = reader.selection[without_use[reader.arriving[reader.selected]]]
+            fed[features[features != UNGATED]] = True
+    return fed

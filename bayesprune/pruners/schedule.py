@@ -100,6 +100,16 @@ SCHEDULES: dict[str, Schedule] = {
     "exponential": exponential,
 }
 
+USES: dict[str, frozenset[str]] = {
+    "one-shot": frozenset(),
+    "percentage": frozenset({"rate"}),
+    "absolute": frozenset({"rate"}),
+    "bucket": frozenset({"rate", "rounds"}),
+    "cubic": frozenset({"rounds"}),
+    "exponential": frozenset({"rounds"}),
+}
+"""Which settings each schedule has a use for."""
+
 
 def rounds_of(schedule: str, total: int, goal: int, **settings: Any) -> Rounds:
     """The rounds of a schedule by name.

@@ -11,8 +11,9 @@ from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.dynamic import RigL, SparseEvolution
 from bayesprune.pruners.goals import WeightGoal
-from bayesprune.pruners.options import PruneOptions, normal_of
+from bayesprune.pruners.options import PruneOptions
 from bayesprune.pruners.problem import Problem
+from bayesprune.pruners.reading import normal_of, options_of
 from bayesprune.pruners.scores import random_scores
 from bayesprune.pruners.stages import Stages
 from bayesprune.pruners.weights import mask_weights
@@ -77,7 +78,7 @@ class SparseTrainer:
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
-        return normal_of(settings, self.options, self.usual, at_start=True)
+        return normal_of(self.options, settings, self.usual, at_start=True)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """One phase.
@@ -86,7 +87,7 @@ class SparseTrainer:
             BudgetError: no network of this kind has the density.
             SettingError: an option is not allowed.
         """
-        options = SparseOptions.of(self.name, {**self.usual, **settings.options})
+        options = options_of(SparseOptions, settings, self.usual, at_start=True)
         assert settings.density is not None
         size = WeightGoal.of(settings, options, Problem.of(state, data).weights())
         rounds = options.rounds_between(size.total, size.goal)

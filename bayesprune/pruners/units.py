@@ -12,8 +12,9 @@ from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, raised
 from bayesprune.pruners.goals import unit_goal
-from bayesprune.pruners.options import PruneOptions, normal_of
+from bayesprune.pruners.options import PruneOptions
 from bayesprune.pruners.problem import Problem, UnitScore, check_finite
+from bayesprune.pruners.reading import normal_of, options_of
 from bayesprune.pruners.trainings import stages_of
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings
@@ -49,7 +50,7 @@ class UnitPruner:
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
-        return normal_of(settings, self.options, self.usual, at_start=self.at_start)
+        return normal_of(self.options, settings, self.usual, at_start=self.at_start)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """Training, rounds of pruning, training of the smaller network.
@@ -59,7 +60,7 @@ class UnitPruner:
             NetworkError: the network's channels cannot be removed.
             SettingError: an option is not allowed, or the rounds need more epochs.
         """
-        options = self.options.of(self.name, {**self.usual, **settings.options})
+        options = options_of(self.options, settings, self.usual, at_start=self.at_start)
         for axis, names in _FOR_WEIGHTS_ONLY.items():
             if (chosen := getattr(options, axis)) in names:
                 raise SettingError(

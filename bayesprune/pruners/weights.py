@@ -12,8 +12,9 @@ from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import Layers
 from bayesprune.pruners.controls import check_movable, controlled
 from bayesprune.pruners.goals import WeightGoal
-from bayesprune.pruners.options import WeightOptions, normal_of
+from bayesprune.pruners.options import WeightOptions
 from bayesprune.pruners.problem import Problem, WeightScore, check_finite
+from bayesprune.pruners.reading import normal_of, options_of
 from bayesprune.pruners.rewinding import Remember, rewind
 from bayesprune.pruners.schedule import Rounds
 from bayesprune.pruners.stages import Stages
@@ -57,7 +58,7 @@ class WeightPruner:
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
-        return normal_of(settings, self.options, self.usual, at_start=self.at_start)
+        return normal_of(self.options, settings, self.usual, at_start=self.at_start)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """Training, rounds of pruning, training under masks.
@@ -67,7 +68,7 @@ class WeightPruner:
             NetworkError: `trim` is asked for, and the network's channels cannot be removed.
             SettingError: an option is not allowed, or the rounds need more epochs.
         """
-        options = self.options.of(self.name, {**self.usual, **settings.options})
+        options = options_of(self.options, settings, self.usual, at_start=self.at_start)
         if options.trim:
             state.need_structure()
         assert settings.density is not None

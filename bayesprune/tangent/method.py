@@ -3,7 +3,7 @@
 from bayesprune.data import Data, last_batch, load
 from bayesprune.errors import DataError, SettingError
 from bayesprune.pruners.controls import check_movable
-from bayesprune.pruners.options import normal_of
+from bayesprune.pruners.reading import normal_of, options_of
 from bayesprune.pruners.trainings import stages_of
 from bayesprune.run.budget import Budget
 from bayesprune.run.method import Plan
@@ -32,7 +32,7 @@ class NeuralTangentTransfer:
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
-        return normal_of(settings, self.options, at_start=True)
+        return normal_of(self.options, settings, at_start=True)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """The transfer, then training of the student for all of the run's epochs.
@@ -43,7 +43,7 @@ class NeuralTangentTransfer:
             DataError: the other data that it is to transfer on have inputs of another shape.
             SettingError: an option is not allowed, or density and budget are both given.
         """
-        options = TransferOptions.of(self.name, settings.options)
+        options = options_of(TransferOptions, settings, at_start=True)
         if settings.density is not None and settings.budget is not None:
             raise SettingError(f"{self.name} takes density=... or budget=..., not both")
         if settings.budget is not None and (given := settings.options.keys() & {"masks", "first", "least", "trim"}):

@@ -1,6 +1,7 @@
 """No option is accepted and ignored: every one of every method, changed alone, changes what a run ends with."""
 
-from dataclasses import fields
+import re
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from bayesprune.run.settings import RunSettings
 from bayesprune.tangent.options import TransferOptions
 
 SPARSE = {"density": 0.2}
+BUDGET = {"budget": "macs=40%"}
 ROUNDS = {"schedule": "cubic", "rounds": 3, "prune_share": 0.125}
 AT_START = {"prune_share": 0.0}
 STEPS = {"steps": 6, "every": 2, "transfer_batch": 16}
@@ -33,13 +35,13 @@ CASES: dict[type, tuple[str, dict[str, Any], dict[str, tuple[Any, dict[str, Any]
         {
             "prune_share": (0.75, {}), "fixed_learning_rate": (3e-2, {}), "fixed_decay": (0.5, {}), "slab": (0.05, {}),
             "training": ("adam", {}), "allocation": ("class-uniform", {}), "schedule": ("exponential", ROUNDS),
-            "rounds": (2, ROUNDS), "rate": (0.4, ROUNDS | {"schedule": "percentage", "rate": 0.5}),
+            "rounds": (2, ROUNDS), "rate": (0.4, {"schedule": "percentage", "rate": 0.5, "prune_share": 0.125}),
             "retrain": (2, ROUNDS), "least": (30, {}),
             "rewind": (0, {}), "control": ("shuffle", AT_START), "initial": ("glorot", AT_START), "trim": (True, {}),
         },
     ),
     DamageOptions: ("obd", SPARSE, {"draws": (1, {})}),
-    SlimmingOptions: ("slimming", {"budget": "macs=40%"}, {"sparsity": (0.5, {})}),
+    SlimmingOptions: ("slimming", BUDGET, {"sparsity": (0.5, {})}),
     SparseOptions: ("set", SPARSE, {"every": (3, {}), "fraction": (0.7, {}), "until_share": (0.3, {})}),
     TransferOptions: (
         "ntt", SPARSE,
@@ -62,6 +64,28 @@ CASES: dict[type, tuple[str, dict[str, Any], dict[str, tuple[Any, dict[str, Any]
         },
     ),
 }  # fmt: skip
+# Beside which settings an option does nothing: method, option and value, the settings, the reason.
+WITHOUT_USE: list[tuple[str, str, Any, dict[str, Any], str]] = [
+    ("magnitude", "rounds", 3, {}, "schedule='one-shot' takes no rounds (schedule='bucket' or 'cubic' or"),
+    ("l1-units", "rate", 0.3, {"schedule": "cubic"}, "schedule='cubic' takes no rate (schedule='percentage' or"),
+    ("lottery", "rounds", 3, {}, "schedule='percentage' takes no rounds"),
+    ("magnitude", "retrain", 2, {}, "schedule='one-shot' has one round"),
+    ("magnitude", "until_validation", True, {}, "schedule='one-shot' has one round"),
+    ("magnitude", "until_validation", True, {"schedule": "cubic"}, "retrain=1 no training after a round can end"),
+    ("magnitude", "until_validation", True, {"training": "plain"}, "retrain=1 no training after a round can end"),
+    ("lottery", "retrain", 2, {}, "with rewind all trainings are equally long"),
+    ("lottery", "prune_share", 0.5, {}, "with rewind all trainings are equally long"),
+    ("snip", "prune_share", 0.5, {}, "there is no training before pruning"),
+    ("set", "prune_share", 0.5, {}, "there is no training before pruning"),
+    ("ntt", "prune_share", 0.5, {}, "there is no training before pruning"),
+    ("dense", "prune_share", 0.5, {}, "there is no training before pruning"),
+    ("magnitude", "prune_share", 0.5, {"training": "plain"}, "trains until validation no longer improves"),
+    ("magnitude", "fixed_learning_rate", 0.1, {"training": "plain"}, "has one learning rate, `learning_rate`"),
+    ("dense", "slab", 0.1, {"training": "adam"}, "training='adam' has no weight decay from a prior"),
+    ("slimming", "sparsity", 0.1, {"prune_share": 0.0}, "prune_share=0 leaves no training before pruning"),
+    ("parsimonious", "alpha", 0.5, {}, "prices do not follow costs"),
+    ("parsimonious", "budget_share", 0.5, {}, "prices do not follow a budget"),
+]
 ELSEWHERE = {
     "until_validation": "tests/bayesprune/pruners/test_weights.py",
     "round_to": "tests/experiments/test_sizes_by_layer.py",
@@ -133,3 +157,21 @@ def test_every_option_is_tried(kind: type) -> None:
 def test_what_dynamic_sparse_training_has_no_use_for_is_refused(name: str, value: Any) -> None:
     with pytest.raises(SettingError, match=f"leave out {name}"):
         SparseOptions(**{name: value})
+
+
+@pytest.mark.parametrize(("method", "name", "value", "beside", "message"), WITHOUT_USE)
+def test_an_option_that_does_nothing_beside_others_is_refused(
+    method: str, name: str, value: Any, beside: dict[str, Any], message: str, small_data: Data
+) -> None:
+    size: dict[str, Any] = {"dense": {}, "parsimonious": {}, "l1-units": BUDGET, "slimming": BUDGET}.get(method, SPARSE)
+    with pytest.raises(SettingError, match=f"^{name}={value!r} does nothing here, since .*{re.escape(message)}"):
+        outcome(small_data, method, size, beside | {name: value})
+
+
+def test_what_is_so_anyway_may_be_written_out(small_data: Data) -> None:
+    """It is the same run, too."""
+    for method, options in [("snip", {"prune_share": 0.0}), ("magnitude", {"retrain": 1, "slab": 0.5})]:
+        settings = RunSettings(method, epochs=8, batch_size=40, options=options, density=0.2)
+        plain = METHODS[method].normal(replace(settings, options={}))
+        assert METHODS[method].normal(settings) == plain
+        assert outcome(small_data, method, SPARSE, options) == outcome(small_data, method, SPARSE, {})

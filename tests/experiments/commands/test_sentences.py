@@ -29,6 +29,16 @@ def test_classes_without_a_weight_are_told(make_run: MakeRun) -> None:
     assert "no weight left" not in sentence_about([run])
 
 
+def test_layers_that_could_lose_nothing_are_told_where_channels_went(make_run: MakeRun) -> None:
+    for method, told in (("l1-units", True), ("dense", False)):
+        run = make_run(method)
+        run.layers[0]["whole"], run.layers[1]["whole"] = "named in keep", "its channels are outputs of the network"
+        assert "lose no channel" not in sentence_about([run])
+        run.layers[0]["whole"] = "it is never run"
+        said = f"Layers that could lose no channel: {run.layers[0]['name']} (it is never run)."
+        assert sentence_about([run]).endswith(said) == told
+
+
 def test_the_end_of_every_gate_is_told(make_run: MakeRun) -> None:
     sizes = {"inputs": 5, "fc1": 3}
     run = make_run("parsimonious", sizes=sizes, ends=[0, 1, 1, 2, 3, 0, 0, 3])
@@ -39,6 +49,15 @@ def test_the_end_of_every_gate_is_told(make_run: MakeRun) -> None:
     run = make_run("parsimonious", sizes=sizes, ends=[0] * 8, reopened=1)
     assert sentence_about([run]).endswith(
         "Of 8 gates 8 stay open. 1 gate that had nearly closed stayed open: worth more than the price."
+    )
+
+
+def test_gates_of_a_run_in_multiples_have_one_more_reason(make_run: MakeRun) -> None:
+    settings = {"options": {"round_to": 4}}
+    run = make_run("parsimonious", sizes={"fc1": 6}, ends=[0, 0, 0, 0, 2, 2], reopened=1, settings=settings)
+    assert sentence_about([run]).endswith(
+        "Of 6 gates 4 stay open; 2 closed when pruning ended, worth less than their price then or beyond a multiple of "
+        "4. 1 gate that had nearly closed stayed open: worth more than the price or needed for a multiple of 4."
     )
 
 

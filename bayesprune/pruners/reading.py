@@ -55,8 +55,8 @@ def normal_of(
     settings = without_usual_options(settings, own, kind.of(settings.method, usual or {}))
     if at_start and "prune_share" in settings.options:  # 0, which is so anyway
         settings = replace(settings, options={n: v for n, v in settings.options.items() if n != "prune_share"})
-    trains_first = not at_start and own.prune_share > 0 and own.training == "recipe"
-    if trains_first and settings.learning_rate == DEFAULT_LEARNING_RATE:
+    trains_first = kind is TrainOptions or (not at_start and own.prune_share > 0)  # those of `dense`, too
+    if trains_first and own.training == "recipe" and settings.learning_rate == DEFAULT_LEARNING_RATE:
         settings = replace(settings, learning_rate=None)
     return settings
 

@@ -102,14 +102,14 @@ def summarise(records: Sequence[RunRecord], draws: int = 1000, seed: int = 0) ->
     if draws < 4:
         raise SettingError(f"draws is {draws}: a summary needs at least 4 a chain")
     tree = to_datatree(records, draws, seed)
-    constants = tree["constant_data"]
-    mean = constants["inclusion_probability"].mean("chain").to_numpy().astype(float)
+    found = _of_gates(tree)
+    mean = found["inclusion_probability"].mean("chain").to_numpy().astype(float)
     doubt = mean * (1.0 - mean)
     chosen = np.sort(np.argsort(-doubt, kind="stable")[: min(MOST_GATES, int((doubt > 0.0).sum()))])
     return PosteriorSummary(
-        groups=_groups(constants.to_dataset(), records),
+        groups=_groups(found, records),
         open_gates=_arviz_summary(tree, "open_gates", None),
-        uncertain_gates=_arviz_summary(tree, "z", constants["gate"].to_numpy()[chosen].tolist()),
+        uncertain_gates=_arviz_summary(tree, "z", found["gate"].to_numpy()[chosen].tolist()),
         uncertain=int((doubt > 0.0).sum()),
         restarts=len(records),
     )
@@ -134,23 +134,28 @@ def plot_posterior(records: Sequence[RunRecord], path: Path) -> Path:
         raise SettingError(f"{path.name} has the suffix {path.suffix!r}: a picture is written as .png or .svg")
     from bayesprune.experiments.report.drawing import PRINT_INK, drawing
 
-    constants = to_datatree(records, draws=1)["constant_data"].to_dataset()
+    found = _of_gates(to_datatree(records, draws=1))
     file = io.BytesIO()
     with drawing(PRINT_INK), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
         metadata = {"Date": None} if kind == "svg" else None
-        _figure(constants).savefig(file, format=kind, dpi=150, facecolor="white", metadata=metadata)
+        _figure(found).savefig(file, format=kind, dpi=150, facecolor="white", metadata=metadata)
     write_bytes(path, file.getvalue())
     return path
 
 
-def _groups(constants: "xarray.Dataset", records: Sequence[RunRecord]) -> "pandas.DataFrame":
+def _of_gates(tree: "xarray.DataTree") -> "xarray.Dataset":
+    """What is known of every gate without drawing."""
+    return tree["sample_stats"].to_dataset().merge(tree["constant_data"].to_dataset())
+
+
+def _groups(found: "xarray.Dataset", records: Sequence[RunRecord]) -> "pandas.DataFrame":
     """One row a group of channels."""
     import pandas
 
     rows = {}
-    for name in constants["group"].to_numpy().tolist():
-        part = constants.isel(gate=np.flatnonzero(constants["group_of_gate"].to_numpy() == name))
+    for name in found["group"].to_numpy().tolist():
+        part = found.isel(gate=np.flatnonzero(found["group_of_gate"].to_numpy() == name))
         theta, decided = part["inclusion_probability"].to_numpy(), part["decided"].to_numpy()
         rows[name] = {
             "gates": theta.shape[1],
@@ -207,23 +212,23 @@ def _quiet(arviz: Any) -> Iterator[None]:
                 logger.disabled = False
 
 
-def _figure(constants: "xarray.Dataset") -> "Figure":
+def _figure(found: "xarray.Dataset") -> "Figure":
     """A row a group: a histogram of every epoch on the left, the last one on the right."""
     from matplotlib.figure import Figure
 
     from bayesprune.experiments.report.drawing import ACCENT, write_counts
     from bayesprune.experiments.report.structure_plots import draw_inclusion
 
-    names = constants["group"].to_numpy().tolist()
+    names = found["group"].to_numpy().tolist()
     figure = Figure(figsize=(8.4, 2.3 * len(names) + 0.6), layout="constrained")
-    restarts = constants.sizes["chain"]
+    restarts = found.sizes["chain"]
     together = f" ({restarts} restarts together)" if restarts > 1 else ""
     figure.suptitle(
         f"The stronger the blue, the more gates have that probability. Orange: share of the gates not closed{together}",
         fontsize=9,
     )
     for (left, right), name in zip(figure.subplots(len(names), 2, squeeze=False), names, strict=True):
-        part = constants.isel(gate=np.flatnonzero(constants["group_of_gate"].to_numpy() == name))
+        part = found.isel(gate=np.flatnonzero(found["group_of_gate"].to_numpy() == name))
         trace = part["trace"].transpose("step", "chain", "gate").to_numpy().astype(float)
         if len(trace):
             draw_inclusion(left, part["step"].to_numpy().astype(float), trace.reshape(len(trace), -1))

@@ -35,16 +35,16 @@ _MAY_DIFFER = frozenset({"seed", "threads", "device", "out", "weights_digest"})
 def to_datatree(runs: "Run | Sequence[Run]", draws: int = 1000, seed: int = 0) -> "xarray.DataTree":
     """The posterior of one run, or of several restarts of it as chains, gates named like `fc1[12]`.
 
-    Give all restarts in one call. (ArviZ 0.23's `concat` fails on variables of `constant_data` that have a chain.)
-
     Groups and variables:
 
     - `posterior`: `z` [chain, draw, gate], uint8, 1 where a draw opens the gate; `open_gates` [chain, draw,
       group], the number of open gates of each group of channels.
-    - `sample_stats`: `log_probability` [chain, draw] of each draw under the posterior it comes from.
-    - `constant_data`: `inclusion_probability` [chain, gate] before the last decisions, `decided` [chain,
-      gate], `trace` [chain, step, gate] of inclusion probabilities after every epoch, `group_of_gate` [gate],
-      `index_in_group` [gate], `group_size` [group], `seed` [chain].
+    - `sample_stats`: `log_probability` [chain, draw] of each draw under the posterior it comes from;
+      `inclusion_probability` [chain, gate] before the last decisions, `decided` [chain, gate], `trace` [chain, step,
+      gate] of inclusion probabilities after every epoch, `seed` [chain].
+    - `constant_data`: `group_of_gate` [gate], `index_in_group` [gate], `group_size` [group].
+
+    `arviz.concat(..., dim="chain")` joins trees of single runs too.
 
     Args:
         runs: a finished run with a posterior, or several that differ in their seed only: what `bayesprune.prune` or
@@ -80,9 +80,16 @@ def to_datatree(runs: "Run | Sequence[Run]", draws: int = 1000, seed: int = 0) -
                 attrs={"note": NOTE},
             ),
             "sample_stats": xarray.Dataset(
-                {"log_probability": (("chain", "draw"), _log_probability(z, theta))}, coords=chains
+                {
+                    "log_probability": (("chain", "draw"), _log_probability(z, theta)),
+                    "inclusion_probability": (("chain", "gate"), theta),
+                    "decided": (("chain", "gate"), _stacked(records, "decided")),
+                    "trace": (("chain", "step", "gate"), _stacked(records, "trace")),
+                    "seed": ("chain", [record.result["seed"] for record in records]),
+                },
+                coords=chains | gate | {"step": _tensor(records[0], "steps")},
             ),
-            "constant_data": _constants(records, theta, coordinates),
+            "constant_data": _constants(records[0], coordinates),
         }
     )
     tree.attrs.update(_attributes(records, seed))
@@ -210,26 +217,21 @@ def _coordinates(records: Sequence[RunRecord]) -> dict[str, Any]:
         "chain": np.arange(len(records)),
         "gate": gate_names(records[0]),
         "group": [group["name"] for group in records[0].groups],
-        "step": _tensor(records[0], "steps"),
     }
 
 
-def _constants(records: Sequence[RunRecord], theta: NDArray[Any], coordinates: dict[str, Any]) -> "xarray.Dataset":
-    """What is known without drawing."""
+def _constants(record: RunRecord, coordinates: dict[str, Any]) -> "xarray.Dataset":
+    """What all restarts share. Nothing of it has a chain: ArviZ 0.23 cannot concatenate constants that have one."""
     import xarray
 
-    groups = records[0].groups
+    groups = record.groups
     return xarray.Dataset(
         {
-            "inclusion_probability": (("chain", "gate"), theta),
-            "decided": (("chain", "gate"), _stacked(records, "decided")),
-            "trace": (("chain", "step", "gate"), _stacked(records, "trace")),
             "group_of_gate": ("gate", [group["name"] for group in groups for _ in range(group["size"])]),
             "index_in_group": ("gate", [index for group in groups for index in range(group["size"])]),
             "group_size": ("group", [group["size"] for group in groups]),
-            "seed": ("chain", [record.result["seed"] for record in records]),
         },
-        coords=coordinates,
+        coords={name: coordinates[name] for name in ("gate", "group")},
     )
 
 

@@ -99,9 +99,9 @@ def test_gates_and_groups_are_named_and_counted(make_run: MakeRun) -> None:
     assert constants["group_size"].to_numpy().tolist() == [5, 3]
 
 
-def test_constants_are_those_of_the_run(make_run: MakeRun) -> None:
+def test_what_is_known_without_draws_is_that_of_the_run(make_run: MakeRun) -> None:
     run = make_run(3)
-    constants = to_datatree([run], draws=4)["constant_data"].to_dataset()
+    constants = to_datatree([run], draws=4)["sample_stats"].to_dataset()
     assert run.posterior is not None
     assert constants["trace"].dims == ("chain", "step", "gate")
     assert constants["step"].to_numpy().tolist() == [35, 70]
@@ -127,7 +127,7 @@ def test_restarts_are_chains_with_draws_of_their_own(make_run: MakeRun) -> None:
     z = tree["posterior"].to_dataset()["z"]
     assert z.sizes == {"chain": 2, "draw": 100, "gate": 8}
     assert not np.array_equal(z[0], z[1])
-    assert tree["constant_data"]["seed"].to_numpy().tolist() == [4, 9]
+    assert tree["sample_stats"]["seed"].to_numpy().tolist() == [4, 9]
     assert "independent" in tree.attrs["note"]
     assert "restarts" in tree.attrs["note"]
 
@@ -175,6 +175,23 @@ def test_arviz_summarises_it(make_run: MakeRun) -> None:
     assert (double["r_hat"] > 1.01).any()  # these restarts disagree
 
 
+def test_arviz_joins_restarts_as_one_call_does(make_run: MakeRun) -> None:
+    arviz = import_arviz()
+    if not hasattr(arviz, "concat"):
+        pytest.skip("ArviZ 1.x has no concat of its own")
+    runs = [make_run(0), make_run(1)]
+    one, two = (for_arviz(to_datatree([run], draws=20)) for run in runs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of xarray, about ArviZ
+        joined = arviz.concat(one, two, dim="chain")
+    together = to_datatree(runs, draws=20)
+    assert joined.posterior["z"].sizes == {"chain": 2, "draw": 20, "gate": 8}
+    for name in ("inclusion_probability", "decided", "trace", "seed"):
+        assert np.array_equal(joined.sample_stats[name].to_numpy(), together["sample_stats"][name].to_numpy())
+    for name in together["constant_data"].data_vars:
+        assert np.array_equal(joined.constant_data[name].to_numpy(), together["constant_data"][name].to_numpy())
+
+
 def test_it_goes_to_netcdf_and_back(make_run: MakeRun, tmp_path: Path) -> None:
     tree = to_datatree([make_run(0), make_run(1)], draws=10)
     tree.to_netcdf(tmp_path / "posterior.nc", engine="h5netcdf")
@@ -193,7 +210,7 @@ def test_every_form_of_a_run_gives_the_same_tree(pruned: Pruned, tmp_path: Path)
     folder = pruned.save(tmp_path / "run")
     tree = pruned.posterior_tree(draws=7, seed=3)
     assert pruned.posterior is not None and tree["posterior"]["z"].shape == (1, 7, 47)
-    theta = tree["constant_data"]["inclusion_probability"].to_numpy()[0]
+    theta = tree["sample_stats"]["inclusion_probability"].to_numpy()[0]
     assert np.array_equal(theta, pruned.posterior.inclusion_probability.numpy())
     read = RunRecord.read(folder)
     forms: list[Any] = [pruned, bp.load(folder), folder, str(folder), folder / "run.json", read, pruned.record()]
@@ -206,7 +223,7 @@ def test_every_form_of_a_run_gives_the_same_tree(pruned: Pruned, tmp_path: Path)
 def test_restarts_may_be_given_in_any_form(pruned: Pruned, small_data: Data, tmp_path: Path) -> None:
     other = bp.prune("lenet300", small_data, widths=(6, 5), epochs=2, batch_size=50, horizon=30, price=1.0, seed=1)
     tree = to_datatree([pruned, other.save(tmp_path / "other")], draws=5)
-    assert tree["posterior"].sizes["chain"] == 2 and tree["constant_data"]["seed"].to_numpy().tolist() == [0, 1]
+    assert tree["posterior"].sizes["chain"] == 2 and tree["sample_stats"]["seed"].to_numpy().tolist() == [0, 1]
 
 
 def test_a_run_without_a_posterior_says_what_has_one(small_data: Data, tmp_path: Path) -> None:

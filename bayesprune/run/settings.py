@@ -38,7 +38,7 @@ class RunSettings:
             (networks without convolutions) or 0.2, and for none where no channel of the network can be removed.
         consistency: weight of the agreement between two noisy predictions at fixed structure; None stands for 0.5
             (networks without convolutions) or 0.
-        density: share of the weights to keep, for methods that prune weights; or a table with one for each layer,
+        density: share of the weights to keep, for methods that prune weights, 0.1 or "10%"; or a table with one for each layer,
             {"fc1": 0.1, "fc2": "50%"} or "fc1=10%,fc2=50%" (kept as "fc1=0.1,fc2=0.5"): others stay whole.
         budget: e.g. "macs=150k" or "params=5%", for methods that prune structure; beside a price it only caps what
             that price leaves. For methods that choose channels by a score also a table with the share of its channels
@@ -92,7 +92,8 @@ class RunSettings:
         check_integer("threads", self.threads, 1)
         check_number("learning_rate", self.learning_rate, 0.0)
         if not is_table(self.density):
-            check_number("density", _as_number(self.density), 0.0, 1.0)
+            object.__setattr__(self, "density", _as_share(self.density))
+            check_number("density", self.density, 0.0, 1.0)
         check_number("noise", self.noise, 0.0, low_allowed=True)
         check_number("consistency", self.consistency, 0.0, low_allowed=True)
         if self.inputs not in ("auto", "all", "none"):
@@ -108,7 +109,7 @@ class RunSettings:
             "price": _one_price(self.price),
             "options": _whole(self.options),
         }
-        for name in ("learning_rate", "noise", "consistency", "density"):
+        for name in ("learning_rate", "noise", "consistency"):
             one_form[name] = _as_number(getattr(self, name))
         for name, value in one_form.items():
             object.__setattr__(self, name, value)
@@ -206,6 +207,12 @@ def _as_number(value: Any) -> Any:
         return float(value)
     except (TypeError, ValueError):
         return value
+
+
+def _as_share(value: Any) -> Any:
+    """A share, which text may give in percent, as a float; anything else as it is."""
+    share = _as_number(value.strip().removesuffix("%")) if isinstance(value, str) else _as_number(value)
+    return share / 100 if isinstance(share, float) and str(value).strip().endswith("%") else share
 
 
 def _one_price(price: float | str | None) -> Any:

@@ -49,7 +49,7 @@ def read_axes(layer: nn.Module) -> tuple[int, int]:
 
 def weight_of(layer: nn.Module) -> Tensor:
     """The weight of a linear or convolution layer: a parameter, or what it computes from others."""
-    weight: Tensor = layer.weight  # type: ignore[assignment]
+    weight: Tensor = layer.weight  # type: ignore[assignment]  # Module gives Tensor | Module
     return weight
 
 

@@ -67,7 +67,7 @@ class RunFlags:
         price: What a gate must be worth in nats of training log-likelihood (ln gamma): 20, or inputs=5,fc1=20,fc2=10.
         budget: At most so much: macs=150k, params=40000 or macs=10%; beside a price, a cap on what that price leaves.
             For methods that choose channels also the share that each layer keeps: conv1=50%,fc1=10%.
-        density: Share of the weights to keep, for methods that prune weights: 0.1, or for each layer fc1=10%,fc2=50%.
+        density: Share of the weights to keep, where weights are pruned: 0.1 or 10%, or for each layer fc1=10%,fc2=50%.
         keep: Layers whose outputs stay whole.
         inputs: Gates on input features: auto, all or none.
         flatten_inputs: Gates on flattened features as well.

@@ -24,7 +24,7 @@ from bayesprune.store.identity import canonical_json, run_id
         ("learning_rate", float("nan"), "not nan"), ("learning_rate", "fast", "a number, not 'fast'"),
         ("learning_rate", True, "not True"), ("noise", -0.1, "noise must be a finite number >= 0"),
         ("noise", float("inf"), "not inf"), ("density", 0.0, "> 0 and <= 1"), ("density", 1.01, "not 1.01"),
-        ("density", float("nan"), "not nan"), ("density", "10%", "not '10%'"),
+        ("density", float("nan"), "not nan"), ("density", "ten%", "not 'ten'"), ("density", "110%", "not 1.1"),
         ("budget", 150_000, "text such as macs=150k, or a table .* not 150000"), ("price", [1.0], "price must be"),
         ("inputs", "some", "'auto', 'all' or 'none', not 'some'"), ("inputs", 1, "inputs"),
         ("flatten_inputs", 1, "true or false"), ("keep", "fc3", "a list of names of layers, not 'fc3'"),
@@ -50,6 +50,7 @@ def test_equal_settings_have_one_form() -> None:
     other = RunSettings("parsimonious", price="20", learning_rate=1.0, keep=("a",), widths=(3, 2), noise=0.0)
     assert one == other and canonical_json(one.to_json()) == canonical_json(other.to_json())
     assert RunSettings("parsimonious", price="fc1=20,fc2=10").price == "fc1=20,fc2=10"
+    assert [RunSettings("magnitude", density=share).density for share in ("20%", "0.2", 0.2)] == [0.2] * 3  # type: ignore[arg-type]  # text that says one
 
 
 def test_options_are_a_copy() -> None:

@@ -92,8 +92,9 @@ class RunSettings:
         check_integer("threads", self.threads, 1)
         check_number("learning_rate", self.learning_rate, 0.0)
         if not is_table(self.density):
-            object.__setattr__(self, "density", _as_share(self.density))
-            check_number("density", self.density, 0.0, 1.0)
+            share = _as_share(self.density)
+            check_number("density", share, 0.0, 1.0)
+            object.__setattr__(self, "density", share)
         check_number("noise", self.noise, 0.0, low_allowed=True)
         check_number("consistency", self.consistency, 0.0, low_allowed=True)
         if self.inputs not in ("auto", "all", "none"):

@@ -50,7 +50,7 @@ def test_equal_settings_have_one_form() -> None:
     other = RunSettings("parsimonious", price="20", learning_rate=1.0, keep=("a",), widths=(3, 2), noise=0.0)
     assert one == other and canonical_json(one.to_json()) == canonical_json(other.to_json())
     assert RunSettings("parsimonious", price="fc1=20,fc2=10").price == "fc1=20,fc2=10"
-    assert [RunSettings("magnitude", density=share).density for share in ("20%", "0.2", 0.2)] == [0.2] * 3  # type: ignore[arg-type]  # text that says one
+    assert [RunSettings("magnitude", density=share).density for share in ("20%", "0.2", 0.2)] == [0.2] * 3
 
 
 def test_options_are_a_copy() -> None:

@@ -68,7 +68,8 @@ class Parsimonious:
         if state.need_structure().gate_count == 0:
             raise SettingError("the network has no groups to prune: `keep` or its layers exclude all of them")
         recipe = Recipe(state.network, data.train, settings, options)
-        price, slab = make_price(state, settings, options, len(data.train)), GaussianSlab(options.slab)
+        price = make_price(state, settings, options, len(data.train), recipe.prune_steps)
+        slab = GaussianSlab(options.slab)
         options.check_used(settings, by_cost=isinstance(price, CostPrice))
         state.modules[GUIDE] = _guide(state, recipe.start)
         updates: list[Update] = [Settle(recipe.horizon), hold_last]

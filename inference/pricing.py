@@ -12,6 +12,9 @@ from bayesprune.training.network_kinds import network_kind
 DEFAULT_PRICES = {"equal": 14.0, "cost": 30.0}
 """Nats of training log-likelihood a gate must be worth by default on MNIST's 55,000 images."""
 
+FULL_PRICE = 100
+"""With fewer steps of pruning the default price is lower in proportion: what units are worth is not learnt yet."""
+
 
 def default_price(kind: str, examples: int) -> float:
     """The default price for N examples: MNIST's times (N / 55,000)^0.4.
@@ -23,8 +26,17 @@ def default_price(kind: str, examples: int) -> float:
     return DEFAULT_PRICES[kind] * float((examples / 55_000) ** 0.4)
 
 
-def make_price(state: TrainState, settings: RunSettings, options: ParsimoniousOptions, examples: int) -> Price:
+def make_price(
+    state: TrainState, settings: RunSettings, options: ParsimoniousOptions, examples: int, steps: int = FULL_PRICE
+) -> Price:
     """The price that settings and options ask for.
+
+    Args:
+        state: of the run.
+        settings: of the run.
+        options: the method's own.
+        examples: training examples N.
+        steps: of pruning; a default price that follows no budget is lower with fewer than `FULL_PRICE`.
 
     Raises:
         BudgetError: it is not a price.
@@ -33,9 +45,13 @@ def make_price(state: TrainState, settings: RunSettings, options: ParsimoniousOp
     if options.gamma is not None and settings.price is not None:
         raise SettingError("give gamma or price, not both: price = ln gamma")
     kind = options.price_kind or GATE_DEFAULTS[network_kind(state.network)].price_kind
-    asked = default_price(kind, examples) if settings.price is None else parse_price(settings.price)
     if options.gamma is not None:
-        asked = log(options.gamma)
+        asked: float | dict[str, float] = log(options.gamma)
+    elif settings.price is not None:
+        asked = parse_price(settings.price)
+    else:
+        short = 1.0 if settings.budget is not None else min(1.0, steps / FULL_PRICE)
+        asked = short * default_price(kind, examples)
     if isinstance(asked, dict):
         price = LayerPrice(asked)
         price.check(state.structure)

@@ -105,6 +105,11 @@ def test_prices_asked_for() -> None:
     by_cost = ParsimoniousOptions(price_kind="cost", alpha=0.3)
     macs, params = 30 + 20 + 12, 62 + 12
     assert make_price(perceptron, plain, by_cost, 55_000) == CostPrice(30.0, 0.3, 15, macs, params)
+    short = make_price(perceptron, plain, options, 55_000, steps=25)
+    assert short == EqualPrice(14.0 / 4) and make_price(perceptron, plain, options, 55_000, 101) == EqualPrice(14.0)
+    for asked in ({"price": 7}, {"budget": "macs=50%"}):
+        settings = RunSettings("parsimonious", **asked)
+        assert make_price(perceptron, settings, options, 10, 25) == make_price(perceptron, settings, options, 10)
     convolutional = state_of(LeNet5((3, 4, 6), (1, 16, 16), 3), 1, 16, 16)
     assert isinstance(make_price(convolutional, plain, options, 10), CostPrice)
     assert make_price(convolutional, plain, ParsimoniousOptions(price_kind="equal"), 55_000) == EqualPrice(14.0)

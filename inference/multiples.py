@@ -45,7 +45,6 @@ def round_counts(look: ExactDifferences, chosen: Choice, multiple: int, limit: L
             break
         best = min(trials, key=lambda trial: _loss_for_cost(look, chosen.open, trial, limit))
         chosen.open, chosen.cut = best, chosen.cut | (chosen.open & ~best)
-    chosen.cut &= ~chosen.open
 
 
 def _loss_for_cost(look: ExactDifferences, open_gates: Tensor, trial: Tensor, limit: Limit) -> float:

@@ -15,9 +15,10 @@ from bayesprune.data import Data
 from bayesprune.errors import BudgetError
 from bayesprune.inference.budgeting import checked_limit
 from bayesprune.inference.differences import ExactDifferences
-from bayesprune.inference.updates import Shrink
+from bayesprune.inference.updates import Shrink, posterior
 from bayesprune.models import LeNet300
 from bayesprune.run.budget import Budget
+from bayesprune.run.method import Reason
 from bayesprune.training import TrainState
 
 from .test_deciding import MACS, deciding, left, objective
@@ -77,6 +78,27 @@ def test_a_budget_is_met_in_multiples(share: float, multiple: int, gated_state: 
     assert inputs * first + first * second + second * 3 <= round(share * MACS)
     for size, count in zip(SIZES, counts, strict=True):
         assert count == size or count % multiple == 0
+
+
+@pytest.mark.parametrize(
+    ("worthless", "macs", "counts"),
+    [("fc2", 50, (6, 5, 2)), ("fc1", 52, (6, 4, 4)), ("fc1", 40, (6, 2, 4)), ("inputs", 52, (4, 5, 4))],
+)
+def test_multiples_are_cut_where_least_is_lost_for_the_cost(
+    worthless: str, macs: int, counts: Sequence[int], gated_state: MakeState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One group's channels are worth nothing by the averaged gradient; within a group the last ones go."""
+    for name in ("improve", "fit"):
+        monkeypatch.setattr(ExactDifferences, name, lambda *_: None)
+    state = gated_state(1.0)
+    slopes = torch.arange(15.0) / 10 - 50.0
+    slopes[state.structure.slices()[worthless]] += 50.0
+    step_gates(state, slopes)
+    decide = deciding(state, 1e-6, checked_limit(Budget.parse(f"macs={macs}"), state, 2))
+    decide.round_to = 2
+    decide(state)
+    assert torch.equal(left(state), first_of_each(counts))
+    assert posterior(state).count(Reason.CUT_FOR_BUDGET) == 15 - sum(counts)
 
 
 def test_a_budget_that_multiples_cannot_meet_is_refused_before_training(gated_state: MakeState) -> None:

@@ -67,6 +67,29 @@ def test_the_multiple_is_the_one_with_the_lower_objective(
     assert torch.equal(left(state), first_of_each(counts_left(state)))
 
 
+def test_each_group_is_judged_with_those_before_it_as_they_were_chosen(
+    gated_state: MakeState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two groups whose counts are none: fc1 first, then fc2, each against the best so far."""
+    monkeypatch.setattr(ExactDifferences, "improve", lambda *_: None)
+    told_apart = 0
+    for price in torch.linspace(0.04, 3.02, 60).tolist():
+        state = gated_state(first_of_each((6, 3, 3)))
+        step_gates(state, torch.arange(15.0) / 10)
+        network = deepcopy(state.network)
+        decide = deciding(state, price)
+        decide.round_to = 2
+        decide(state)
+
+        counts = [(6, 4, 4), (6, 2, 4), (6, 4, 2), (6, 2, 2)]
+        value = {one: objective(network, first_of_each(one), price) for one in counts}
+        first = min(counts[:2], key=lambda one: value[one])
+        second = (*first[:2], 2)
+        assert counts_left(state) == list(first if value[first] <= value[second] else second)
+        told_apart += value[first] < value[second] < value[6, 4, 4]
+    assert told_apart  # prices at which it matters that the first choice is remembered
+
+
 @pytest.mark.parametrize("multiple", [2, 3])
 @pytest.mark.parametrize("share", [0.9, 0.6, 0.45])
 def test_a_budget_is_met_in_multiples(share: float, multiple: int, gated_state: MakeState) -> None:
@@ -99,6 +122,20 @@ def test_multiples_are_cut_where_least_is_lost_for_the_cost(
     decide(state)
     assert torch.equal(left(state), first_of_each(counts))
     assert posterior(state).count(Reason.CUT_FOR_BUDGET) == 15 - sum(counts)
+
+
+def test_what_is_lost_is_weighed_against_what_is_saved(gated_state: MakeState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of fc2 are worth 2 nats and save 16, two inputs 1.8 nats and save 10."""
+    for name in ("improve", "fit"):
+        monkeypatch.setattr(ExactDifferences, name, lambda *_: None)
+    state = gated_state(1.0)
+    slopes = torch.full((15,), -50.0)
+    slopes[4:6], slopes[13:] = -0.9 / 40, -1.0 / 40
+    step_gates(state, slopes)
+    decide = deciding(state, 1e-6, checked_limit(Budget.parse("macs=52"), state, 2))
+    decide.round_to = 2
+    decide(state)
+    assert counts_left(state) == [6, 5, 2]
 
 
 def test_a_budget_that_multiples_cannot_meet_is_refused_before_training(gated_state: MakeState) -> None:

@@ -149,6 +149,8 @@ def test_beside_a_price_a_budget_only_caps_what_that_leaves(puzzle: Data) -> Non
     ("settings", "error", "says"),
     [
         ({"budget": "macs=4", "price": None}, BudgetError, "no network of this kind meets macs <= 4"),
+        ({"budget": "macs=60", "price": None, "options": {"round_to": 8}}, BudgetError, "macs <= 60: .*round_to=8 it"),
+        ({"options": {"round_to": 0}}, SettingError, "round_to must be an integer >= 1"),
         ({"options": {"gamma": 10.0}}, SettingError, "give gamma or price, not both"),
         ({"price": None, "options": {"gamma": 1.0}}, BudgetError, "nats > 0"),
         ({"price": None, "options": {"gamma": 0.5}}, BudgetError, "nats > 0"),

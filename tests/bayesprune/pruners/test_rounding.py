@@ -48,6 +48,25 @@ def test_the_channels_closed_first_are_those_that_go() -> None:
     assert kept == {"inputs": list(range(36)), "fc1": [0, 2, 4, 6, 8, 10], "fc2": [5, 6, 7, 8]}
 
 
+def test_flattened_features_follow_their_channels() -> None:
+    """They are not rounded themselves, and a channel that is to stay gets its features back."""
+    state = state_of(LeNet5(), 28, flatten_inputs=True)
+    structure, places = state.structure, state.structure.slices()
+    order = removable(structure, torch.arange(structure.gate_count).float())
+    features, channels = places["fc1.inputs"], places["conv2"]
+    open_gates = torch.ones(structure.gate_count, dtype=torch.bool)
+    open_gates[features.start] = False  # 799 of 800
+    assert torch.equal(rounded_gates(structure, open_gates, order, 8), open_gates)
+    open_gates[features] = torch.arange(800) >= 16  # those of the first of 50 channels are closed
+    assert not bool(structure.consistent(open_gates)[channels.start])
+    fed = open_counts(structure, open_gates, order, {"conv2": 50})
+    assert bool(fed[channels].all()) and bool(fed[features].all())
+    open_gates[channels.start + 1] = False
+    fewer = open_counts(structure, open_gates, order, {"conv1": 16})
+    assert fewer[channels].nonzero().flatten().tolist() == [0, *range(2, 50)]
+    assert fewer[features].nonzero().flatten().tolist() == [*range(16), *range(32, 800)]
+
+
 class Concatenating(nn.Module):
     """Two layers write parts of what one reads."""
 

@@ -71,7 +71,10 @@ class Decide:
             chosen = Choice(look.threshold())
             if self.limit is not None:
                 look.fit(chosen, self.limit)
+                if self.free:
+                    look.fill(chosen, self.limit)
             look.improve(chosen, self.limit)
+            chosen.open = state.structure.consistent(chosen.open)
             round_counts(look, chosen, self.round_to, self.limit)
             return chosen, look.objective(chosen.open)
 

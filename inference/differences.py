@@ -102,6 +102,16 @@ class ExactDifferences:
             if trial is not None and not bool(trial[gate]):
                 chosen.open, chosen.cut[gate] = trial, True
 
+    def fill(self, chosen: Choice, limit: Limit) -> None:
+        """Open undecided gates, the most probable first, while the budget allows it: there they cost nothing."""
+        budget, allowed = limit
+        undecided = (~chosen.open & ~chosen.cut & (self.theta > 0)).nonzero().flatten()
+        for gate in undecided[self.theta[undecided].argsort(descending=True, stable=True)].tolist():
+            trial = chosen.open.clone()
+            trial[gate] = True
+            if spent(budget, self.cost, trial.float()) <= allowed:
+                chosen.open = trial
+
     def _flipped(self, open_gates: Tensor, gate: int, limit: Limit | None) -> Tensor | None:
         """The gates with one flipped; None where that empties a layer or breaks the budget."""
         trial = open_gates.clone()

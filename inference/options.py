@@ -10,6 +10,7 @@ from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.inference.ramp import LearningRamp, LinearRamp, Ramp
 from bayesprune.inference.removal import REMOVALS, Closed
 from bayesprune.run.settings import (
+    LEAST_SLAB,
     RunSettings,
     check_integer,
     check_number,
@@ -86,7 +87,7 @@ class ParsimoniousOptions:
         if self.removal not in REMOVALS:
             raise UnknownNameError("removal", self.removal, REMOVALS)
         check_integer("round_to", self.round_to, 1)
-        check_number("slab", self.slab, 0.0)
+        check_number("slab", self.slab, LEAST_SLAB, low_allowed=True)
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
         check_number("learnt_noise", self.learnt_noise, 0.0)

@@ -53,10 +53,11 @@ class Review:
         points = 100 * (best["validation_accuracy"] - last["validation_accuracy"])
         if lost <= max(saved, 0.0) or points <= self._error(best):
             return []
+        cure = "a lower price" if self.limit is None else "a larger budget"
         return [
             f"validation accuracy fell from {100 * best['validation_accuracy']:.1f} % in epoch {best['epoch']} to "
             f"{100 * last['validation_accuracy']:.1f} %: {lost:,.0f} nats of log-likelihood were lost, and what was "
-            f"removed since saves {max(saved, 0.0):,.0f}; give more epochs, a longer horizon, or a lower price"
+            f"removed since saves {max(saved, 0.0):,.0f}; give more epochs, a longer horizon, or {cure}"
         ]
 
     def _meets_budget(self, state: TrainState) -> bool:

@@ -7,6 +7,7 @@ from math import floor
 import torch
 from torch import Tensor
 
+from bayesprune.errors import BudgetError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
 from bayesprune.pruners.budgeted import checked_limit, open_within, removable
 from bayesprune.pruners.by_layer import channel_goals, cut_each, on_the_way, weight_goals
@@ -133,6 +134,20 @@ class CountGoal:
         return open_counts(structure, every, removable(structure, preferences), counts)
 
 
+def _check_rounded(goals: Mapping[str, int], sizes: Mapping[str, int], round_to: int) -> None:
+    """Refuse a share below one multiple.
+
+    Raises:
+        BudgetError: names the group and the least share.
+    """
+    for name, least in rounded_counts(goals, sizes, round_to).items():
+        if least > goals[name]:
+            raise BudgetError(
+                f"the budget leaves {goals[name]} of {sizes[name]} channels of {name!r}, and round_to={round_to} keeps "
+                f"{least} at least: give {name}={100 * least / sizes[name]:.3g}% or more, or leave round_to out"
+            )
+
+
 def unit_goal(settings: RunSettings, options: PruneOptions, state: TrainState) -> CostGoal | CountGoal:
     """What a run's budget asks for.
 
@@ -144,7 +159,9 @@ def unit_goal(settings: RunSettings, options: PruneOptions, state: TrainState) -
     if is_table(settings.budget):
         options.check_by_layer("budget", settings.options)
         goals = channel_goals(state.structure, shares_of("budget", settings.budget))
-        return CountGoal({group.name: group.size for group in state.structure.groups}, goals, options.round_to)
+        sizes = {group.name: len(group.kept) for group in state.structure.groups}
+        _check_rounded(goals, sizes, options.round_to)
+        return CountGoal(sizes, goals, options.round_to)
     budget = Budget.parse(settings.budget)
     open_within(state, torch.ones(state.structure.gate_count), budget, options.round_to)
     total = round(budget.spent(state.initial_macs, state.initial_params))

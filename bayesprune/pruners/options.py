@@ -11,7 +11,7 @@ from bayesprune.pruners.controls import CONTROLS
 from bayesprune.pruners.problem import WeightScore
 from bayesprune.pruners.saliency import hutchinson_diagonal, obd
 from bayesprune.pruners.schedule import SCHEDULES, Rounds, rounds_of
-from bayesprune.run.settings import check_integer, check_number, check_options, check_type
+from bayesprune.run.settings import LEAST_SLAB, check_integer, check_number, check_options, check_type
 from bayesprune.training.initial import INITIAL
 
 DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 0.5
@@ -45,7 +45,7 @@ class TrainOptions:
         check_number("prune_share", self.prune_share, 0.0, 1.0, low_allowed=True)
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
-        check_number("slab", self.slab, 0.0)
+        check_number("slab", self.slab, LEAST_SLAB, low_allowed=True)
 
     @classmethod
     def of(cls, method: str, options: Mapping[str, Any]) -> Self:
@@ -107,7 +107,7 @@ class PruneOptions(TrainOptions):
             raise SettingError(f"round_to={self.round_to} is for channels, and single weights are masked: leave it out")
 
     def check_by_layer(self, size: str, given: Mapping[str, Any]) -> None:
-        """Refuse an allocation where every layer has a share of its own.
+        """Refuse an allocation, and a least number, where every layer has a share of its own.
 
         Args:
             size: "budget" or "density".
@@ -116,6 +116,10 @@ class PruneOptions(TrainOptions):
         Raises:
             SettingError: there is one.
         """
+        if "least" in given and self.least:
+            raise SettingError(
+                f"{size} gives every layer its share, so least={self.least} does nothing here: leave one of them out"
+            )
         if "allocation" in given:
             raise SettingError(
                 f"{size} gives every layer its share, so allocation={self.allocation!r} has nothing to spread: leave "

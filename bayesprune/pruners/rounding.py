@@ -16,7 +16,7 @@ def rounded_counts(
 
     Args:
         counts: of channels, by group.
-        sizes: of the groups before anything was removed.
+        sizes: of the groups as they are, or before this run removed anything.
         multiple: such as 8; with 1 the counts stay.
         up: to the multiple above instead of the one below.
     """
@@ -45,7 +45,7 @@ def rounded_gates(
     if multiple == 1:
         return open_gates
     counts = channel_counts(structure, open_gates)
-    goals = rounded_counts(counts, {group.name: group.size for group in structure.groups}, multiple, up=up)
+    goals = rounded_counts(counts, {group.name: len(group.kept) for group in structure.groups}, multiple, up=up)
     return open_gates if goals == counts else open_counts(structure, open_gates, order, goals)
 
 

@@ -44,7 +44,7 @@ def to_datatree(runs: "Run | Sequence[Run]", draws: int = 1000, seed: int = 0) -
       gate] of inclusion probabilities after every epoch, `seed` [chain].
     - `constant_data`: `group_of_gate` [gate], `index_in_group` [gate], `group_size` [group].
 
-    `arviz.concat(..., dim="chain")` joins trees of single runs too.
+    ArviZ before 1.0 takes it as `arviz.from_datatree(tree)`; `arviz.concat(one, two, dim="chain")` joins such restarts.
 
     Args:
         runs: a finished run with a posterior, or several that differ in their seed only: what `bayesprune.prune` or
@@ -59,9 +59,11 @@ def to_datatree(runs: "Run | Sequence[Run]", draws: int = 1000, seed: int = 0) -
     """
     import xarray
 
+    from bayesprune.run.settings import check_integer
+
     records = _records(runs)
-    if draws < 1:
-        raise SettingError(f"draws is {draws}: a posterior needs at least 1 draw")
+    check_integer("draws", draws, 1)
+    check_integer("seed", seed, 0)
     _check_restarts(records)
     theta = _stacked(records, "inclusion_probability")
     streams = np.random.SeedSequence(seed).spawn(len(records))

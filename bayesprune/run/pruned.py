@@ -161,7 +161,7 @@ class Pruned:
             data_summary=record.data,
             macs_ratio=result["train_macs_ratio"],
             seconds=result["train_seconds"],
-            whole={row["name"]: row["whole"] for row in record.layers if "whole" in row},
+            whole=record.whole,
             measured_before_change=bool(result.get("measured_before_change", False)),
             dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
             normalisation=Normalisation.from_json(record.data.get("normalisation")),
@@ -271,12 +271,12 @@ class Pruned:
         """What is written to run.json."""
         dense = {layer.name: layer for layer in self.dense_layers}
         rows = [_layer_row(layer, dense) | self._alive(layer) for layer in self.layers]
-        rows = [row | ({"whole": self.whole[row["name"]]} if row["name"] in self.whole else {}) for row in rows]
         return RunRecord(
             settings=dict(self.identity),
             result=self.result(),
             groups=[{"name": g.name, "size": g.size, "kept": g.kept.tolist()} for g in self.groups],
             layers=rows,
+            whole=dict(self.whole),
             input_shape=self.input_shape,
             classes=self.classes,
             data=self.data_summary,

@@ -13,6 +13,12 @@ from bayesprune.run.shares import as_text, is_table, shares_of
 TARGET_STEPS, MOST_EPOCHS = 22_000, 120
 """By default a run takes about as many steps as the measured recipe, but no more than so many epochs."""
 
+MOST_THREADS, _MOST_BITS = 1024, 1000
+"""Beyond them torch crashes, and integers are no floats."""
+
+LEAST_SLAB = 1e-6
+"""Standard deviation of a prior that still leaves weights some room."""
+
 LARGEST_SEED = 2**32 - 1
 """Torch's CPU generator sees no more than 32 bits of a seed."""
 
@@ -80,6 +86,8 @@ class RunSettings:
             check_type(name, getattr(self, name), str, "text")
         check_type("weights", self.weights, str | None, "the name of a file")
         check_type("price", self.price, int | float | str | None, "a number or text such as fc1=20,fc2=10")
+        if isinstance(self.price, int) and self.price.bit_length() > _MOST_BITS:
+            check_number("price", self.price, 0.0)
         for name in ("density", "budget"):
             if is_table(getattr(self, name)):
                 object.__setattr__(self, name, as_text(shares_of(name, getattr(self, name))))
@@ -89,7 +97,7 @@ class RunSettings:
         check_integer("seed", self.seed, 0, LARGEST_SEED)
         check_integer("epochs", 0 if self.epochs is None else self.epochs, 0)
         check_integer("batch_size", self.batch_size, 1)
-        check_integer("threads", self.threads, 1)
+        check_integer("threads", self.threads, 1, MOST_THREADS)
         check_number("learning_rate", self.learning_rate, 0.0)
         if not is_table(self.density):
             share = _as_share(self.density)
@@ -170,9 +178,11 @@ def check_number(
     if value is None:
         return
     too_low = value < low if low_allowed else value <= low
-    if not isfinite(value) or too_low or (high is not None and value > high):
+    beyond = isinstance(value, int) and value.bit_length() > _MOST_BITS
+    if beyond or not isfinite(value) or too_low or (high is not None and value > high):
         limit = f"{'>=' if low_allowed else '>'} {low:g}" + (f" and <= {high:g}" if high is not None else "")
-        raise SettingError(f"{name} must be a finite number {limit}, not {value}")
+        given = f"an integer of {int(value).bit_length()} bits" if beyond else value
+        raise SettingError(f"{name} must be a finite number {limit}, not {given}")
 
 
 def check_integer(name: str, value: int, least: int, most: int | None = None) -> None:
@@ -204,16 +214,20 @@ def _one_budget(budget: str | None) -> str | None:
 
 def _as_number(value: Any) -> Any:
     """A number, or text that says one, as a float; anything else as it is."""
+    if isinstance(value, bool):
+        return value
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return value
 
 
 def _as_share(value: Any) -> Any:
     """A share, which text may give in percent, as a float; anything else as it is."""
-    share = _as_number(value.strip().removesuffix("%")) if isinstance(value, str) else _as_number(value)
-    return share / 100 if isinstance(share, float) and str(value).strip().endswith("%") else share
+    if not isinstance(value, str) or not value.strip().endswith("%"):
+        return _as_number(value)
+    percent = _as_number(value.strip().removesuffix("%"))
+    return round(percent / 100, 12) if isinstance(percent, float) and isfinite(percent) else value
 
 
 def _one_price(price: float | str | None) -> Any:

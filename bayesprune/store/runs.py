@@ -57,6 +57,7 @@ class RunRecord:
         data: name and split sizes.
         versions: of Python, bayesprune, torch and other libraries.
         history: one record an epoch, oldest first.
+        whole: layers that lose no channel whatever the method does, each with the reason; empty in older folders.
         checksums: of the other files, by file name; empty for a record that was not read from disk, or that was
             written before there were any.
         folder: where the run lies; None for a record that was not read from disk.
@@ -72,6 +73,7 @@ class RunRecord:
     data: dict[str, Any]
     versions: dict[str, str]
     history: list[dict[str, Any]] = field(default_factory=list)
+    whole: dict[str, str] = field(default_factory=dict)
     checksums: dict[str, str] = field(default_factory=dict, compare=False)
     folder: Path | None = None
     tensors: "Mapping[str, Tensor] | None" = field(default=None, repr=False, compare=False)
@@ -158,6 +160,7 @@ class RunRecord:
                 "classes",
                 "data",
                 "versions",
+                "whole",
             )
         }
         plain: dict[str, Any] = plain_json(fields, non_finite_as_null=True)

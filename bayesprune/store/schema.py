@@ -44,8 +44,7 @@ _RESULT = record(
 )
 _LAYER = record(
     {"name": text, "kind": text}
-    | {prefix + what: integer() for prefix in ("", "dense_") for what in ("params", "macs", "inputs", "outputs")},
-    optional={"whole": text},
+    | {prefix + what: integer() for prefix in ("", "dense_") for what in ("params", "macs", "inputs", "outputs")}
 )
 _GROUP = record({"name": text, "size": integer(1), "kept": list_of(integer())})
 _SPLITS = record({name: integer() for name in ("train", "validation", "test")})
@@ -77,7 +76,7 @@ RUN_DOCUMENT: Check = record(
         "data": record({"name": text, "split_sizes": _SPLITS}),
         "versions": record({"bayesprune": text, "python": text, "torch": text}),
     },
-    optional={"checksums": table_of(text)},
+    optional={"checksums": table_of(text), "whole": table_of(text)},
 )
 
 

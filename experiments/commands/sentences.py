@@ -58,8 +58,7 @@ def _left_whole(run: RunRecord) -> str:
     """Which layers could lose no channel, and why, where channels were removed at all."""
     if all(len(group["kept"]) == group["size"] for group in run.groups):
         return ""
-    reasons = {layer["name"]: layer.get("whole", OUTPUTS) for layer in run.layers}
-    surprising = [f"{name} ({reason})" for name, reason in reasons.items() if reason not in (KEPT, OUTPUTS)]
+    surprising = [f"{name} ({reason})" for name, reason in run.whole.items() if reason not in (KEPT, OUTPUTS)]
     return f"Layers that could lose no channel: {'; '.join(surprising)}." if surprising else ""
 
 

@@ -102,7 +102,7 @@ def layer_table(run: RunRecord, caption: str) -> Table:
 
 def whole_layers(run: RunRecord) -> list[str]:
     """The layers that lose no channel whatever the method does, each with the reason; old folders do not say."""
-    return [f"{layer['name']}: {layer['whole']}" for layer in run.layers if "whole" in layer]
+    return [f"{name}: {reason}" for name, reason in run.whole.items()]
 
 
 def settings_tables(found: Sequence[Configuration]) -> list[Table]:

@@ -80,6 +80,9 @@ def test_every_layer_keeps_its_share_of_weights(name: str, small_data: Data) -> 
         ("magnitude", {"density": "fc1=50%", "allocation": "class-uniform"}, "leave one of them out"),
         ("magnitude", {"density": 0.5, "round_to": 8}, "round_to=8 is for channels"),
         ("rigl", {"density": 0.5, "round_to": 8}, "round_to=8 is for channels"),
+        ("l1-units", {"budget": "fc2=40%", "round_to": 4}, "leaves 3 of 8 channels of 'fc2', and round_to=4 keeps 4"),
+        ("l1-units", {"budget": "fc1=50%", "least": 3}, "so least=3 does nothing here: leave one of them out"),
+        ("magnitude", {"density": "fc1=50%", "least": 3}, "so least=3 does nothing here: leave one of them out"),
         ("l1-units", {"budget": "macs=50%", "round_to": 0}, "round_to must be an integer >= 1"),
     ],
 )
@@ -93,7 +96,7 @@ def test_counts_are_multiples_within_the_budget(name: str, small_data: Data) -> 
     pruned = prune(small_data, name, budget="macs=60%", round_to=4)
     assert all(count % 4 == 0 and count >= 4 for count in widths(pruned).values())
     assert pruned.evaluation.macs <= 0.6 * 552
-    assert widths(prune(small_data, name, budget="fc1=60%,fc2=40%", round_to=4)) == {"inputs": 36, "fc1": 4, "fc2": 4}
+    assert widths(prune(small_data, name, budget="fc1=60%,fc2=50%", round_to=4)) == {"inputs": 36, "fc1": 4, "fc2": 4}
 
 
 def test_studies_take_tables(tmp_path: Path) -> None:

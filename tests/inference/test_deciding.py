@@ -13,13 +13,20 @@ from torch.nn.functional import cross_entropy
 
 from bayesprune.inference.budgeting import Limit, checked_limit
 from bayesprune.inference.deciding import Decide, Decision
-from bayesprune.inference.objective import guide_of
+from bayesprune.inference.differences import ExactDifferences
+from bayesprune.inference.guides import GateGuide
+from bayesprune.inference.objective import GATES, GUIDE, guide_of
+from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.updates import posterior
 from bayesprune.inference.visited import Sample
 from bayesprune.inference.watch import Watch
+from bayesprune.models import LeNet5
+from bayesprune.models.gated import GatedModel
 from bayesprune.models.prices import EqualPrice
+from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.run.budget import Budget
 from bayesprune.run.method import Reason
+from bayesprune.structure import find
 from bayesprune.training import TrainState
 
 MakeState = Callable[..., TrainState]
@@ -164,3 +171,39 @@ def test_a_budget_is_met_with_and_without_exact_differences(steps: int, gated_st
     state.step = steps
     decide(state)
     assert limit[0].spent(state.network_macs(), state.params()) <= limit[1]
+
+
+def test_undecided_gates_fill_a_budget(gated_state: MakeState, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few steps leave most gates below 1/2: those that are most probable open while they fit, closed ones do not."""
+    monkeypatch.setattr(ExactDifferences, "improve", lambda *_: None)
+    theta = torch.full((15,), 0.45)
+    theta[[0, 6, 11]], theta[[1, 7, 12]], theta[[5, 10, 14]] = 0.9, 0.48, 0.0
+    state = gated_state(theta)
+    state.remember_initial()
+    state.step = 1_000
+    limit = checked_limit(Budget.parse("macs=14"), state)
+    Decide(Watch(sample(), EqualPrice(1.0), 1), sample(), limit, free=True)(state)
+    assert left(state).nonzero().flatten().tolist() == [0, 1, 6, 7, 11, 12]  # 2 x 2 + 2 x 2 + 2 x 3
+    assert posterior(state).count(Reason.CUT_FOR_BUDGET) == 0
+
+
+def test_features_of_closed_channels_count_as_closed() -> None:
+    """A flattened feature is of no use without its channel, whatever its own gate says."""
+    network = LeNet5((3, 4, 6), (1, 28, 28), 3)
+    example = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    state = TrainState(network, find(network, example, flatten_inputs=True), example)
+    size, places = state.structure.gate_count, state.structure.slices()
+    model = GatedModel(network, state.structure, FlatteningGatePrior(torch.ones(size)), 1)
+    theta = torch.ones(size)
+    theta[places["conv2"].start] = 0.2
+    state.modules[GUIDE] = guide = GateGuide(model, theta)
+    model.close()
+    state.optimizers = {GATES: ProjectedGateDescent([guide.theta], 100)}
+    state.remember_initial()
+    examples = Sample(example, torch.tensor([0, 1]), 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ExactDifferences, "improve", lambda *_: None)
+        Decide(Watch(examples, EqualPrice(1.0), 1), examples)(state)
+    features = next(group for group in state.structure.groups if group.kind == "flatten")
+    assert len(features.kept) == 3 * features.size // 4
+    assert posterior(state).count(Reason.OPEN) == state.structure.gate_count == size - 1 - features.size // 4

@@ -14,7 +14,7 @@ EPOCHS = 40
 BASE_MLP = RunSettings("parsimonious", "lenet300", "mnist", epochs=EPOCHS, price=14.0)
 SMALL_MLP = varied(BASE_MLP, price=None, budget="macs=9560")
 BASE_LENET5 = RunSettings(
-    "parsimonious", "lenet5", "mnist", epochs=EPOCHS, price=30.0, budget="macs=150k", options={"alpha": 0.9}
+    "parsimonious", "lenet5", "mnist", epochs=EPOCHS, price=20.0, budget="macs=150k", options={"alpha": 0.9}
 )
 BASE_FLATTEN = varied(
     BASE_LENET5, price=None, budget="params=5000", flatten_inputs=True, options={"alpha": 0.1, "budget_share": 0.3}
@@ -22,7 +22,7 @@ BASE_FLATTEN = varied(
 """Bases: the price of a gate in nats and what the last decision may leave, or a budget that prices follow."""
 
 MLP_PRICES = (8.0, 20.0, 30.0, 45.0)
-LENET5_PRICES = (20.0, 60.0)
+LENET5_PRICES = (30.0, 60.0)
 MLP_COST_PRICE, LENET5_EQUAL_PRICE = 40.0, 20.0
 SMALL_PRICE = 60.0
 """A fixed price that ends near the small base's budget."""

@@ -158,8 +158,11 @@ def test_what_is_no_restart_is_refused(make_run: MakeRun, second: dict[str, Any]
 def test_no_run_and_no_draw_are_refused(make_run: MakeRun) -> None:
     with pytest.raises(SettingError, match="no run"):
         to_datatree([])
-    with pytest.raises(SettingError, match="draws is 0"):
-        to_datatree([make_run()], draws=0)
+    for draws in (0, 1.5, "10", True):
+        with pytest.raises(SettingError, match="draws must be an integer >= 1"):
+            to_datatree([make_run()], draws=draws)  # type: ignore[arg-type]  # what people might give
+    with pytest.raises(SettingError, match="seed must be an integer >= 0, not -1"):
+        to_datatree([make_run()], seed=-1)
     with pytest.raises(SettingError, match="has no posterior"):
         to_datatree([replace(make_run(), folder=None)])
 

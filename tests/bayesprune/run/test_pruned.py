@@ -373,13 +373,12 @@ def test_layers_that_stay_whole_are_told_with_the_reason(small_data: Data, tmp_p
     assert pruned.whole == whole
     folder = pruned.save(tmp_path / "run")
     document = json.loads((folder / "run.json").read_text())
-    assert {layer["name"]: layer.get("whole") for layer in document["layers"]} == {"fc2": None, **whole}
+    assert document["whole"] == whole
     assert bp.load(folder).whole == whole
-    for layer in document["layers"]:
-        layer.pop("whole", None)
+    del document["whole"]
     (folder / "run.json").write_text(json.dumps(document))
     assert bp.load(folder).whole == {}
-    document["layers"][0]["whole"] = 3
+    document["whole"] = {"fc3": 3}
     (folder / "run.json").write_text(json.dumps(document))
-    with pytest.raises(StoreError, match=r"layers\[0\]\.whole.* text"):
+    with pytest.raises(StoreError, match=r"whole\.fc3.* text"):
         bp.load(folder)

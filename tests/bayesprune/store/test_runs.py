@@ -58,7 +58,7 @@ def test_run_json_has_the_keys_that_others_read(finished: RunFolder) -> None:
     document = json.loads(finished.run_file.read_text())
     assert list(document) == [
         "schema", "id", "settings", "result", "groups", "layers", "input_shape", "classes", "data",
-        "versions", "checksums",
+        "versions", "whole", "checksums",
     ]  # fmt: skip
     assert (document["schema"], document["input_shape"]) == (1, [1, 2, 2])
     assert document["versions"]["bayesprune"] == bayesprune.__version__

@@ -32,10 +32,10 @@ def test_classes_without_a_weight_are_told(make_run: MakeRun) -> None:
 def test_layers_that_could_lose_nothing_are_told_where_channels_went(make_run: MakeRun) -> None:
     for method, told in (("l1-units", True), ("dense", False)):
         run = make_run(method)
-        run.layers[0]["whole"], run.layers[1]["whole"] = "named in keep", "its channels are outputs of the network"
+        run.whole.update({"fc1": "named in keep", "out": "its channels are outputs of the network"})
         assert "lose no channel" not in sentence_about([run])
-        run.layers[0]["whole"] = "it is never run"
-        said = f"Layers that could lose no channel: {run.layers[0]['name']} (it is never run)."
+        run.whole["fc1"] = "it is never run"
+        said = "Layers that could lose no channel: fc1 (it is never run)."
         assert sentence_about([run]).endswith(said) == told
 
 

@@ -196,9 +196,8 @@ def test_without_history_and_layers_the_rest_is_there(make_run: MakeRun, write: 
 def test_layers_that_stay_whole_are_listed(make_run: MakeRun, write: Callable[..., str]) -> None:
     run = make_run("l1-units")
     assert "keep all their channels" not in Page(write([run])).words
-    run.layers[0]["whole"], run.layers[1]["whole"] = "named in keep", "it is <never> run"
-    names = [layer["name"] for layer in run.layers]
-    said = f"keep all their channels: {names[0]}: named in keep; {names[1]}: it is <never> run."
+    run.whole.update({"fc1": "named in keep", "unused": "it is <never> run"})
+    said = "keep all their channels: fc1: named in keep; unused: it is <never> run."
     assert said in Page(write([run])).words
 
 

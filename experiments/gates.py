@@ -9,7 +9,7 @@ from bayesprune.store.runs import RunRecord
 
 @dataclass(frozen=True)
 class GateCounts:
-    """How many gates of some groups came to which end; each gate is counted once.
+    """How many gates of some groups came to which end; each gate that the run began with is counted once.
 
     Attributes:
         open: that stay open: their channels are in the compact network.

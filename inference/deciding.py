@@ -42,12 +42,21 @@ class Decide:
         limit: of a budget.
         free: whether the price only served to meet the budget, so that what fits in costs nothing.
         round_to: every group keeps a multiple of so many channels.
+        began: the gates, of all there ever were, that the run began with; None for all.
     """
 
     def __init__(
-        self, watch: Watch, sample: Sample, limit: Limit | None = None, *, free: bool = False, round_to: int = 1
+        self,
+        watch: Watch,
+        sample: Sample,
+        limit: Limit | None = None,
+        *,
+        free: bool = False,
+        round_to: int = 1,
+        began: Tensor | None = None,
     ) -> None:
-        self.watch, self.sample, self.limit, self.free, self.round_to = watch, sample, limit, free, round_to
+        self.watch, self.sample, self.limit, self.free = watch, sample, limit, free
+        self.round_to, self.began = round_to, began
 
     def __call__(self, state: TrainState) -> None:
         """Decide."""
@@ -82,7 +91,8 @@ class Decide:
         """Remember what was decided and why, and shrink."""
         memory, theta = state.memory(Decision), guide_of(state).theta.detach().clone()
         memory.theta = full(state, theta)
-        reason = torch.full((state.structure.initial_gate_count,), int(Reason.CLOSED_BY_PRICE), dtype=torch.uint8)
+        reason = torch.full((state.structure.initial_gate_count,), int(Reason.GONE_BEFORE), dtype=torch.uint8)
+        reason[slice(None) if self.began is None else self.began] = int(Reason.CLOSED_BY_PRICE)
         present = torch.where(theta > 0, int(Reason.CLOSED_AT_END), int(Reason.CLOSED_BY_PRICE)).to(torch.uint8)
         present[chosen.cut] = int(Reason.CUT_FOR_BUDGET)
         present[chosen.open] = int(Reason.OPEN)

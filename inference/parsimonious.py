@@ -31,6 +31,7 @@ from bayesprune.models.gated import GatedModel
 from bayesprune.models.prices import CostPrice
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
+from bayesprune.pruners.rounding import check_multiple
 from bayesprune.run.budget import Budget
 from bayesprune.run.method import Plan
 from bayesprune.run.normal import without_usual_options
@@ -70,6 +71,7 @@ class Parsimonious:
         recipe = Recipe(state.network, data.train, settings, options)
         price = make_price(state, settings, options, len(data.train), recipe.prune_steps)
         slab = GaussianSlab(options.slab)
+        check_multiple(state.structure, options.round_to)
         options.check_used(settings, by_cost=isinstance(price, CostPrice))
         state.modules[GUIDE] = _guide(state, recipe.start)
         updates: list[Update] = [Settle(recipe.horizon), hold_last]
@@ -100,7 +102,8 @@ class Parsimonious:
             "prune", recipe.prune_steps, objective, adam(recipe.learning_rate), constant,
             extra_optimizers=gate_optimizers, updates=updates,
         )  # fmt: skip
-        decide = Decide(watch, sample, limit, free=follows, round_to=options.round_to)
+        began = state.structure.original_gates()
+        decide = Decide(watch, sample, limit, free=follows, round_to=options.round_to, began=began)
         fixed = _fixed(state, recipe.fixed, options.learnt_noise, decide)
         return Plan(
             (pruning, fixed), partial(describe, price=price), posterior,

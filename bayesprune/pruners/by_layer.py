@@ -20,11 +20,15 @@ def channel_goals(structure: Structure, shares: Mapping[str, float]) -> dict[str
 
     Raises:
         UnknownNameError: a name is neither.
-        BudgetError: two layers of one group have different shares.
+        BudgetError: two layers of one group have different shares, or a layer keeps all its channels.
     """
     of = {plain_name(layer): group for group in structure.groups for layer in (*group.producers, group.name)}
     goals: dict[str, int] = {}
     for name, share in shares.items():
+        if name not in of and name in structure.whole:
+            raise BudgetError(
+                f"layer {name!r} keeps all its channels ({structure.whole[name]}): leave it out of the budget"
+            )
         if name not in of:
             raise UnknownNameError("layer with channels to remove", name, of)
         group = of[name]

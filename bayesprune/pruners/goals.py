@@ -12,7 +12,7 @@ from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, k
 from bayesprune.pruners.budgeted import checked_limit, open_within, removable
 from bayesprune.pruners.by_layer import channel_goals, cut_each, on_the_way, weight_goals
 from bayesprune.pruners.options import PruneOptions
-from bayesprune.pruners.rounding import open_counts, rounded_counts
+from bayesprune.pruners.rounding import check_multiple, open_counts, rounded_counts
 from bayesprune.pruners.schedule import Rounds, scores_alive
 from bayesprune.run.budget import Budget
 from bayesprune.run.settings import RunSettings
@@ -153,9 +153,10 @@ def unit_goal(settings: RunSettings, options: PruneOptions, state: TrainState) -
 
     Raises:
         BudgetError: no network of this kind meets it.
-        SettingError: an allocation is asked for beside a share for each layer.
+        SettingError: an allocation is asked for beside a share for each layer, or a multiple beyond all groups.
     """
     assert settings.budget is not None
+    check_multiple(state.structure, options.round_to)
     if is_table(settings.budget):
         options.check_by_layer("budget", settings.options)
         goals = channel_goals(state.structure, shares_of("budget", settings.budget))

@@ -37,6 +37,11 @@ def options_of(
     for name in given:
         if name in reasons and getattr(own, name) != getattr(plain, name):
             raise SettingError(f"{name}={getattr(own, name)!r} does nothing here, since {reasons[name]}: leave it out")
+    if own.training != "recipe" and settings.consistency:
+        raise SettingError(
+            f"consistency={settings.consistency:g} does nothing here, since training={own.training!r} makes no second "
+            "prediction: leave it out"
+        )
     return own
 
 

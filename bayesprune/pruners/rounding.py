@@ -5,8 +5,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from bayesprune.errors import SettingError
 from bayesprune.structure import Structure
 from bayesprune.structure.groups import UNGATED
+
+
+def check_multiple(structure: Structure, multiple: int) -> None:
+    """Refuse a multiple that would leave every group whole.
+
+    Raises:
+        SettingError: no group has as many channels.
+    """
+    largest = max((len(group.kept) for group in structure.groups if group.kind != "flatten"), default=0)
+    if multiple > max(largest, 1):
+        raise SettingError(f"round_to={multiple} leaves all as it is: no group has more than {largest} channels")
 
 
 def rounded_counts(

@@ -19,6 +19,7 @@ class Reason(IntEnum):
     CLOSED_BY_PRICE = 1
     CLOSED_AT_END = 2
     CUT_FOR_BUDGET = 3
+    GONE_BEFORE = 4  # by an earlier run, on whose network this one began
 
 
 @dataclass(frozen=True)

@@ -175,3 +175,11 @@ def test_what_is_so_anyway_may_be_written_out(small_data: Data) -> None:
         plain = METHODS[method].normal(replace(settings, options={}))
         assert METHODS[method].normal(settings) == plain
         assert outcome(small_data, method, SPARSE, options) == outcome(small_data, method, SPARSE, {})
+
+
+@pytest.mark.parametrize("training", ["plain", "adam"])
+def test_consistency_is_refused_where_there_is_no_second_prediction(training: str) -> None:
+    settings = RunSettings("magnitude", epochs=2, density=0.2, options={"training": training})
+    METHODS["magnitude"].normal(replace(settings, consistency=0.0))
+    with pytest.raises(SettingError, match=f"consistency=0.5 does nothing here, since training='{training}' makes no"):
+        METHODS["magnitude"].normal(replace(settings, consistency=0.5))

@@ -80,6 +80,18 @@ def test_every_layer_keeps_its_share_of_weights(name: str, small_data: Data) -> 
         ("magnitude", {"density": "fc1=50%", "allocation": "class-uniform"}, "leave one of them out"),
         ("magnitude", {"density": 0.5, "round_to": 8}, "round_to=8 is for channels"),
         ("rigl", {"density": 0.5, "round_to": 8}, "round_to=8 is for channels"),
+        (
+            "l1-units",
+            {"budget": "fc1=50%,fc3=50%"},
+            "'fc3' keeps all its channels .its channels are outputs of the network",
+        ),
+        ("l1-units", {"budget": "fc1=50%", "keep": ["fc1"]}, "'fc1' keeps all its channels .named in keep"),
+        (
+            "l1-units",
+            {"budget": "macs=50%", "round_to": 37},
+            "round_to=37 leaves all as it is: no group has more than 36",
+        ),
+        ("parsimonious", {"price": 1.0, "round_to": 37}, "round_to=37 leaves all as it is: no group has more than 36"),
         ("l1-units", {"budget": "fc2=40%", "round_to": 4}, "leaves 3 of 8 channels of 'fc2', and round_to=4 keeps 4"),
         ("l1-units", {"budget": "fc1=50%", "least": 3}, "so least=3 does nothing here: leave one of them out"),
         ("magnitude", {"density": "fc1=50%", "least": 3}, "so least=3 does nothing here: leave one of them out"),

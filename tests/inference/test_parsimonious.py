@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import bayesprune as bp
 from bayesprune.data import Data, from_tensors
 from bayesprune.errors import BayespruneError, BudgetError, SettingError
 from bayesprune.inference.estimators import ESTIMATORS
@@ -315,3 +316,14 @@ def test_resumed_runs_end_alike(step: int, settings: dict[str, Any], small_data:
     strip = ("seconds",)
     records = [[{k: v for k, v in r.items() if k not in strip} for r in run.history] for run in (resumed, undisturbed)]
     assert records[0] == records[1]
+
+
+def test_gates_that_an_earlier_run_removed_are_not_its_own(small_data: Data) -> None:
+    first = bp.prune("lenet300", small_data, "l1-units", widths=(8, 6), budget="inputs=50%", epochs=1, progress=False)
+    assert len(first.kept["inputs"]) == 18
+    second = bp.prune(first, small_data, epochs=2, price=1e-6, progress=False)
+    assert second.posterior is not None
+    counts = [second.posterior.count(reason) for reason in Reason]
+    assert counts[int(Reason.GONE_BEFORE)] == 18 and sum(counts) == 36 + 8 + 6
+    assert second.result()["closed_by_price"] == counts[int(Reason.CLOSED_BY_PRICE)] == 0
+    assert counts[int(Reason.OPEN)] == sum(len(kept) for kept in second.kept.values())

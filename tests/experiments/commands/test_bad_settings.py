@@ -48,7 +48,7 @@ BAD = [
     Bad("epochs", -3, "epochs must be an integer >= 0, not -3"),
     Bad("batch_size", 0, "batch_size must be an integer >= 1, not 0"),
     Bad("seed", -1, "seed must be an integer >= 0 and <= 4294967295, not -1"),
-    Bad("threads", 0, "threads must be an integer >= 1, not 0"),
+    Bad("threads", 0, "threads must be an integer >= 1 and <= 1024, not 0"),
     Bad("learning_rate", 0.0, "learning_rate must be a finite number > 0, not 0.0"),
     Bad("learning_rate", NAN, "learning_rate must be a finite number > 0, not nan"),
     Bad("noise", -1.0, "noise must be a finite number >= 0, not -1.0"),
@@ -92,7 +92,7 @@ BAD = [
     option("shrink_every", 0, "shrink_every must be an integer >= 1, not 0"),
     option("removal", 3, "removal must be the name of a rule, not 3"),
     option("removal", "averag", "unknown removal 'averag': did you mean 'average'?", UnknownNameError),
-    option("slab", 0, "slab must be a finite number > 0, not 0"),
+    option("slab", 0, "slab must be a finite number >= 1e-06, not 0"),
     option("price_kind", "fair", "price_kind must be 'equal' or 'cost', not 'fair'"),
 ]
 

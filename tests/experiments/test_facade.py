@@ -139,7 +139,7 @@ def test_what_is_no_data_is_told_how_to_become_some(data: Any, message: str) -> 
 def test_what_is_no_data_is_no_data_for_evaluation_either(small_data: Data) -> None:
     pruned = bp.prune("mlp", small_data, "dense", **QUICK)
     with pytest.raises(DataError, match="data is a DataLoader: .*from_loaders"):
-        pruned.evaluate(LOADER)  # type: ignore[arg-type]
+        pruned.evaluate(LOADER)  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_what_is_no_network_is_refused(network: Any, message: str, small_data: D
 
 def test_comparisons_take_names(small_data: Data) -> None:
     with pytest.raises(SettingError, match="compare takes network by name, not a LeNet300"):
-        bp.compare(small())  # type: ignore[arg-type]
+        bp.compare(small())  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(SettingError, match="compare takes data by name, not a Data"):
-        bp.compare("mlp", small_data)  # type: ignore[arg-type]
+        bp.compare("mlp", small_data)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_mistakes(small_data: Data) -> None:

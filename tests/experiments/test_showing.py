@@ -90,7 +90,7 @@ def test_a_comparison_shows_its_runs(monkeypatch: pytest.MonkeyPatch, small_npz:
 
 
 def test_what_is_no_progress_is_refused() -> None:
-    with pytest.raises(SettingError, match="progress must be True, False or a function"), shown(3, "x"):  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="progress must be True, False or a function"), shown(3, "x"):  # type: ignore[arg-type]  # wrong on purpose
         pass
 
 

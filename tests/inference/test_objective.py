@@ -26,7 +26,7 @@ SIZE = 40
 
 
 def objective(price: float = 2.0, **settings: object) -> GatedObjective:
-    return GatedObjective(EqualPrice(price), SampledLabelCurvature(), SIZE, **settings)  # type: ignore[arg-type]
+    return GatedObjective(EqualPrice(price), SampledLabelCurvature(), SIZE, **settings)  # type: ignore[arg-type]  # settings by name
 
 
 def plain_loss(state: TrainState, gates: Tensor) -> Tensor:

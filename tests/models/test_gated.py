@@ -25,7 +25,7 @@ def make(**settings: object) -> GatedModel:
     torch.manual_seed(0)
     network = LeNet300((4, 3), (5,), 3)
     structure = find(network, INPUTS)
-    return GatedModel(network, structure, FlatteningGatePrior(torch.full((12,), 2.0)), 40, **settings)  # type: ignore[arg-type]
+    return GatedModel(network, structure, FlatteningGatePrior(torch.full((12,), 2.0)), 40, **settings)  # type: ignore[arg-type]  # settings by name
 
 
 def by_hand(model: GatedModel, gates: Tensor, inputs: Tensor = INPUTS) -> Tensor:

@@ -124,7 +124,7 @@ def test_inputs_and_labels_that_are_no_numbers_of_the_right_kind() -> None:
     with pytest.raises(DataError, match="largest label of the training split is 18446744073709551615"):
         from_tensors(signal(), np.full(60, 2**64 - 1, dtype=np.uint64))
     with pytest.raises(DataError, match="no array of numbers"):
-        from_tensors([[1.0], [1.0, 2.0]], [0, 1])  # type: ignore[arg-type]
+        from_tensors([[1.0], [1.0, 2.0]], [0, 1])  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(DataError, match=r"larger than 3.4e\+38, the most that float32 holds"):
         from_tensors(signal() * 1e300, LABELS)
 
@@ -134,4 +134,4 @@ def test_sparse_tensors_and_lists_are_taken() -> None:
     assert torch.equal(trained_on(signal().to_sparse()), expected)
     assert torch.equal(trained_on(signal().tolist()), expected)
     pair = [signal(), LABELS]
-    assert len(from_tensors(signal(), LABELS, test=pair).test) == 60  # type: ignore[arg-type]
+    assert len(from_tensors(signal(), LABELS, test=pair).test) == 60  # type: ignore[arg-type]  # a list does too

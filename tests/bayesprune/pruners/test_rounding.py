@@ -17,7 +17,7 @@ from bayesprune.training import TrainState
 
 def state_of(network: nn.Module, size: int, **settings: bool) -> TrainState:
     example = torch.randn(2, 1, size, size, generator=torch.Generator().manual_seed(0))
-    return TrainState(network, find(network, example, **settings), example)  # type: ignore[arg-type]
+    return TrainState(network, find(network, example, **settings), example)  # type: ignore[arg-type]  # settings by name
 
 
 @pytest.mark.parametrize(

@@ -237,4 +237,4 @@ def test_a_run_without_a_posterior_says_what_has_one(small_data: Data, tmp_path:
     with pytest.raises(SettingError, match="there is no posterior.safetensors in .*dense"):
         to_datatree(folder)
     with pytest.raises(SettingError, match="a dict is no run: give a pruned network"):
-        to_datatree({"z": 1})  # type: ignore[arg-type]
+        to_datatree({"z": 1})  # type: ignore[arg-type]  # wrong on purpose

@@ -34,7 +34,7 @@ def compiled_in_place(network: nn.Sequential) -> nn.Module:
 
 
 def compiled_forward(network: nn.Sequential) -> nn.Module:
-    network.forward = torch.compile(network.forward)  # type: ignore[method-assign]
+    network.forward = torch.compile(network.forward)  # type: ignore[method-assign]  # what users do
     return network
 
 
@@ -75,7 +75,7 @@ def test_a_forward_that_is_not_the_class_s_is_refused() -> None:
 
 def test_a_class_is_no_network() -> None:
     with pytest.raises(NetworkError, match="'Linear' is a class: give an instance"):
-        prepared(nn.Linear, ROWS, 0)  # type: ignore[arg-type]
+        prepared(nn.Linear, ROWS, 0)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_lazy_layers_are_drawn_from_the_seed() -> None:

@@ -25,7 +25,7 @@ def recurrent(gates: int, reads: int = READS) -> int:
 class Attention(nn.MultiheadAttention):
     """Of a series to itself."""
 
-    def forward(self, series: Tensor) -> Any:  # type: ignore[override]
+    def forward(self, series: Tensor) -> Any:  # type: ignore[override]  # one name for the input
         return super().forward(series, series, series)
 
 

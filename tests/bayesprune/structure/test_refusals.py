@@ -169,7 +169,7 @@ def test_an_example_that_is_no_tensor() -> None:
     with pytest.raises(
         InputShapeError, match="the example is a tuple; one tensor .* wrap a network with several inputs"
     ):
-        find(nn.Linear(6, 2), (ROWS, ROWS))  # type: ignore[arg-type]
+        find(nn.Linear(6, 2), (ROWS, ROWS))  # type: ignore[arg-type]  # wrong on purpose
 
 
 class Embedded(nn.Module):

@@ -124,9 +124,13 @@ class Case:
         state = initial_state(NETWORKS[self.network](input_shape=data().input_shape, classes=10), data(), settings)
         gates = state.structure.open_from_kept(pruned.kept).to(torch.float64)
         price = make_price(state, settings, own, len(train))
-        return len(train) * predict(pruned.network, train).nll + price.total(
-            state.structure, state.expected_cost(), gates
-        )
+        return len(train) * _nll(pruned) + price.total(state.structure, state.expected_cost(), gates)
+
+
+def _nll(pruned: Pruned) -> float:
+    """Mean training loss, in nats."""
+    assert pruned.task is not None
+    return float(predict(pruned.network, data().train, pruned.task)["nll"] or 0.0)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bayesprune.data import Data
 from bayesprune.data.given import as_data
 from bayesprune.errors import SettingError, StoreError, UnknownNameError, nearest_name
 from bayesprune.experiments.methods import method as method_by_name
@@ -28,7 +27,7 @@ _SETTINGS = {field.name for field in fields(RunSettings)} - {"method"}
 @environment()
 def prune(
     network: Given | Pruned,
-    data: Data | str,
+    data: Any,
     method: str = "parsimonious",
     *,
     checkpoint: str | Path | None = None,
@@ -45,7 +44,9 @@ def prune(
         network: a name as on the command line, a class or function that takes any of `input_shape=`, `classes=` and
             `widths=`, or a module that torch-pruning's dependency graph understands; a module is not changed. What
             `prune` gave back, or its network, keeps the zeros of its masks and its selected inputs.
-        data: from `bayesprune.load_data`, `bayesprune.data.from_tensors` or `from_loaders`, or a name for the first.
+        data: from `bayesprune.load_data`, `bayesprune.data.from_tensors` or `from_loaders`; a name for the first; a
+            pair (inputs, targets) for the second; a DataLoader, of which the examples are read once into memory and
+            split; or three loaders (train, validation, test), which stay what they are.
         method: a name in the table of methods.
         checkpoint: a file to save the state to now and then, and to resume from when it is there; it is
             removed when the run is finished.
@@ -63,7 +64,7 @@ def prune(
     import bayesprune.models.networks  # noqa: F401 - fills the registry
 
     network = network.network if isinstance(network, Pruned) else network
-    chosen, data = method_by_name(method), as_data(data)
+    chosen, data = method_by_name(method), as_data(data, settings.get("task"))
     asked = {"data": data.name} | _settings_and_options(chosen, settings)
     start = start_from(network, data, RunSettings(method=method, **asked))
     checkpointer = None if checkpoint is None else Checkpointer(Path(checkpoint))

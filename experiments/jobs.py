@@ -95,7 +95,7 @@ def phase_steps(job: Job) -> dict[str, int]:
     # A size that another run will give is not known yet: the whole network's stands for it.
     settings = job.settings if job.match is None else job.sized_by({"macs": LARGEST_SIZE, "density": 1.0})
     check_request(chosen, settings)
-    data = load_cached(settings.data)
+    data = load_cached(settings.data, settings.task)
     settings = without_usual_widths(settings)
     network = build(settings, data)
     settings = normal_settings(chosen, settings, data, lambda: network)
@@ -132,7 +132,7 @@ def execute(
         UnderWay: another process makes the run, and `patient` is false.
     """
     settings = job.settings if sized_by is None else job.sized_by(sized_by)
-    data = load_cached(settings.data)
+    data = load_cached(settings.data, settings.task)
     settings = _settled(settings, job.start, root, data)
     spec = network_spec(settings, data)
     folder = _folder(settings, spec, data, root)
@@ -168,7 +168,7 @@ def execute(
 
 def folder_of(job: Job, root: Path) -> RunFolder:
     """Where the run of a job whose size is settled lies, finished or not."""
-    data = load_cached(job.settings.data)
+    data = load_cached(job.settings.data, job.settings.task)
     settings = _settled(job.settings, job.start, root, data)
     return _folder(settings, network_spec(settings, data), data, root)
 

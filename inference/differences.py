@@ -52,7 +52,7 @@ class ExactDifferences:
         self.theta, self.cost = guide_of(state).theta.detach(), state.expected_cost()
         allowed = max(EFFORT * (state.macs + state.epoch_macs), LEAST_MACS) / max(state.network_macs(), 1)
         gates = max(1, len(self.theta))
-        count = min(len(sample.labels), max(FEWEST, round(allowed / (1.5 * gates))))
+        count = min(len(sample), max(FEWEST, round(allowed / (1.5 * gates))))
         self.sample = sample.first(count)
         self.left = max(1, min(round(allowed / count), state.step // 2))
         self._gating = Gating(state.network, state.structure)

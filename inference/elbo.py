@@ -8,6 +8,7 @@ from pyro.infer.elbo import ELBO
 from pyro.infer.enum import get_importance_trace
 from torch import Tensor, nn
 
+from bayesprune.batches import count, take
 from bayesprune.errors import SettingError
 from bayesprune.inference.estimators import GateEstimator, SampledLabelCurvature
 from bayesprune.inference.guides import GateGuide
@@ -39,18 +40,18 @@ class GatedELBO(ELBO):
         self.estimator = estimator or SampledLabelCurvature()
         self.data_loss = 0.0
 
-    def differentiable_loss(self, model: Any, guide: Any, inputs: Tensor, labels: Tensor) -> Tensor:
+    def differentiable_loss(self, model: Any, guide: Any, inputs: Any, labels: Any) -> Tensor:
         """The estimate for one mini-batch, ready for `backward()`."""
         problem = MiniBatch(model, guide, inputs, labels)
         data = self.estimator.loss(problem, guide.theta)
         self.data_loss = float(data.detach())
         return data * problem.weight + problem.penalty(guide.theta)
 
-    def loss(self, model: Any, guide: Any, inputs: Tensor, labels: Tensor) -> float:
+    def loss(self, model: Any, guide: Any, inputs: Any, labels: Any) -> float:
         """The estimate for one mini-batch as a number."""
         return float(self.differentiable_loss(model, guide, inputs, labels).item())
 
-    def loss_and_grads(self, model: Any, guide: Any, inputs: Tensor, labels: Tensor) -> float:
+    def loss_and_grads(self, model: Any, guide: Any, inputs: Any, labels: Any) -> float:
         """The estimate as a number, its gradients accumulated."""
         loss = self.differentiable_loss(model, guide, inputs, labels)
         loss.backward()
@@ -68,7 +69,7 @@ class MiniBatch:
         SettingError: one of model and guide has a law of the weights, the other takes them as they are.
     """
 
-    def __init__(self, model: GatedModel, guide: GateGuide, inputs: Tensor, labels: Tensor) -> None:
+    def __init__(self, model: GatedModel, guide: GateGuide, inputs: Any, labels: Any) -> None:
         self._model, self._guide = model, guide
         self._inputs, self._labels = inputs, labels
         self._weights = guide.sample_weights()
@@ -83,7 +84,7 @@ class MiniBatch:
     @property
     def size(self) -> int:
         """Examples in the mini-batch."""
-        return len(self._inputs)
+        return count(self._inputs)
 
     @property
     def weight(self) -> float:
@@ -94,17 +95,17 @@ class MiniBatch:
 
     def predict(self, gates: Tensor, rows: Tensor | None = None) -> Any:
         """The distribution of the labels under gates [J] or [B, J]."""
-        inputs = self._inputs if rows is None else self._inputs[rows]
+        inputs = self._inputs if rows is None else take(self._inputs, rows)
         with GateHandler(gates, self._weights) as handler:
             self._model(inputs, self.labels(rows))
         if self._weight is None:
-            self._weight = float(handler.scale) * len(inputs)
+            self._weight = float(handler.scale) * count(inputs)
             self._weight_log_prob = handler.weight_log_prob
         return handler.predicted
 
-    def labels(self, rows: Tensor | None = None) -> Tensor:
-        """The observed labels."""
-        return self._labels if rows is None else self._labels[rows]
+    def labels(self, rows: Tensor | None = None) -> Any:
+        """The observed targets."""
+        return self._labels if rows is None else take(self._labels, rows)
 
     @contextmanager
     def apart(self) -> Iterator[bool]:

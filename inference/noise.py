@@ -1,6 +1,7 @@
 """Noise at fixed structure whose strength is learnt, one standard deviation a gate."""
 
 from math import log
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch.nn.functional import softplus
 from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
-from bayesprune.training import CrossEntropy, TrainState, adam
+from bayesprune.training import NegativeLogLikelihood, TrainState, adam
 
 NOISE = "noise"
 """Name of the noise among the state's modules and of its optimizer."""
@@ -37,7 +38,7 @@ class NoiseScale(nn.Module):
         return 0.5 * softplus(-2 * self.log_scale).sum()
 
 
-class LearntNoise(CrossEntropy):
+class LearntNoise(NegativeLogLikelihood):
     """Cross-entropy under noise of learnt strength: mean loss + weight * information that passes the noise.
 
     Without the second term the noise would vanish. The strength is learnt by the reparametrised gradient.
@@ -57,7 +58,7 @@ class LearntNoise(CrossEntropy):
         """Noise [count, J] around 0."""
         return super().draw(state, count) * noise_of(state).log_scale.exp()
 
-    def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
+    def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """The loss of a mini-batch per example."""
         return super().loss(state, inputs, labels) + self.weight * noise_of(state).penalty()
 

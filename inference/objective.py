@@ -1,5 +1,7 @@
 """The Bayesian objective of the training loop: the ELBO per example, with prices that follow a ramp."""
 
+from typing import Any
+
 from torch import Tensor
 
 from bayesprune.errors import SettingError
@@ -9,6 +11,7 @@ from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.ramp import LinearRamp, Ramp
 from bayesprune.models.gated import GatedModel
+from bayesprune.models.likelihoods import TaskLikelihood
 from bayesprune.models.prices import Price
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab, WeightPrior
@@ -62,7 +65,14 @@ class GatedObjective:
         guide = guide_of(state)
         self._cost = state.expected_cost()
         self._prior = FlatteningGatePrior(self._log_gamma(state))
-        self._model = GatedModel(state.network, state.structure, self._prior, self.size, weight_prior=self.weight_prior)
+        self._model = GatedModel(
+            state.network,
+            state.structure,
+            self._prior,
+            self.size,
+            weight_prior=self.weight_prior,
+            likelihood=TaskLikelihood(state.likelihood),
+        )
         guide.bind(self._model)
         self._elbos = {chosen: GatedELBO(chosen)(self._model, guide) for chosen in (self.estimator, self._without)}
         self._every = self.estimate_every if state.network_macs() <= SMALL * state.initial_macs else 1
@@ -73,8 +83,11 @@ class GatedObjective:
             self._model.close()
             self._model = None
 
-    def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
-        """Negative ELBO of a mini-batch divided by N; tells the gates' optimizer the prices."""
+    def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
+        """Negative ELBO of a mini-batch divided by N; tells the gates' optimizer the prices.
+
+        The losses of auxiliary outputs are added; their part in the gates' gradient is of first order.
+        """
         factor = self.ramp.factor(state)
         full = self._log_gamma(state)
         self._prior.set_log_gamma(full * factor)
@@ -89,7 +102,8 @@ class GatedObjective:
         negative_elbo: Tensor = module(inputs, labels)
         assert isinstance(module.elbo, GatedELBO)
         self.ramp.observe(state, module.elbo.data_loss)
-        return negative_elbo / self.size
+        loss = negative_elbo / self.size
+        return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)
 
     def kind(self, state: TrainState) -> str:
         """Whether the coming step estimates the gates' gradient."""

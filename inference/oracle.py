@@ -1,6 +1,7 @@
 """Exact references by enumeration of all gates, for small numbers of gates."""
 
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ def all_gates(count: int) -> Tensor:
 
 
 @torch.no_grad()
-def expected_loss(model: GatedModel, guide: GateGuide, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def expected_loss(model: GatedModel, guide: GateGuide, inputs: Any, labels: Any) -> tuple[Tensor, Tensor]:
     """Exact E_z[mean negative log-likelihood] of the examples, and its exact gradient [J] in theta.
 
     The gradient is g_j = E[C(z_j = 1) - C(z_j = 0)] over the other gates.
@@ -47,7 +48,7 @@ def expected_loss(model: GatedModel, guide: GateGuide, inputs: Tensor, labels: T
 
 
 @torch.no_grad()
-def negative_elbo(model: GatedModel, guide: GateGuide, inputs: Tensor, labels: Tensor) -> Tensor:
+def negative_elbo(model: GatedModel, guide: GateGuide, inputs: Any, labels: Any) -> Tensor:
     """Exact negative ELBO (nats) of a data set given whole: the sum over all 2^J gates, and the closed-form terms.
 
     Raises:
@@ -59,7 +60,7 @@ def negative_elbo(model: GatedModel, guide: GateGuide, inputs: Tensor, labels: T
     return value * problem.weight + problem.penalty(guide.theta)
 
 
-def _point_problem(model: GatedModel, guide: GateGuide, inputs: Tensor, labels: Tensor) -> MiniBatch:
+def _point_problem(model: GatedModel, guide: GateGuide, inputs: Any, labels: Any) -> MiniBatch:
     """The examples as an estimator sees them."""
     if model.weight_sites:
         raise SettingError("gates can be enumerated, weights with a distribution cannot: use weight_sites=False")

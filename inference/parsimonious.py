@@ -15,7 +15,8 @@ from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.inference.budgeting import BudgetControl, checked_limit
 from bayesprune.inference.deciding import Decide
-from bayesprune.inference.estimators import estimator
+from bayesprune.inference.estimators import GateEstimator, SampledLabelCurvature, estimator
+from bayesprune.inference.estimators.flips import SalientFlips
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.noise import NOISE, LearntNoise, NoiseScale, hold, noise_optimizers
 from bayesprune.inference.objective import GATES, GUIDE, GatedObjective, guide_of
@@ -88,8 +89,9 @@ class Parsimonious:
         updates.append(watch)
         rule = removal_rule(options.removal, 1 / (len(data.train) * options.slab**2))
         updates.append(Shrink(recipe.shrink_every, rule, options.round_to))
+        chosen, said = _estimator(settings.estimator, state)
         objective = GatedObjective(
-            price, estimator(settings.estimator), len(data.train), ramp=recipe.ramp, weight_prior=slab,
+            price, chosen, len(data.train), ramp=recipe.ramp, weight_prior=slab,
             estimate_every=options.estimate_every,
         )  # fmt: skip
 
@@ -107,9 +109,21 @@ class Parsimonious:
         fixed = _fixed(state, recipe.fixed, options.learnt_noise, decide)
         return Plan(
             (pruning, fixed), partial(describe, price=price), posterior,
-            notes=few_steps(recipe.prune_steps, data.train, settings),
+            notes=[*few_steps(recipe.prune_steps, data.train, settings), *said],
             review=Review(len(data.train), len(data.validation), limit),
         )  # fmt: skip
+
+
+def _estimator(name: str, state: TrainState) -> tuple[GateEstimator, list[str]]:
+    """The estimator of a name, and a line where another one takes its place because a loss draws no labels."""
+    chosen = estimator(name)
+    if state.likelihood.can_sample:
+        return chosen, []
+    said = ["the loss is read as the negative log-likelihood of an example, in nats: prices are measured against it"]
+    if isinstance(chosen, SampledLabelCurvature):
+        said.append("curvature needs targets drawn from the likelihood, and a loss draws none: salient-flips instead")
+        chosen = SalientFlips()
+    return chosen, said
 
 
 def _fixed(state: TrainState, training: FixedTraining, learnt: float | None, begin: Start) -> Phase:

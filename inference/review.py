@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from math import ceil, sqrt
-from typing import Any
 
 from bayesprune.data import Split, steps_per_epoch
 from bayesprune.inference.budgeting import Limit
 from bayesprune.run.settings import RunSettings
+from bayesprune.tasks import Metric
 from bayesprune.training import TrainState
 
 NEEDED_STEPS = 600
 """Steps of pruning in which most gates decide themselves."""
+
+NOTABLE = 0.1
+"""Share of a score that is no share of right answers by which it may change without meaning anything."""
 
 UNUSED = 0.5
 """A budget explains a loss where at least this share of it is used."""
@@ -50,14 +53,19 @@ class Review:
         last, best = measured[-1], min(measured, key=lambda record: float(record["validation_nll"]))
         lost = self.size * (last["validation_nll"] - best["validation_nll"])
         saved = best["price"] - last["price"]
-        points = 100 * (best["validation_accuracy"] - last["validation_accuracy"])
-        if lost <= max(saved, 0.0) or points <= self._error(best):
+        metric = state.task.metric
+        before, after = best["validation_score"], last["validation_score"]
+        if before is None or after is None:
+            return []
+        worse = -metric.better(after, before)
+        if lost <= max(saved, 0.0) or worse <= self._error(metric, before):
             return []
         cure = "a lower price" if self.limit is None else "a larger budget"
         return [
-            f"validation accuracy fell from {100 * best['validation_accuracy']:.1f} % in epoch {best['epoch']} to "
-            f"{100 * last['validation_accuracy']:.1f} %: {lost:,.0f} nats of log-likelihood were lost, and what was "
-            f"removed since saves {max(saved, 0.0):,.0f}; give more epochs, a longer horizon, or {cure}"
+            f"validation {metric.label} {'fell' if metric.higher_is_better else 'rose'} from "
+            f"{metric.show(before, 1)} in epoch {best['epoch']} to {metric.show(after, 1)}: {lost:,.0f} nats of "
+            f"log-likelihood were lost, and what was removed since saves {max(saved, 0.0):,.0f}; give more epochs, a "
+            f"longer horizon, or {cure}"
         ]
 
     def _meets_budget(self, state: TrainState) -> bool:
@@ -67,7 +75,8 @@ class Review:
         budget, allowed = self.limit
         return budget.spent(state.network_macs(), state.params()) >= UNUSED * allowed
 
-    def _error(self, record: dict[str, Any]) -> float:
-        """Points that accuracies on the validation split may differ by without meaning anything."""
-        accuracy = float(record["validation_accuracy"])
-        return 200 * sqrt(2 * accuracy * (1 - accuracy) / max(self.validation, 1))
+    def _error(self, metric: Metric, score: float) -> float:
+        """By how much two scores on the validation split may differ without meaning anything."""
+        if metric.key != "accuracy":
+            return NOTABLE * abs(score)
+        return 2 * sqrt(2 * score * (1 - score) / max(self.validation, 1))

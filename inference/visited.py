@@ -1,12 +1,13 @@
 """The full objective of the networks that a run visits, on one sample of the training data."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from bayesprune.batches import call, count, head, join
 from bayesprune.data import Split
-from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
 from bayesprune.models.prices import Price
 from bayesprune.structure import Gating
 from bayesprune.structure.modes import batch_statistics
@@ -48,13 +49,11 @@ class Sample:
     Attributes:
         inputs, labels: n examples.
         size: training examples N that they stand for.
-        likelihood: of the labels.
     """
 
-    inputs: Tensor
-    labels: Tensor
+    inputs: Any
+    labels: Any
     size: int
-    likelihood: Likelihood = field(default_factory=CategoricalLikelihood)
 
     @classmethod
     def draw(cls, train: Split, seed: int, most: int) -> "Sample":
@@ -63,14 +62,17 @@ class Sample:
         for some, theirs in train.batches(min(most, len(train)), seed=seed):
             inputs.append(some)
             labels.append(theirs)
-            found += len(theirs)
+            found += count(some)
             if found >= most:  # a loader has batches of its own size
                 break
-        return cls(torch.cat(inputs)[:most], torch.cat(labels)[:most], len(train))
+        return cls(head(join(inputs), most), head(join(labels), most), len(train))
 
-    def first(self, count: int) -> "Sample":
+    def __len__(self) -> int:
+        return count(self.inputs)
+
+    def first(self, most: int) -> "Sample":
         """The first so many of its examples."""
-        return replace(self, inputs=self.inputs[:count], labels=self.labels[:count])
+        return replace(self, inputs=head(self.inputs, most), labels=head(self.labels, most))
 
     @torch.no_grad()
     def losses(self, state: TrainState, gates: Tensor) -> Tensor:
@@ -85,8 +87,7 @@ class Sample:
     def gated_losses(self, state: TrainState, gating: Gating, gates: Tensor) -> Tensor:
         """The same through a gating that is on the network already."""
         with batch_statistics(state.network), gating.applied(gates):
-            log_prob: Tensor = self.likelihood(state.network(self.inputs)).log_prob(self.labels)
-        return -log_prob
+            return state.likelihood.negative_log(call(state.network, self.inputs), self.labels)
 
     def objective(self, state: TrainState, price: Price, gates: Tensor) -> Objective:
         """The objective at gates [J] in [0, 1]; exact at decided ones.

@@ -7,6 +7,7 @@ from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from bayesprune.batches import arguments_of, call, count
 from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
 from bayesprune.models.priors.gates import GatePrior
 from bayesprune.models.priors.weights import GaussianSlab, WeightPrior, slab_parameters
@@ -57,22 +58,24 @@ class GatedModel(nn.Module):
         self._gating = Gating(network, structure)
         self._slab = tuple(slab_parameters(network).values())
 
-    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Any:
-        """Run the program on inputs [B, ...] and, when observed, labels [B]; returns labels.
+    def forward(self, inputs: Any, labels: Any = None) -> Any:
+        """Run the program on inputs of B examples and, when observed, their targets; returns targets.
 
         The batch was drawn by the caller, so the plate is told its size only: left to itself Pyro would permute all
         N indices at every step.
         """
         gates = self.gate_prior.sample_gates()
         weights = self._weights()
-        rows: Any = range(len(inputs))  # only its length is looked at
+        rows: Any = range(count(inputs))  # only its length is looked at
         with pyro.plate("data", self.size, subsample=rows, dim=-1):
             return pyro.sample("y", self.likelihood(self.outputs(inputs, gates, weights)), obs=labels)
 
-    def outputs(self, inputs: Tensor, gates: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
+    def outputs(self, inputs: Any, gates: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """The network's outputs [B, K] under gates [J] or [B, J]."""
         with self._gating.applied(gates):
-            outputs: Tensor = functional_call(self.network, weights, (inputs,)) if weights else self.network(inputs)
+            if not weights:
+                return call(self.network, inputs)  # type: ignore[no-any-return]  # a network of the user's
+            outputs: Tensor = functional_call(self.network, weights, *arguments_of(self.network, inputs))
             return outputs
 
     def close(self) -> None:

@@ -1,60 +1,74 @@
 """From raw examples, tensors or loaders to a `Data` value: checks, splits, normalisation, fingerprint."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from bayesprune.data.examples import Examples, RawData, check_alike, check_labels, to_examples
-from bayesprune.data.loaders import LoaderSplit
-from bayesprune.data.normalisation import IDENTITY, Normalisation, fit_normalisation
+from bayesprune.data.examples import Examples, RawData, check_alike, to_examples
+from bayesprune.data.inputs import AnyNormalisation, InputSpec, fitted_normalisation
+from bayesprune.data.normalisation import Normalisation
 from bayesprune.data.partition import split_off
 from bayesprune.data.splits import TensorSplit
 from bayesprune.data.value import Data, take_fingerprint, whole
 from bayesprune.errors import DataError, SettingError
+from bayesprune.tasks import TASKS, Task, suggested, task_for
+from bayesprune.tasks.weights import class_weights_of
 
-Numbers = Tensor | npt.NDArray[np.generic]
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1
 _LONG = {"train": "the training split", "validation": "the validation split", "test": "the test split"}
 
 
 def from_tensors(
-    inputs: Numbers,
-    labels: Numbers,
+    inputs: Any,
+    labels: Any,
     *,
-    validation: tuple[Numbers, Numbers] | int | None = None,
-    test: tuple[Numbers, Numbers] | int | None = None,
+    validation: tuple[Any, Any] | int | None = None,
+    test: tuple[Any, Any] | int | None = None,
     classes: int | None = None,
+    task: Task | str | None = None,
+    class_weights: Sequence[float] | str | None = None,
+    example_weights: Any = None,
     name: str = "tensors",
     seed: int = 0,
-    normalisation: Normalisation | None = None,
+    normalisation: AnyNormalisation | None = None,
 ) -> Data:
     """Data from tensors or numpy arrays in memory.
 
     Args:
-        inputs: [N, ...] training inputs, pictures as [N, C, H, W]; uint8 is scaled to [0, 1].
-        labels: [N] integers 0 .. classes - 1.
+        inputs: [N, ...] training inputs, pictures as [N, C, H, W]; or a tuple or dict of such for a network with
+            several inputs. uint8 is scaled to [0, 1], other whole numbers are tokens (or indices) and stay what they
+            are, and floats are normalised.
+        labels: targets of the training inputs: classes [N], numbers [N] or [N, K], tags [N, K] of 0 and 1, or a class
+            for each position [N, ...].
         validation: (inputs, labels), or how many examples to split off the training ones; None for 10 % of
             those given.
         test: likewise; None for 20 %.
         classes: number of classes; None for the largest training label + 1.
+        task: "classification", "binary", "multi-label", "regression", "counts", "segmentation", or a task of your own
+            (`bayesprune.OwnTask`); None for the one that the targets suggest.
+        class_weights: what an error in each class counts in training, or "balanced" for the inverse of how frequent
+            classes are; scaled so that the mean over the training examples is 1.
+        example_weights: [N], what each training example counts (or [N, K], each target); scaled likewise.
         name: what tables call the data.
         seed: decides which examples are split off, stratified over classes.
         normalisation: None for mean and deviation of the training split.
 
     Raises:
-        DataError: shapes or lengths that do not fit, values that are not finite, labels out of range, one
+        DataError: shapes or lengths that do not fit, values that are not finite, targets that do not fit the task, one
             class only.
+        SettingError: class weights that do not fit.
     """
-    _check_names(name, classes)
+    check_names(name, classes)
     given, counts = {}, {}
     for key, split in (("validation", validation), ("test", test)):
         given[key], counts[key] = _pair_or_count(key, split)
-    raw = RawData(name, to_examples(inputs, labels, _LONG["train"]), **given, classes=classes)
-    return assemble(raw, **counts, seed=seed, normalisation=normalisation)
+    train = to_examples(inputs, labels, _LONG["train"], example_weights)
+    raw = RawData(name, train, given["validation"], given["test"], classes=classes, task=task)
+    return assemble(raw, **counts, seed=seed, normalisation=normalisation, class_weights=class_weights)
 
 
 def _pair_or_count(key: str, split: Any) -> tuple[Examples | None, int | None]:
@@ -73,54 +87,14 @@ def _pair_or_count(key: str, split: Any) -> tuple[Examples | None, int | None]:
     )
 
 
-def from_loaders(
-    train: "DataLoader[Any]",
-    validation: "DataLoader[Any]",
-    test: "DataLoader[Any]",
-    *,
-    classes: int,
-    name: str = "loaders",
-    normalisation: Normalisation | None = None,
-) -> Data:
-    """Data from a user's own loaders, whose batch sizes and transforms stay theirs.
-
-    Every loader is read once here, for shapes, checks and the fingerprint: the hash of what one pass gives.
-
-    Args:
-        train: gives pairs (inputs [B, ...], labels [B]).
-        validation: likewise.
-        test: likewise.
-        classes: number of classes; labels are 0 .. classes - 1.
-        name: what tables call the data.
-        normalisation: applied in float64 to what the loaders give; None where their transforms normalise.
-
-    Raises:
-        DataError: a loader without length or examples, batches that are no pairs of tensors, labels out of
-            range, inputs whose differences float32 cannot hold.
-    """
-    _check_names(name, classes)
-    normalisation = normalisation or IDENTITY
-    loaders = {"train": train, "validation": validation, "test": test}
-    splits = {
-        key: LoaderSplit(loader, classes=classes, name=f"the {key} loader", normalisation=normalisation)
-        for key, loader in loaders.items()
-    }
-    first = {key: Examples(*next(split.batches(1))) for key, split in splits.items()}
-    for key, examples in first.items():
-        check_alike(examples, first["train"], splits[key].name)
-    passes = {key: split.batches(1) for key, split in splits.items()}
-    fingerprint = take_fingerprint(name, passes, classes, None)
-    shape = tuple(first["train"].inputs.shape[1:])
-    return Data(name, splits["train"], splits["validation"], splits["test"], shape, classes, normalisation, fingerprint)
-
-
 def assemble(
     raw: RawData,
     *,
     validation: int | None,
     test: int | None = None,
     seed: int,
-    normalisation: Normalisation | None = None,
+    normalisation: AnyNormalisation | None = None,
+    class_weights: Sequence[float] | str | None = None,
 ) -> Data:
     """Check raw data, split off what is missing, normalise, and take the fingerprint.
 
@@ -130,6 +104,7 @@ def assemble(
         test: likewise for the test split.
         seed: decides which examples are split off.
         normalisation: None for mean and deviation of the training split.
+        class_weights: see `from_tensors`.
 
     Raises:
         DataError: data that cannot be learned from.
@@ -141,69 +116,85 @@ def assemble(
                 f"{raw.name} comes with a {key} split of {len(given):,}; {key}={wish} cannot be had: leave it out"
             )
     splits = _complete(raw, validation, test, seed)
-    classes = _classes(raw)
+    spec = InputSpec.of(splits["train"].inputs)
     for key, examples in splits.items():
         check_alike(examples, splits["train"], _LONG[key])
-        check_labels(examples, classes, _LONG[key])
-    if len(splits["train"].labels.unique()) < 2:
-        raise DataError(f"the training split of {raw.name} holds one class only; at least 2 are needed to classify")
+    task = _task(raw, splits["train"], spec)
+    targets = {key: task.targets(examples.labels.numpy(), _LONG[key]) for key, examples in splits.items()}
     drawn = seed if raw.validation is None or raw.test is None else None
-    contents = {key: whole(examples) for key, examples in splits.items()}
-    fingerprint = take_fingerprint(raw.name, contents, classes, drawn, normalisation)
-    normalisation = normalisation or fit_normalisation(splits["train"])
-    normalisation = replace(normalisation, dtype=str(splits["train"].inputs.dtype).removeprefix("torch."))
-    ready = {key: _normalised(examples, normalisation) for key, examples in splits.items()}
-    shape = tuple(splits["train"].inputs.shape[1:])
+    weights = class_weights_of(class_weights, task, targets["train"], splits["train"].weights)
+    contents = {key: whole(replace(examples, weights=None)) for key, examples in splits.items()}
+    if weights is not None:
+        contents["train"] = whole(replace(splits["train"], weights=weights))
+    fingerprint = take_fingerprint(raw.name, contents, task, drawn, normalisation)
+    chosen = _completed(normalisation, splits["train"])
+    ready = {key: TensorSplit(chosen.apply(examples.inputs), targets[key]) for key, examples in splits.items()}
+    ready["train"].weights = weights
     return Data(
         raw.name,
         ready["train"],
         ready["validation"],
         ready["test"],
-        shape,
-        classes,
-        normalisation,
+        InputSpec.of(ready["train"].inputs),
+        task,
+        chosen,
         fingerprint,
+        raw.features,
     )
+
+
+def _completed(normalisation: AnyNormalisation | None, train: Examples) -> AnyNormalisation:
+    """The normalisation that is chosen, which remembers the type of raw inputs, or the usual one."""
+    if normalisation is None:
+        return fitted_normalisation(train.inputs)
+    if isinstance(normalisation, Normalisation) and isinstance(train.inputs, Tensor):
+        return replace(normalisation, dtype=str(train.inputs.dtype).removeprefix("torch."))
+    return normalisation
+
+
+def _task(raw: RawData, train: Examples, spec: InputSpec) -> Task:
+    """The task that the training targets pose; classes are counted before any example is split off."""
+    whole_split = f"the training split of {raw.name}"
+    labels = raw.train.labels.numpy()
+    task = task_for(raw.task, labels, spec.shape, whole_split, raw.classes)
+    if task.has_classes:
+        type(task).fitted(train.labels.numpy(), whole_split, task.outputs)  # at least two classes are left
+        return task
+    return task.refitted(train.labels.numpy(), whole_split)
 
 
 def _complete(raw: RawData, validation: int | None, test: int | None, seed: int) -> dict[str, Examples]:
     """All three splits; shares are of the training examples handed in."""
     train, given = raw.train, len(raw.train)
+    by_class = _has_classes(raw)
     if raw.test is None:
-        train, tested = _cut(train, round(_TEST_SHARE * given) if test is None else test, seed, "test")
+        train, tested = _cut(train, round(_TEST_SHARE * given) if test is None else test, seed, "test", by_class)
     else:
         tested = raw.test
     if raw.validation is None:
-        train, chosen = _cut(
-            train, round(_VALIDATION_SHARE * given) if validation is None else validation, seed, "validation"
-        )
+        count = round(_VALIDATION_SHARE * given) if validation is None else validation
+        train, chosen = _cut(train, count, seed, "validation", by_class)
     else:
         chosen = raw.validation
     return {"train": train, "validation": chosen, "test": tested}
 
 
-def _cut(examples: Examples, count: int, seed: int, what: str) -> tuple[Examples, Examples]:
-    stays, taken = split_off(examples.labels.numpy(), count, seed, what)
+def _has_classes(raw: RawData) -> bool:
+    """Whether every example has one class, so that splits can be stratified."""
+    labels = raw.train.labels
+    if labels.dtype != torch.int64 or labels.numel() != len(labels):
+        return False
+    name = raw.task or suggested(labels.numpy(), None)
+    return name.has_classes if isinstance(name, Task) else name in TASKS and TASKS[name].has_classes
+
+
+def _cut(examples: Examples, count: int, seed: int, what: str, by_class: bool) -> tuple[Examples, Examples]:
+    labels = examples.labels.flatten().numpy() if by_class else np.zeros(len(examples), dtype=np.int64)
+    stays, taken = split_off(labels, count, seed, what)
     return examples.take(stays), examples.take(taken)
 
 
-def _classes(raw: RawData) -> int:
-    """The number of classes, refused where labels look like identifiers and not like classes."""
-    largest = int(raw.train.labels.max())
-    if raw.classes is None and largest >= len(raw.train):
-        raise DataError(
-            f"the largest label of {raw.name} is {largest} but there are only {len(raw.train):,} training "
-            "examples; "
-            "number the classes 0, 1, 2, ..."
-        )
-    return largest + 1 if raw.classes is None else raw.classes
-
-
-def _normalised(examples: Examples, normalisation: Normalisation) -> TensorSplit:
-    return TensorSplit(normalisation.apply(examples.inputs), examples.labels)
-
-
-def _check_names(name: Any, classes: Any) -> None:
+def check_names(name: Any, classes: Any) -> None:
     """Refuse an empty name, and a number of classes that is none.
 
     Raises:
@@ -211,6 +202,6 @@ def _check_names(name: Any, classes: Any) -> None:
     """
     if not (isinstance(name, str) and name):
         raise DataError(f"the data's name is {name!r}: give some text")
-    whole = isinstance(classes, int | np.integer) and not isinstance(classes, bool)
-    if classes is not None and not (whole and classes >= 2):
+    number = isinstance(classes, int | np.integer) and not isinstance(classes, bool)
+    if classes is not None and not (number and classes >= 2):
         raise DataError(f"{classes!r} classes: give a whole number; at least 2 are needed to classify")

@@ -13,9 +13,9 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 class CachedLoad:
     """Loads data by name, anew where a file of theirs was changed, added or removed since."""
 
-    def __call__(self, name: str) -> Data:
+    def __call__(self, name: str, task: str | None = None) -> Data:
         """As `bayesprune.data.load`."""
-        return _load(name, _stamp(files_of(name)))
+        return _load(name, task, _stamp(files_of(name)))
 
     def cache_clear(self) -> None:
         """Forget what was loaded."""
@@ -26,8 +26,8 @@ load_cached = CachedLoad()
 
 
 @lru_cache(maxsize=2)
-def _load(name: str, stamp: Stamp) -> Data:
-    return load(name)
+def _load(name: str, task: str | None, stamp: Stamp) -> Data:
+    return load(name, task=task)
 
 
 def _stamp(files: list[Path]) -> Stamp:

@@ -1,7 +1,8 @@
 """The names of data sets: loading one, and saying what there is and where it lies."""
 
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bayesprune.data import digits
@@ -18,6 +19,7 @@ from bayesprune.data.source import Source, obtain
 from bayesprune.data.svhn import SVHN
 from bayesprune.data.value import Data
 from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.tasks import Task
 
 _SOURCES: dict[str, Source] = {source.name: source for source in (MNIST, FASHION_MNIST, CIFAR10, SVHN)}
 _READERS = {"folder": read_folder, "npz": read_npz}
@@ -66,6 +68,8 @@ def load(
     validation: int | None = None,
     download: bool = True,
     progress: Progress | None = None,
+    task: Task | str | None = None,
+    class_weights: Sequence[float] | str | None = None,
 ) -> Data:
     """Load a data set by name.
 
@@ -79,6 +83,8 @@ def load(
             validation split. (One without a test split also gives 20 % for testing.)
         download: whether what is missing may be fetched.
         progress: called with (file name, bytes done, bytes in all or None).
+        task: what is to be learnt; None for what the targets suggest.
+        class_weights: what an error in each class counts in training, or "balanced".
 
     Raises:
         UnknownNameError: no such data set.
@@ -90,8 +96,11 @@ def load(
     plain, held_out = _held_out(name)
     if plain in _SOURCES:
         raw = obtain(_SOURCES[plain], find_places(root), download=download, progress=progress)
-        return assemble(raw, validation=held_out if validation is None else validation, seed=seed)
-    return assemble(_read_local(name), validation=validation, seed=seed)
+        validation = held_out if validation is None else validation
+    else:
+        raw = _read_local(name)
+    raw = raw if task is None else replace(raw, task=task)
+    return assemble(raw, validation=validation, seed=seed, class_weights=class_weights)
 
 
 def files_of(name: str) -> list[Path]:

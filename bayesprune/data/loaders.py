@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from bayesprune.data.examples import Examples, check_labels
+from bayesprune.batches import Batch, count, named_parts
+from bayesprune.data.inputs import AnyNormalisation, form_of, formed
 from bayesprune.data.normalisation import IDENTITY, Normalisation
 from bayesprune.data.splits import check_batching
 from bayesprune.errors import DataError
+from bayesprune.tasks import Task
 
 _ORDER_OF_EVALUATION = 0
 _EXACT = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
@@ -34,23 +36,23 @@ class LoaderSplit:
         self,
         loader: "DataLoader[Any]",
         *,
-        classes: int | None = None,
+        task: Task | None = None,
         name: str = "the loader",
-        normalisation: Normalisation = IDENTITY,
+        normalisation: AnyNormalisation = IDENTITY,
     ) -> None:
         """Wrap a loader.
 
         Args:
-            loader: gives pairs (inputs [B, ...], labels [B]).
-            classes: number of classes, against which labels are checked; None checks only that none is
-                negative.
+            loader: gives pairs (inputs, targets [B, ...]); inputs are a tensor [B, ...] or a tuple, list or dict of
+                such.
+            task: what is to be learnt, which checks the targets; None hands them on as they are.
             name: what messages call it.
             normalisation: applied in float64 to what the loader gives.
 
         Raises:
             DataError: the loader does not know its length or has no examples.
         """
-        self.loader, self.classes, self.name, self.normalisation = loader, classes, name, normalisation
+        self.loader, self.task, self.name, self.normalisation = loader, task, name, normalisation
         if loader.batch_sampler is None:
             raise DataError(f"{name} makes no batches (batch_size=None); give it a batch_size")
         try:
@@ -65,12 +67,12 @@ class LoaderSplit:
     def __len__(self) -> int:
         return self._examples
 
-    def batches(self, batch_size: int, *, seed: int | None = None, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, batch_size: int, *, seed: int | None = None, start: int = 0) -> Iterator[tuple[Any, Tensor]]:
         """One epoch, see `Split.batches`; `batch_size` is not used, skipped batches are still loaded."""
         check_batching(batch_size, start)
         return self._walk(_ORDER_OF_EVALUATION if seed is None else seed, start)
 
-    def _walk(self, seed: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _walk(self, seed: int, start: int) -> Iterator[tuple[Any, Tensor]]:
         self._seed_own_generators(seed)
         stream = _Stream(seed)
         with stream.swapped_in():
@@ -95,41 +97,86 @@ class LoaderSplit:
             if callable(set_epoch := getattr(owner, "set_epoch", None)):
                 set_epoch(seed)
 
-    def _checked(self, batch: Any, index: int) -> tuple[Tensor, Tensor]:
-        """The batch as float32 and int64, or an error that says what is wrong with it."""
+    def _checked(self, batch: Any, index: int) -> tuple[Batch, Tensor]:
+        """The batch as the network and the task take it, or an error that says what is wrong with it."""
         where = f"batch {index} of {self.name}"
-        if not (
-            isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
-        ):
-            raise DataError(f"{where} is a {type(batch).__name__}; a pair of tensors (inputs, labels) is needed")
-        inputs, labels = self._narrowed(batch[0], where), batch[1]
-        if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.shape != inputs.shape[:1]:
+        inputs, labels = pair_of(batch, where)
+        ready = formed(
+            form_of(inputs),
+            {name: self._narrowed(part, name, where) for name, part in named_parts(inputs).items()},
+        )
+        if labels.dim() < 1 or labels.is_complex() or len(labels) != count(ready):
             raise DataError(
-                f"{where} has labels {labels.dtype} {list(labels.shape)}; {len(inputs)} integers are needed"
+                f"{where} has labels {labels.dtype} {list(labels.shape)}; {count(ready)} targets are needed, one an "
+                "input"
             )
-        if not bool(torch.isfinite(inputs).all()):
-            raise DataError(f"{where} holds {int((~torch.isfinite(inputs)).sum()):,} values that are not finite")
-        labels = labels.to(torch.int64)
-        check_labels(Examples(inputs, labels), self.classes, where)
-        return inputs, labels
+        if self.task is None:
+            return ready, labels
+        return ready, self.task.targets(as_numbers(labels), where)
 
-    def _narrowed(self, inputs: Tensor, where: str) -> Tensor:
-        """Normalised inputs as float32; refused where that would wipe out how a feature varies."""
+    def _narrowed(self, inputs: Tensor, name: str, where: str) -> Tensor:
+        """Normalised inputs as float32; refused where that would wipe out how a feature varies. Tokens stay whole."""
         if inputs.is_complex():
             raise DataError(f"{where} holds complex numbers; real ones are needed")
-        if self.normalisation == IDENTITY and inputs.dtype in _EXACT:
-            return inputs.to(torch.float32)
-        wide = self.normalisation.in_float64(inputs)
-        result = wide.to(torch.float32)
-        varies = wide.amax(0) - wide.amin(0)
-        error = (result.double() - wide).abs().amax(0)
-        if bool(((error > _LOSS * varies) & (varies > _ROUNDING * wide.abs().amax(0))).any()):
-            raise DataError(
-                f"{where} holds {inputs.dtype} values, which the network takes as float32, and some features lie so "
-                "far from 0 that this wipes out how they vary: subtract the mean in the loader's transform, or give "
-                "from_loaders(..., normalisation=bayesprune.data.Normalisation(mean, std))"
-            )
-        return result
+        chosen = (
+            self.normalisation
+            if isinstance(self.normalisation, Normalisation)
+            else self.normalisation.by_name.get(name)
+        )
+        if chosen is None:
+            raise DataError(f"{where} has an input {name!r} that the normalisation does not know")
+        if chosen == IDENTITY and (inputs.dtype in _EXACT or _is_whole(inputs)):
+            ready = inputs.to(torch.int64 if _is_whole(inputs) else torch.float32)
+        else:
+            ready = _without_loss(chosen.in_float64(inputs), inputs.dtype, where)
+        if not bool(torch.isfinite(ready).all()):
+            raise DataError(f"{where} holds {int((~torch.isfinite(ready)).sum()):,} values that are not finite")
+        return ready
+
+
+def _is_whole(inputs: Tensor) -> bool:
+    """Whether inputs are tokens or indices."""
+    return not inputs.is_floating_point() and inputs.dtype not in (torch.uint8, torch.bool)
+
+
+def _without_loss(wide: Tensor, dtype: torch.dtype, where: str) -> Tensor:
+    """float64 as float32; refused where that would wipe out how a feature varies."""
+    result = wide.to(torch.float32)
+    varies = wide.amax(0) - wide.amin(0)
+    error = (result.double() - wide).abs().amax(0)
+    if bool(((error > _LOSS * varies) & (varies > _ROUNDING * wide.abs().amax(0))).any()):
+        raise DataError(
+            f"{where} holds {dtype} values, which the network takes as float32, and some features lie so "
+            "far from 0 that this wipes out how they vary: subtract the mean in the loader's transform, or give "
+            "from_loaders(..., normalisation=bayesprune.data.Normalisation(mean, std))"
+        )
+    return result
+
+
+def pair_of(batch: Any, where: str) -> tuple[Any, Tensor]:
+    """Inputs and targets of what a loader gives.
+
+    Raises:
+        DataError: it is something else; says what came and what is needed.
+    """
+    needed = "a pair (inputs, targets) is needed, inputs a tensor, or a tuple or dict of tensors"
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        came = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else type(batch).__name__
+        several = " (several inputs: ((x1, x2), y))" if isinstance(batch, tuple | list) and len(batch) > 2 else ""
+        raise DataError(f"{where} is a {came}; {needed}{several}")
+    inputs, targets = batch
+    inputs = tuple(inputs) if isinstance(inputs, list) else inputs
+    tensors = [inputs] if isinstance(inputs, Tensor) else inputs.values() if isinstance(inputs, dict) else inputs
+    whole = isinstance(inputs, Tensor | tuple | dict) and all(isinstance(part, Tensor) for part in tensors)
+    if not (whole and isinstance(targets, Tensor)):
+        raise DataError(f"{where} has {type(inputs).__name__} and {type(targets).__name__}; {needed}, targets a tensor")
+    return inputs, targets
+
+
+def as_numbers(labels: Tensor) -> Any:
+    """A tensor as a numpy array."""
+    plain = labels.detach().cpu()
+    return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
 
 
 def _count_examples(loader: "DataLoader[Any]") -> int:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bayesprune.data.examples import Examples
 from bayesprune.errors import DataError
 
 
@@ -42,10 +41,13 @@ class Normalisation:
         """Compute (inputs - mean) / std as a new float32 tensor [N, C, ...] from raw inputs of any real type.
 
         Pixels (uint8) are brought to [0, 1] first. All other types are subtracted in float64: a large offset, such as
-        that of a time stamp, would otherwise take all digits of float32.
+        that of a time stamp, would otherwise take all digits of float32. Whole numbers that nothing is done to (mean 0,
+        deviation 1) are tokens or indices, and stay whole: int64.
         """
         if inputs.dtype == torch.uint8:
             return self._scaled(to_unit_scale(inputs))
+        if self == IDENTITY and not inputs.is_floating_point() and inputs.dtype != torch.bool:
+            return inputs.to(torch.int64)
         return torch.cat([self.in_float64(part).to(torch.float32) for part in inputs.split(_ROWS)])
 
     def in_float64(self, inputs: Tensor) -> Tensor:
@@ -54,6 +56,8 @@ class Normalisation:
 
     def undo(self, inputs: Tensor) -> Tensor:
         """Compute inputs * std + mean as a new tensor [N, C, ...] of the inputs' type: what `apply` was given."""
+        if self == IDENTITY:
+            return inputs.clone()
         wide = inputs.double()
         return (wide * self._shaped(self.std, wide)).add_(self._shaped(self.mean, wide)).to(inputs.dtype)
 
@@ -95,15 +99,14 @@ def to_unit_scale(inputs: Tensor) -> Tensor:
     return inputs.to(torch.float32).div_(255) if inputs.dtype == torch.uint8 else inputs
 
 
-def fit_normalisation(examples: Examples) -> Normalisation:
-    """Mean and standard deviation of the training split.
+def fit_normalisation(inputs: Tensor) -> Normalisation:
+    """Mean and standard deviation of the training inputs.
 
     Pictures [N, C, H, W] get a pair a channel. Flat features [N, F] get a pair a feature, but one pair in
     common when all lie in [0, 1] and so share a scale already (flattened pixels). Other shapes get one pair.
     What never varies, or by no more than its type rounds, is only shifted. Pixels are counted, not summed in floating
     point, so that the constants are the same on every machine.
     """
-    inputs = examples.inputs
     if inputs.ndim == 4 or (inputs.ndim == 2 and not _shares_scale(inputs)):
         channels = inputs.transpose(0, 1).flatten(1)
     else:

@@ -1,11 +1,13 @@
 """Splits: the protocol by which training and evaluation get their batches, and the split in memory."""
 
-from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from bayesprune.batches import Batch, each, parts
 from bayesprune.errors import DataError, SettingError
 
 
@@ -17,8 +19,11 @@ class Split(Protocol):
         """Number of examples."""
         ...
 
-    def batches(self, batch_size: int, *, seed: int | None = None, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of (inputs float32 [B, ...], labels int64 [B]).
+    def batches(self, batch_size: int, *, seed: int | None = None, start: int = 0) -> Iterator[tuple[Any, Any]]:
+        """One epoch of (inputs, targets).
+
+        Inputs are a tensor [B, ...] or a tuple or dict of such; targets are a tensor [B, ...] as the data's task has
+        them, or a pair (targets, weights).
 
         Args:
             batch_size: examples a batch; the last batch holds what is left.
@@ -31,43 +36,63 @@ class Split(Protocol):
 class TensorSplit:
     """Examples in memory; shuffling draws from a generator of its own and never from torch's global one."""
 
-    def __init__(self, inputs: Tensor, labels: Tensor) -> None:
+    def __init__(self, inputs: Batch, labels: Tensor, weights: Tensor | None = None) -> None:
         """Keep the tensors (no copy, except of those made in inference mode, from which nothing can be learned).
 
         Args:
-            inputs: [N, ...] float32, already normalised.
-            labels: [N] int64.
+            inputs: [N, ...], already normalised: floats or int64, or a tuple or dict of such.
+            labels: targets [N, ...], int64 or floats.
+            weights: [N] or [N, ...] of the examples or of their targets; batches then have (labels, weights) in place
+                of the labels.
 
         Raises:
             DataError: other types, or unequal lengths.
         """
-        if inputs.dtype != torch.float32 or labels.dtype != torch.int64 or labels.ndim != 1:
-            raise DataError(
-                f"a split needs float32 inputs and int64 labels [N], got {inputs.dtype} and "
-                f"{labels.dtype} {list(labels.shape)}; use bayesprune.data.from_tensors, which converts"
-            )
-        if len(inputs) != len(labels):
-            raise DataError(f"a split needs one label an input, got {len(inputs):,} inputs and {len(labels):,} labels")
+        for tensor in (*parts(inputs), labels):
+            if not (tensor.is_floating_point() or tensor.dtype == torch.int64):
+                raise DataError(
+                    f"a split needs inputs and targets of a floating type or int64, got {tensor.dtype} "
+                    f"{list(tensor.shape)}; use bayesprune.data.from_tensors, which converts"
+                )
+        for part in parts(inputs):
+            if len(part) != len(labels):
+                raise DataError(
+                    f"a split needs one label an input, got {len(part):,} inputs and {len(labels):,} labels"
+                )
         with torch.inference_mode(False):
-            self.inputs, self.labels = (x.clone() if x.is_inference() else x for x in (inputs, labels))
+            self.inputs, self.labels = each(_learnable, inputs), _learnable(labels)
+            self.weights = None if weights is None else _learnable(weights)
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
-    def batches(self, batch_size: int, *, seed: int | None = None, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, batch_size: int, *, seed: int | None = None, start: int = 0) -> Iterator[tuple[Any, Any]]:
         """One epoch; see `Split.batches`. Batches in order are views of the split: do not write into them."""
         check_batching(batch_size, start)
         return self._in_order(batch_size, start) if seed is None else self._shuffled(batch_size, seed, start)
 
-    def _in_order(self, batch_size: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _in_order(self, batch_size: int, start: int) -> Iterator[tuple[Any, Any]]:
         for first in range(start * batch_size, len(self), batch_size):
-            yield self.inputs[first : first + batch_size], self.labels[first : first + batch_size]
+            yield self._chosen(partial(_piece, first=first, size=batch_size))
 
-    def _shuffled(self, batch_size: int, seed: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _shuffled(self, batch_size: int, seed: int, start: int) -> Iterator[tuple[Any, Any]]:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         for first in range(start * batch_size, len(self), batch_size):
             chosen = order[first : first + batch_size]
-            yield self.inputs.index_select(0, chosen), self.labels.index_select(0, chosen)
+            yield self._chosen(partial(torch.index_select, dim=0, index=chosen))
+
+    def _chosen(self, choose: Callable[[Tensor], Tensor]) -> tuple[Any, Any]:
+        """Inputs and targets of some examples."""
+        labels = choose(self.labels)
+        return each(choose, self.inputs), labels if self.weights is None else (labels, choose(self.weights))
+
+
+def _piece(tensor: Tensor, first: int, size: int) -> Tensor:
+    return tensor[first : first + size]
+
+
+def _learnable(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def check_batching(batch_size: int, start: int) -> None:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from bayesprune.batches import Batch
 from bayesprune.structure import LayerCost, layer_costs, weights_of
 
 
@@ -27,7 +28,7 @@ class Cost:
     layers: tuple[LayerCost, ...]
 
 
-def cost(network: nn.Module, example: Tensor) -> Cost:
+def cost(network: nn.Module, example: Batch) -> Cost:
     """Count what the network costs for one sample of example [B, ...]."""
     layers = layer_costs(network, example)
     weights = weights_of(network, {layer.name for layer in layers}).values()

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bayesprune.data import Data
-from bayesprune.evaluation.evaluate import predict
-from bayesprune.pruners.stages import Stages
-from bayesprune.training import CrossEntropy, Memory, Objective, Phase, Start, TrainState, adam, constant
+from bayesprune.pruners.stages import Stages, test_score
+from bayesprune.training import Memory, NegativeLogLikelihood, Objective, Phase, Start, TrainState, adam, constant
 
 LEARNING_RATE, DECAY, EVERY = 1e-3, 2e-8, 100
 """Adam's rate; the decay that the gradient of 1e-8 |w|^2 is; steps between two looks at the test accuracy."""
@@ -44,8 +43,8 @@ class Curve:
         """After a step."""
         if state.phase_step % self.every != 1 % self.every:
             return
-        accuracy = predict(state.network, self.data.test).accuracy
-        state.memory(CurveSoFar).rows.append((state.phase_step, accuracy))
+        score = test_score(state, self.data)
+        state.memory(CurveSoFar).rows.append((state.phase_step, score))
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class ConstantStages(Stages):
         self, name: str, epochs: int, *, objective: Objective | None = None, rate: float | None = None, **given: Any
     ) -> Phase:
         """So many epochs at a rate."""
-        plain = CrossEntropy(self.settings.noise or 0.0) if objective is None else objective
+        plain = NegativeLogLikelihood(self.settings.noise or 0.0) if objective is None else objective
         decay = DECAY if self.options.fixed_decay is None else self.options.fixed_decay
         return Phase(name, self.steps(epochs), plain, adam(rate or self.rate, decay), constant, **given)
 

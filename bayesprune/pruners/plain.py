@@ -14,11 +14,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
-from bayesprune.evaluation.evaluate import predict
 from bayesprune.pruners.options import PruneOptions
-from bayesprune.pruners.stages import Stages, stalled
+from bayesprune.pruners.stages import Stages, last_gain, stalled, test_score
 from bayesprune.run.settings import check_number
-from bayesprune.training import CrossEntropy, Objective, Phase, Start, TrainState, constant
+from bayesprune.training import NegativeLogLikelihood, Objective, Phase, Start, TrainState, constant
 from bayesprune.training.phase import MakeOptimizer
 
 LEARNING_RATE, LOWEST = 0.01, 1e-4
@@ -73,7 +72,7 @@ class PlainStages(Stages):
 
     def training(self, name: str, epochs: int, *, objective: Objective | None = None, **given: Any) -> Phase:
         """So many epochs at a constant learning rate."""
-        plain = CrossEntropy(self.settings.noise or 0.0) if objective is None else objective
+        plain = NegativeLogLikelihood(self.settings.noise or 0.0) if objective is None else objective
         optimizer = gradient_descent(self.rate, self.options.fixed_decay or 0.0)
         return Phase(name, self.steps(epochs), plain, optimizer, constant, **given)
 
@@ -82,15 +81,15 @@ class PlainStages(Stages):
 
         def entries(state: TrainState) -> dict[str, Any]:
             left = state.weights() - sum(int((mask == 0).sum()) for mask in state.masks.values())
-            return {"test_accuracy": predict(state.network, self.data.test).accuracy, "weights_left": left}
+            return {f"test_{state.task.metric.key}": test_score(state, self.data), "weights_left": left}
 
         return entries
 
 
 def plateau(state: TrainState) -> bool:
     """Where validation accuracy stands still, a tenth of the learning rate and some momentum; True at the lowest."""
-    same = [one["validation_accuracy"] for one in state.history if one["phase"] == state.history[-1]["phase"]]
-    if len(same) < 2 or same[-1] is None or same[-1] - same[-2] >= _RISE:
+    gain = last_gain(state)
+    if gain is None or gain >= _RISE:
         return False
     group = state.optimizers["network"].param_groups[0]
     if group["initial_lr"] <= LOWEST * (1 + 1e-6):

@@ -2,19 +2,24 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bayesprune.batches import call, head, join, parts
+from bayesprune.batches import count as count_of
 from bayesprune.data import Data
 from bayesprune.errors import DataError, NetworkError
 from bayesprune.structure import Structure, weights_of
 from bayesprune.structure.modes import training
+from bayesprune.tasks import Likelihood
+from bayesprune.tasks.likelihood import Categorical
 from bayesprune.training import TrainState
 
-Batch = tuple[Tensor, Tensor]
-"""Inputs float32 [B, ...] and labels int64 [B]."""
+Batch = tuple[Any, Any]
+"""Inputs [B, ...] (or a tuple or dict of such) and targets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +33,7 @@ class Problem:
         structure: its groups.
         data: what it learns from.
         masks: 0 or 1 for every weight, by parameter name; empty where nothing was pruned yet.
+        likelihood: of the targets.
         running: names of the layers that take part in a forward pass, whose weights can be pruned; None for all.
     """
 
@@ -36,11 +42,12 @@ class Problem:
     data: Data
     masks: Mapping[str, Tensor]
     running: frozenset[str] | None = None
+    likelihood: Likelihood = field(default_factory=Categorical)
 
     @classmethod
     def of(cls, state: TrainState, data: Data) -> "Problem":
         """The problem a training state poses."""
-        return cls(state.network, state.structure, data, state.masks, state.running())
+        return cls(state.network, state.structure, data, state.masks, state.running(), state.likelihood)
 
     def weights(self) -> dict[str, nn.Parameter]:
         """The weights (not biases) of the linear and convolution layers that run, by parameter name.
@@ -60,10 +67,10 @@ class Problem:
         for some, theirs in self.data.train.batches(count, seed=int(torch.randint(2**31, ()))):
             inputs.append(some)
             labels.append(theirs)
-            found += len(theirs)
+            found += count_of(some)
             if found >= count:  # a loader has batches of its own size
                 break
-        return torch.cat(inputs)[:count], torch.cat(labels)[:count]
+        return head(join(inputs), count), head(join(labels), count)
 
     def labelled(self, count: int) -> Batch:
         """`examples` for a score that uses their labels.
@@ -72,12 +79,18 @@ class Problem:
             DataError: all of them have one class.
         """
         inputs, labels = self.examples(count)
-        if bool((labels == labels[0]).all()):
+        classes = parts(labels)[0].flatten()
+        if self.data.task.has_classes and bool((classes == classes[0]).all()):
             raise DataError(
-                f"all {len(labels)} examples of the scoring batch have class {int(labels[0])}, so a score that uses "
+                f"all {len(classes)} examples of the scoring batch have class {int(classes[0])}, so a score that uses "
                 "labels cannot tell weights apart: use a larger batch, or data with more than one class"
             )
         return inputs, labels
+
+    def loss(self, network: nn.Module, batch: Batch, temperature: float = 1.0) -> Tensor:
+        """Mean negative log-likelihood of a batch, with outputs divided by a temperature."""
+        outputs = call(network, batch[0])
+        return self.likelihood.loss(outputs if temperature == 1 else outputs / temperature, batch[1])
 
     @contextmanager
     def scoring(self) -> Iterator[nn.Module]:

@@ -1,16 +1,18 @@
 """Training that makes the scales of batch normalisation sparse: network slimming (arXiv 1708.06519)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import SettingError
 from bayesprune.pruners.channels import channel_scales
 from bayesprune.structure.groups import UNGATED
-from bayesprune.training import CrossEntropy, TrainState
+from bayesprune.training import NegativeLogLikelihood, TrainState
 
 
-class ScaleSparsity(CrossEntropy):
-    """Mean cross-entropy plus strength * sum |gamma| over the channels that can be removed.
+class ScaleSparsity(NegativeLogLikelihood):
+    """Mean loss plus strength * sum |gamma| over the channels that can be removed.
 
     gamma are the scales of the affine batch normalisations that write gated channels; the penalty's subgradient is
     strength * sign(gamma), and 0 at gamma = 0. Liu et al. (arXiv 1708.06519, equation 1) take 1e-4 for VGG and
@@ -18,8 +20,8 @@ class ScaleSparsity(CrossEntropy):
 
     Args:
         strength: of the penalty.
-        noise: as for `CrossEntropy`.
-        consistency: as for `CrossEntropy`.
+        noise: as for `NegativeLogLikelihood`.
+        consistency: as for `NegativeLogLikelihood`.
     """
 
     def __init__(self, strength: float, noise: float = 0.0, consistency: float = 0.0) -> None:
@@ -44,7 +46,7 @@ class ScaleSparsity(CrossEntropy):
         super().detach()
         self._scales = []
 
-    def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
-        """Cross-entropy of logits [B, K] and labels [B], and the penalty."""
+    def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
+        """Mean loss of outputs and targets, and the penalty."""
         penalty = torch.stack([gamma[gated].abs().sum() for gamma, gated in self._scales]).sum()
         return super().loss(state, inputs, labels) + self.strength * penalty

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 from bayesprune.data import Data, steps_per_epoch
 from bayesprune.errors import SettingError
+from bayesprune.evaluation.evaluate import predict
 from bayesprune.pruners.options import DEFAULT_LEARNING_RATE, PruneOptions, TrainOptions
 from bayesprune.run.settings import RunSettings
-from bayesprune.training import CrossEntropy, Objective, Phase, Start, TrainState, adam, cosine
+from bayesprune.training import NegativeLogLikelihood, Objective, Phase, Start, TrainState, adam, cosine
 from bayesprune.training.fixed import FixedTraining
 
 
@@ -109,7 +110,7 @@ class Stages:
 
     def training(self, name: str, epochs: int, *, objective: Objective | None = None, **given: Any) -> Phase:
         """A phase before the structure is fixed, at the usual rate and the prior's decay; `given` as phases take."""
-        noisy = CrossEntropy(self.fixed(self.epochs).noise) if objective is None else objective
+        noisy = NegativeLogLikelihood(self.fixed(self.epochs).noise) if objective is None else objective
         optimizer = adam(self.rate, 1 / (len(self.data.train) * self.options.slab**2))
         return Phase(name, self.steps(epochs), noisy, optimizer, cosine, **given)
 
@@ -125,11 +126,23 @@ class Stages:
 
 
 def stalled(state: TrainState) -> bool:
-    """Whether the last epoch of this phase did not raise the validation accuracy above that of the one before."""
-    same = [one["validation_accuracy"] for one in state.history if one["phase"] == state.history[-1]["phase"]]
-    if len(same) < 2 or same[-1] is None:
-        return False
-    return float(same[-1]) <= float(same[-2])
+    """Whether the last epoch of this phase did not raise the validation score above that of the one before."""
+    gain = last_gain(state)
+    return gain is not None and gain <= 0
+
+
+def last_gain(state: TrainState) -> float | None:
+    """By how much this phase's last epoch was better on the validation split than the one before; None for none."""
+    same = [one["validation_score"] for one in state.history if one["phase"] == state.history[-1]["phase"]]
+    if len(same) < 2 or same[-1] is None or same[-2] is None:
+        return None
+    return state.task.metric.better(float(same[-1]), float(same[-2]))
+
+
+def test_score(state: TrainState, data: Data) -> float:
+    """The task's first metric on the test split; nothing is chosen by it. NaN where it is not defined."""
+    found = predict(state.network, data.test, state.task, state.likelihood)[state.task.metric.key]
+    return float("nan") if found is None else found
 
 
 def _all_of(prunes: Sequence[Start]) -> Start:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.utils.hooks import RemovableHandle
 
+from bayesprune.batches import call, chunks
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.pruners.problem import Problem, check_finite
 from bayesprune.run.settings import check_integer, check_number
@@ -141,8 +142,8 @@ def input_moments(
     sums: dict[str, Tensor] = {}
     counts = dict.fromkeys(wanted, 0)
     with problem.scoring() as network, evaluating(network), _watching(network, wanted, sums, counts):
-        for inputs in problem.examples(examples)[0].split(_CHUNK):
-            network(inputs)
+        for inputs in chunks(problem.examples(examples)[0], _CHUNK):
+            call(network, inputs)
     for name in wanted:
         if not counts[name]:
             raise NetworkError(

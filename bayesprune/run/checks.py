@@ -1,11 +1,13 @@
 """Whether a network can be trained on the data at all; asked before a run starts."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bayesprune.batches import Batch, call, count, head, parts, repeated, shape_of
 from bayesprune.data import Data, last_batch
 from bayesprune.data.loaders import LoaderSplit
 from bayesprune.errors import NetworkError, PruningWarning, SettingError
@@ -13,12 +15,13 @@ from bayesprune.run.settings import RunSettings
 from bayesprune.structure import evaluating
 from bayesprune.structure.copying import copied
 from bayesprune.structure.modes import train_mode
+from bayesprune.training.heads import Heads, named_outputs, picked
 
 SEEN = 64
 """Examples whose outputs are looked at for probabilities where logits are needed."""
 
 
-def check_network(network: nn.Module, example: Tensor, data: Data, settings: RunSettings) -> None:
+def check_network(network: nn.Module, example: Batch, data: Data, settings: RunSettings) -> None:
     """Refuse a network that cannot be trained on the data; it is left as it is.
 
     Args:
@@ -28,47 +31,59 @@ def check_network(network: nn.Module, example: Tensor, data: Data, settings: Run
         settings: of the run.
 
     Raises:
-        NetworkError: weights that are no numbers, inputs that it cannot take, or outputs that are no logits.
+        NetworkError: weights that are no numbers, inputs that it cannot take, or outputs that do not fit the task.
         SettingError: a last batch of one example where batch normalisation needs more.
     """
     _check_weights(network)
-    _check_logits(_evaluated(network, example), example, data, "")
+    targets = _first_targets(data)
+    said = _evaluated(network, example)
+    said = picked(said, settings.output) if settings.output else said
+    data.task.check_outputs(said, count(example), targets, "", data.name)
     _check_single(network, example)
-    pair = example if len(example) > 1 else torch.cat([example, example])
-    _check_logits(first_output(_trained(network, pair)), pair, data, " in training mode")
+    pair = _pair(example)
+    trained = _trained(network, pair)
+    data.task.check_outputs(picked(trained, settings.output), count(pair), targets, " in training mode", data.name)
+    _check_aux(named_outputs(trained), settings.aux, data, pair, targets)
     _check_last_batch(network, example, data, settings)
-    _warn_of_probabilities(network, data)
+    _warn_of_probabilities(network, data, settings)
 
 
-def train_on_first_output(network: nn.Module, example: Tensor) -> None:
-    """Let a network that says several things in training say the first one, its logits, until `say_all` is called."""
-    pair = example if len(example) > 1 else torch.cat([example, example])
-    if not isinstance(_trained(network, pair), Tensor):
-        network.register_forward_hook(_first)
+def listen(state_network: nn.Module, example: Batch, settings: RunSettings) -> Heads | None:
+    """Let a network that says several things say the one that counts, until `Heads.remove` is called."""
+    several = not isinstance(_trained(state_network, _pair(example)), Tensor)
+    if not several and not settings.output:
+        return None
+    heads = Heads(state_network, settings.output, settings.aux)
+    if several and not settings.aux and not settings.output:
         warnings.warn(
             "in training the network returns several outputs: it is trained on the first one, and what only the others "
-            "need (auxiliary heads) is not trained",
+            'need (auxiliary heads) is not trained; give aux={"1": 0.3}, say, to train them',
             PruningWarning,
             stacklevel=2,
         )
+    return heads
 
 
-def say_all(network: nn.Module) -> None:
-    """Undo `train_on_first_output`."""
-    for key in [key for key, hook in network._forward_hooks.items() if hook is _first]:
-        del network._forward_hooks[key]
+def _pair(example: Batch) -> Batch:
+    """Two examples at least: batch normalisation needs them."""
+    return example if count(example) > 1 else repeated(example, 2)
 
 
-def first_output(outputs: Any) -> Any:
-    """The first of several outputs in a tuple, list or dictionary; one output as it is."""
-    if isinstance(outputs, dict):
-        return next(iter(outputs.values()), None)
-    return outputs[0] if isinstance(outputs, tuple | list) and outputs else outputs
+def _first_targets(data: Data) -> tuple[int, ...]:
+    """Shape of the targets of one example."""
+    _, targets = next(iter(data.test.batches(1)))
+    return tuple(parts(targets)[0].shape[1:])
 
 
-def _first(_: nn.Module, __: Any, outputs: Any) -> Any:
-    """A forward hook."""
-    return first_output(outputs)
+def _check_aux(named: Mapping[str, Any], aux: Mapping[str, float], data: Data, example: Batch, targets: Any) -> None:
+    """Refuse auxiliary outputs that are not there, or that do not fit the task."""
+    for name in aux:
+        if name not in named:
+            raise NetworkError(
+                f"aux names the output {name!r}, which the network does not say in training: it says "
+                f"{', '.join(map(repr, named)) or 'one tensor'}"
+            )
+        data.task.check_outputs(named[name], count(example), targets, f" {name!r} in training mode", data.name)
 
 
 def _check_weights(network: nn.Module) -> None:
@@ -79,7 +94,7 @@ def _check_weights(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _evaluated(network: nn.Module, example: Tensor) -> Any:
+def _evaluated(network: nn.Module, example: Batch) -> Any:
     """What the network says in evaluation mode.
 
     Raises:
@@ -87,15 +102,15 @@ def _evaluated(network: nn.Module, example: Tensor) -> Any:
     """
     try:
         with torch.random.fork_rng(devices=[]), evaluating(network):
-            return network(example)
+            return call(network, example)
     except Exception as error:  # whatever the network's own code raises
         raise NetworkError(
-            f"the network cannot take inputs of shape {tuple(example.shape[1:])}: {_said(error)}"
+            f"the network cannot take inputs of shape {shape_of(example)}: {_said(error)}{_cure(example)}"
         ) from error
 
 
 @torch.no_grad()
-def _trained(network: nn.Module, example: Tensor) -> Any:
+def _trained(network: nn.Module, example: Batch) -> Any:
     """What a copy says in training mode.
 
     Raises:
@@ -105,28 +120,25 @@ def _trained(network: nn.Module, example: Tensor) -> Any:
     try:
         with torch.random.fork_rng(devices=[]):
             train_mode(copy)
-            return copy(example)
+            return call(copy, example)
     except Exception as error:  # whatever the network's own code raises
         raise NetworkError(
-            f"the network takes inputs of shape {tuple(example.shape[1:])} in evaluation mode and fails on them in "
+            f"the network takes inputs of shape {shape_of(example)} in evaluation mode and fails on them in "
             f"training mode ({_said(error)}): give a network that trains on them, or drop what runs in training only"
         ) from error
 
 
-def _check_logits(outputs: Any, example: Tensor, data: Data, when: str) -> None:
-    """Refuse outputs that are no logits of the data's classes."""
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] < data.classes:
-        shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise NetworkError(
-            f"the network's outputs{when} for a batch of {len(example)} are {shape}; logits [{len(example)}, "
-            f"{data.classes}] are needed for the {data.classes} classes of {data.name}: let forward return them alone"
-        )
+def _cure(example: Batch) -> str:
+    """What helps where whole numbers are taken for features."""
+    if all(part.is_floating_point() for part in parts(example)):
+        return ""
+    return "; whole numbers are taken for tokens or indices: give floats, inputs.astype(float), where they are features"
 
 
-def _check_single(network: nn.Module, example: Tensor) -> None:
+def _check_single(network: nn.Module, example: Batch) -> None:
     """Refuse a network that needs several examples at once in evaluation mode, too."""
     try:
-        _evaluated(network, example[:1])
+        _evaluated(network, head(example, 1))
     except NetworkError as error:
         batched = [
             name
@@ -135,13 +147,13 @@ def _check_single(network: nn.Module, example: Tensor) -> None:
         ]
         cure = f": give {', '.join(map(repr, batched))} track_running_stats=True" if batched else ""
         raise NetworkError(
-            f"the network takes {len(example)} examples at once but not one, which measuring it needs "
+            f"the network takes {count(example)} examples at once but not one, which measuring it needs "
             f"({_said(error.__cause__ or error)}){cure}"
         ) from error
 
 
 @torch.no_grad()
-def _check_last_batch(network: nn.Module, example: Tensor, data: Data, settings: RunSettings) -> None:
+def _check_last_batch(network: nn.Module, example: Batch, data: Data, settings: RunSettings) -> None:
     """Refuse a last batch of one example where batch normalisation needs more."""
     if not _leaves_one(data, settings.batch_size):
         return
@@ -149,7 +161,7 @@ def _check_last_batch(network: nn.Module, example: Tensor, data: Data, settings:
     train_mode(copy)
     try:
         with torch.random.fork_rng(devices=[]):
-            copy(example[:1])
+            call(copy, head(example, 1))
     except ValueError as error:
         if isinstance(data.train, LoaderSplit):
             raise SettingError(
@@ -171,10 +183,12 @@ def _leaves_one(data: Data, batch_size: int) -> bool:
         return any(len(indices) == 1 for indices in data.train.loader.batch_sampler or ())
 
 
-def _warn_of_probabilities(network: nn.Module, data: Data) -> None:
+def _warn_of_probabilities(network: nn.Module, data: Data, settings: RunSettings) -> None:
     """Warn of outputs that are probabilities: training and measuring take logits."""
-    outputs = _evaluated(network, next(iter(data.test.batches(SEEN)))[0][:SEEN]).float()
-    if bool((outputs >= 0).all()) and torch.allclose(outputs.sum(1), torch.ones(len(outputs)), atol=1e-4):
+    if data.task.meaning_of_outputs != "logits" or data.task.outputs < 2:
+        return
+    outputs = picked(_evaluated(network, head(next(iter(data.test.batches(SEEN)))[0], SEEN)), settings.output).float()
+    if bool((outputs >= 0).all()) and torch.allclose(outputs.sum(1), torch.ones(()), atol=1e-4):
         warnings.warn(
             "the network's outputs are probabilities, and logits are expected: leave the last softmax out of it",
             PruningWarning,

@@ -67,7 +67,7 @@ def start_from(network: Given, data: Data, settings: RunSettings) -> Start:
 
 def spec_for(name: str, settings: RunSettings, data: Data) -> NetworkSpec:
     """How to build a network for data: with the shape of their inputs, their classes, and the settings' widths."""
-    arguments: dict[str, Any] = {"input_shape": list(data.input_shape), "classes": data.classes}
+    arguments: dict[str, Any] = {"input_shape": data.inputs.plain_shape, "classes": data.classes}
     if settings.widths is not None:
         arguments["widths"] = list(settings.widths)
     return NetworkSpec(name, arguments)

@@ -3,15 +3,16 @@
 import warnings
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 
+from bayesprune.batches import Batch, call, whole_shape
 from bayesprune.errors import NetworkError, PruningWarning
 from bayesprune.structure.copying import copied
 from bayesprune.structure.modes import evaluating, remember_frozen
 
 
-def prepared(network: nn.Module, example: Tensor, seed: int) -> nn.Module:
+def prepared(network: nn.Module, example: Batch, seed: int) -> nn.Module:
     """A copy of a network that can be trained; the network itself is left as it is.
 
     A compiled module gives its original, a parallel one what it wraps, a lazy one gets its weights by one pass, and
@@ -94,7 +95,7 @@ def _inside(module: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _materialise(network: nn.Module, example: Tensor, seed: int) -> None:
+def _materialise(network: nn.Module, example: Batch, seed: int) -> None:
     """Give lazy layers their weights by one pass, drawn from the seed.
 
     Raises:
@@ -105,18 +106,18 @@ def _materialise(network: nn.Module, example: Tensor, seed: int) -> None:
     with torch.random.fork_rng(devices=[]), evaluating(network):
         torch.default_generator.manual_seed(seed)
         try:
-            network(example)
+            call(network, example)
         except Exception as error:  # whatever the network's own code raises
             raise NetworkError(
                 f"the lazy layers cannot get their weights: the network cannot take inputs of shape "
-                f"{tuple(example.shape)}: {error}"
+                f"{whole_shape(example)}: {error}"
             ) from error
     left = [name for name, parameter in network.named_parameters() if is_lazy(parameter)]
     if left:
         raise NetworkError(f"the lazy parameters {left} are never used: leave their layers out of the network")
 
 
-def _to_float32(network: nn.Module, example: Tensor) -> None:
+def _to_float32(network: nn.Module, example: Batch) -> None:
     """Make a network float32 that has other weights and does not cast its inputs itself."""
     tensors = (*network.parameters(), *network.buffers())
     others = {str(each.dtype) for each in tensors if each.is_floating_point() and each.dtype != torch.float32}
@@ -132,11 +133,11 @@ def _to_float32(network: nn.Module, example: Tensor) -> None:
 
 
 @torch.no_grad()
-def _runs(network: nn.Module, example: Tensor) -> bool:
+def _runs(network: nn.Module, example: Batch) -> bool:
     """Whether the network takes the example as it is."""
     try:
         with torch.random.fork_rng(devices=[]), evaluating(network):
-            network(example)
+            call(network, example)
     except RuntimeError:
         return False
     return True

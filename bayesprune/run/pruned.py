@@ -10,21 +10,27 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from bayesprune.data import Data, Normalisation
+from bayesprune.batches import call, chunks
+from bayesprune.data import Data, InputSpec
 from bayesprune.data.given import as_data
-from bayesprune.errors import StoreError
+from bayesprune.data.inputs import AnyNormalisation
+from bayesprune.errors import SettingError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
 from bayesprune.run.environment import environment
 from bayesprune.run.identity import tensors_digest
-from bayesprune.run.method import GatePosterior, Reason
+from bayesprune.run.method import GatePosterior
 from bayesprune.run.networks import NetworkSpec
+from bayesprune.run.pipeline import make_pipeline
+from bayesprune.run.raw_inputs import NO_NORMALISATION, prepared_inputs, to_device
+from bayesprune.run.reading_records import fields_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.table import table_of
-from bayesprune.store.runs import RunFolder, RunRecord, library_versions
-from bayesprune.structure import OTHER, Group, LayerCost, fed_outputs, layer_costs
-from bayesprune.structure.layers import weight_of
-from bayesprune.structure.selectors import plain_name
+from bayesprune.run.writing_records import alive, dense_name, posterior_tensors, record_of, result_of
+from bayesprune.store.runs import RunFolder, RunRecord
+from bayesprune.structure import OTHER, Group, LayerCost, evaluating
+from bayesprune.tasks import Likelihood, Metric, Task
 from bayesprune.training import TrainState
+from bayesprune.training.heads import saying
 from bayesprune.training.masks import attach_masks, hold_masks
 
 if TYPE_CHECKING:
@@ -37,7 +43,7 @@ class Pruned:
 
     Attributes:
         network: a plain `nn.Module` that takes the full input, normalised as the training data were: raw inputs go
-            in as `pruned.network(pruned.normalisation.apply(raw))`.
+            in through `predict`, or as `pruned.network(pruned.normalisation.apply(raw))`.
         kept: for each group the original indices that are left.
         groups: the groups, with their initial sizes.
         posterior: over the structure; None for deterministic methods.
@@ -46,7 +52,10 @@ class Pruned:
         layers: cost of every layer now; `dense_layers` at the start.
         settings: of the run.
         spec: how the dense network was built; None for a network of the user's own.
-        input_shape, classes, data_summary: of the data it was trained on.
+        inputs, task, data_summary: of the data it was trained on; the task is None for one of the user's own that was
+            loaded from disk.
+        task_document, metrics: what the task is, as JSON, and the metrics of `evaluation`, the most important first.
+        likelihood: of the targets, with what was learnt, such as the noise of a regression.
         macs_ratio: training multiply-accumulates over those of the method `dense` with as many epochs; None where
             nothing was trained.
         seconds: training time.
@@ -69,14 +78,17 @@ class Pruned:
     dense_layers: tuple[LayerCost, ...]
     settings: RunSettings
     spec: NetworkSpec | None
-    input_shape: tuple[int, ...]
-    classes: int
+    inputs: InputSpec
+    task: Task | None
+    task_document: Mapping[str, Any]
+    metrics: tuple[Metric, ...]
+    likelihood: Likelihood | None
     data_summary: dict[str, Any]
     macs_ratio: float | None
     seconds: float
     dense_weights: int
     identity: Mapping[str, Any]
-    normalisation: Normalisation | None = None
+    normalisation: AnyNormalisation | None = None
     measured_before_change: bool = False
     warnings: tuple[str, ...] = ()
     masks: Mapping[str, Tensor] = field(default_factory=dict)
@@ -115,12 +127,17 @@ class Pruned:
             dense_layers=state.initial_layers,
             settings=settings,
             spec=spec,
-            input_shape=data.input_shape,
-            classes=data.classes,
+            inputs=data.inputs,
+            task=data.task,
+            task_document=data.task.to_json(),
+            metrics=data.task.metrics,
+            likelihood=state.likelihood,
             data_summary={
                 "name": data.name,
                 "split_sizes": data.split_sizes,
                 "normalisation": data.normalisation.to_json(),
+                "inputs": data.inputs.to_json(),
+                **({"features": list(data.features)} if data.features else {}),
             },
             macs_ratio=state.macs_ratio(),
             seconds=sum(record["seconds"] for record in state.history),
@@ -137,38 +154,7 @@ class Pruned:
     @environment()
     def from_record(cls, record: RunRecord, network: nn.Module) -> "Pruned":
         """A finished run read from disk, with its network rebuilt."""
-        settings = RunSettings.from_json(record.settings)
-        factory, _ = record.settings["factory"], record.settings["data_fingerprint"]  # both must be there
-        result, tensors = record.result, record.posterior
-        dense = tuple(
-            LayerCost(row["name"], row["kind"], **{name: row.get(f"dense_{name}", 0) for name in _COUNTS}, positions=0)
-            for row in record.layers
-        )
-        return cls(
-            network=network,
-            groups=tuple(
-                Group(g["name"], g["size"], torch.tensor(g["kept"], dtype=torch.long), (), ()) for g in record.groups
-            ),
-            posterior=None if tensors is None else _posterior_of(tensors),
-            evaluation=Evaluation(**{name: result[name] for name in Evaluation.__dataclass_fields__}),
-            history=record.history,
-            layers=layer_costs(network, torch.zeros(1, *record.input_shape)),
-            dense_layers=dense,
-            settings=settings,
-            spec=None if factory is None else NetworkSpec(factory["name"], factory["arguments"]),
-            input_shape=record.input_shape,
-            classes=record.classes,
-            data_summary=record.data,
-            macs_ratio=result["train_macs_ratio"],
-            seconds=result["train_seconds"],
-            whole=record.whole,
-            measured_before_change=bool(result.get("measured_before_change", False)),
-            dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
-            normalisation=Normalisation.from_json(record.data.get("normalisation")),
-            identity=record.settings,
-            warnings=tuple(result.get("warnings", ())),
-            masks=_fitting(record.masks, network),
-        )
+        return cls(**fields_of(record, network))
 
     def hold_masks(self, optimizer: Optimizer) -> RemovableHandle:
         """Keep the zeros while you train the network further: they are set again after every step of the optimizer.
@@ -192,6 +178,16 @@ class Pruned:
         return str(self.identity["data_fingerprint"])
 
     @property
+    def input_shape(self) -> Any:
+        """Shape of one input; for several tensors a tuple or dict of shapes."""
+        return self.inputs.shape
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; for other tasks of the outputs."""
+        return 0 if self.task is None else self.task.outputs
+
+    @property
     def kept(self) -> dict[str, list[int]]:
         """For each group the original indices that are left."""
         return {group.name: group.kept.tolist() for group in self.groups}
@@ -200,19 +196,12 @@ class Pruned:
     def densities(self) -> dict[str, float]:
         """For each layer its non-zero weights over those it had at the start; a density asked for is met over all."""
         dense = {layer.name: layer.weights for layer in self.dense_layers}
-        alive = {
-            _dense_name(layer.name, dense): self._alive(layer)["nonzero_weights"]
+        counts = {
+            dense_name(layer.name, dense): alive(self.network, layer)["nonzero_weights"]
             for layer in self.layers
             if layer.name != OTHER
         }
-        return {name: count / max(dense[name], 1) for name, count in alive.items()}
-
-    def _alive(self, layer: LayerCost) -> dict[str, int]:
-        """Non-zero weights of a layer, and how many of its outputs have one."""
-        if layer.name == OTHER:
-            return {"nonzero_weights": 0, "fed_outputs": 0}
-        module = self.network.get_submodule(layer.name)
-        return {"nonzero_weights": int(weight_of(module).count_nonzero()), "fed_outputs": fed_outputs(module)}
+        return {name: count / max(dense[name], 1) for name, count in counts.items()}
 
     def evaluate(self, data: Data | str | None = None) -> Evaluation:
         """Measure the network, on the data it was trained on unless other data are given.
@@ -224,7 +213,67 @@ class Pruned:
         data = self._data if data is None else data
         if data is None:
             raise StoreError("a loaded network does not bring its data along: give evaluate(data)")
-        return evaluate(self.network, as_data(data))
+        found = as_data(data, None if self.task is None else self.task.name)
+        with saying(self.network, self.settings.output):
+            return evaluate(self.network, found, self.task or found.task, self.likelihood)
+
+    def predict(self, raw: Any, batch_size: int = 1000) -> Tensor:
+        """What the network answers to raw inputs: they are prepared as the training inputs were.
+
+        Args:
+            raw: [N, ...] tensor or array (or a tuple or dict of such), as `from_tensors` takes them.
+            batch_size: examples at a time.
+
+        Returns:
+            Classes [N], tags [N, K] of 0 and 1, numbers [N] or [N, K] in the unit of the targets, expected counts, or a
+            class for each position [N, ...]; for an own task the outputs.
+
+        Raises:
+            DataError: the inputs do not fit the data of the run.
+            StoreError: the run is of version 0.1.0, which did not keep what was done to the inputs.
+        """
+        outputs = self.outputs(raw, batch_size)
+        return outputs if self.task is None else self.task.answers(outputs)
+
+    def predict_proba(self, raw: Any, batch_size: int = 1000) -> Tensor:
+        """Probabilities of classes [N, K], tags [N, K] or classes of positions [N, K, ...]; arguments as in `predict`.
+
+        Raises:
+            SettingError: the task has no classes.
+        """
+        outputs = self.outputs(raw, batch_size)
+        found = None if self.task is None else self.task.probabilities(outputs)
+        if found is None:
+            raise SettingError(f"the task {self.task_document['name']!r} has no probabilities: use predict")
+        return found
+
+    @torch.inference_mode()
+    def outputs(self, raw: Any, batch_size: int = 1000) -> Tensor:
+        """What the network says of raw inputs, on the CPU; arguments and errors as in `predict`."""
+        ready = prepared_inputs(raw, self.inputs, self.normalisation)
+        place = next(self.network.parameters()).device
+        with saying(self.network, self.settings.output), evaluating(self.network):
+            said = [call(self.network, to_device(part, place)).cpu() for part in chunks(ready, batch_size)]
+        return torch.cat(said)
+
+    def pipeline(self) -> nn.Module:
+        """One plain module from raw inputs to outputs: logits, log rates, or numbers in the unit of the targets.
+
+        What was done to the training inputs is part of it, folded into the first layer's weights where that is exact (a
+        linear layer, or a convolution without padding, on inputs whose mean is no more than some deviations).
+
+        Raises:
+            StoreError: the run is of version 0.1.0, which did not keep what was done to the inputs.
+        """
+        if self.normalisation is None:
+            raise StoreError(NO_NORMALISATION)
+        return make_pipeline(
+            self.network,
+            self.normalisation,
+            self.task,
+            self.settings.output,
+            self.normalisation.undo(self.inputs.random()),
+        )
 
     def remeasured(self) -> "Pruned":
         """The same, measured anew where the network's weights were changed since, by fine-tuning for example.
@@ -241,49 +290,11 @@ class Pruned:
 
     def result(self) -> dict[str, Any]:
         """The row of the result table: what `--json` prints for a run."""
-        evaluation, posterior = self.evaluation, self.posterior
-        return {
-            "method": self.settings.method,
-            "seed": self.settings.seed,
-            "accuracy": evaluation.accuracy,
-            "nll": evaluation.nll,
-            "ece": evaluation.ece,
-            "brier": evaluation.brier,
-            "params": evaluation.params,
-            "nonzero_weights": evaluation.nonzero_weights,
-            "macs": evaluation.macs,
-            "unattributed_macs": sum(layer.macs for layer in self.layers if layer.name == OTHER),
-            "latency_ms": evaluation.latency_ms,
-            "density": evaluation.nonzero_weights / max(self.dense_weights, 1),
-            "architecture": {group.name: len(group.kept) for group in self.groups},
-            "undecided_gates": 0 if posterior is None else int((posterior.decided > 1).sum()),
-            "decided_at_end": 0 if posterior is None else posterior.decided_at_end,
-            "closed_by_price": 0 if posterior is None else posterior.count(Reason.CLOSED_BY_PRICE),
-            "cut_for_budget": 0 if posterior is None else posterior.count(Reason.CUT_FOR_BUDGET),
-            "reopened": 0 if posterior is None else posterior.reopened,
-            "train_seconds": self.seconds,
-            "train_macs_ratio": self.macs_ratio,
-            **({"measured_before_change": True} if self.measured_before_change else {}),
-            **({"warnings": list(self.warnings)} if self.warnings else {}),
-        }
+        return result_of(self)
 
     def record(self) -> RunRecord:
         """What is written to run.json."""
-        dense = {layer.name: layer for layer in self.dense_layers}
-        rows = [_layer_row(layer, dense) | self._alive(layer) for layer in self.layers]
-        return RunRecord(
-            settings=dict(self.identity),
-            result=self.result(),
-            groups=[{"name": g.name, "size": g.size, "kept": g.kept.tolist()} for g in self.groups],
-            layers=rows,
-            whole=dict(self.whole),
-            input_shape=self.input_shape,
-            classes=self.classes,
-            data=self.data_summary,
-            versions=library_versions(),
-            history=self.history,
-            tensors=_posterior_tensors(self.posterior),
-        )
+        return record_of(self)
 
     def posterior_tree(self, draws: int = 1000, seed: int = 0) -> "xarray.DataTree":
         """The posterior over the structure as a DataTree that ArviZ reads; see `bayesprune.run.datatree.to_datatree`.
@@ -308,53 +319,6 @@ class Pruned:
             StoreError: the folder cannot be written.
         """
         tensors = {name: value for name, value in self.network.state_dict().items() if isinstance(value, Tensor)}
-        record, posterior = self.remeasured().record(), _posterior_tensors(self.posterior)
+        record, posterior = self.remeasured().record(), posterior_tensors(self.posterior)
         RunFolder(Path(folder)).write_record(record, tensors, posterior, self.masks)
         return Path(folder)
-
-
-def _fitting(masks: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
-    """Masks from a file, once they are known to be this network's.
-
-    Raises:
-        StoreError: one is not.
-    """
-    parameters = dict(network.named_parameters())
-    for name, mask in masks.items():
-        if name not in parameters or parameters[name].shape != mask.shape or mask.dtype != torch.bool:
-            raise StoreError(
-                f"the mask {name!r} {list(mask.shape)} fits no weight of the network; was the run changed?"
-            )
-    return masks
-
-
-_COUNTS = ("inputs", "outputs", "params", "macs", "weights")
-_POSTERIOR = ("inclusion_probability", "decided", "trace", "steps", "reason")
-
-
-def _layer_row(layer: LayerCost, dense: Mapping[str, LayerCost]) -> dict[str, Any]:
-    """One layer of run.json, under the name that it has in the dense network."""
-    name = _dense_name(layer.name, dense)
-    now = {count: getattr(layer, count) for count in _COUNTS}
-    before = {f"dense_{count}": getattr(dense[name], count) if name in dense else 0 for count in _COUNTS}
-    return {"name": name, "kind": layer.kind} | now | before
-
-
-def _dense_name(name: str, dense: Mapping[str, object]) -> str:
-    """The name of a layer in the dense network."""
-    return name if name in dense else plain_name(name)
-
-
-def _posterior_of(tensors: Mapping[str, Tensor]) -> GatePosterior:
-    """The posterior of a record; runs of version 0.1.0 did not say why gates are closed."""
-    theta, decided = tensors["inclusion_probability"], tensors["decided"]
-    closed = torch.where(theta > 0, int(Reason.CLOSED_AT_END), int(Reason.CLOSED_BY_PRICE))
-    reason = tensors.get("reason", torch.where(decided > 0, int(Reason.OPEN), closed).to(torch.uint8))
-    return GatePosterior(theta, decided, tensors["trace"], tensors["steps"], reason)
-
-
-def _posterior_tensors(posterior: GatePosterior | None) -> dict[str, Tensor] | None:
-    """The tensors of posterior.safetensors."""
-    if posterior is None:
-        return None
-    return {name: getattr(posterior, name) for name in _POSTERIOR}

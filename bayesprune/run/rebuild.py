@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import BayespruneError, StoreError
 from bayesprune.run.environment import environment
 from bayesprune.run.networks import Factory, NetworkSpec
+from bayesprune.run.reading_records import inputs_of
 from bayesprune.store.runs import RunRecord
 from bayesprune.structure import Structure, compact, find
 from bayesprune.structure.selected_inputs import with_input_gates
@@ -42,7 +42,7 @@ def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory |
 
 def _structure(network: nn.Module, record: RunRecord) -> Structure:
     """The groups of a record's network before anything was removed."""
-    example, settings = torch.zeros(1, *record.input_shape), record.settings
+    example, settings = inputs_of(record).zeros(), record.settings
     keep, inputs = settings["keep"], settings["inputs"]
     flatten = settings["flatten_inputs"]
     found = find(network, example, keep=keep, inputs=inputs, flatten_inputs=flatten, check=False)
@@ -55,7 +55,7 @@ def _spec_of(record: RunRecord, factory: Factory | None) -> NetworkSpec:
     if described is None:
         if factory is None:
             raise StoreError("this network was made by a class of yours: load it with factory=...")
-        arguments: dict[str, Any] = {"input_shape": list(record.input_shape), "classes": record.classes}
+        arguments: dict[str, Any] = {"input_shape": inputs_of(record).plain_shape, "classes": record.classes}
         widths = record.settings.get("widths")
         return NetworkSpec("", arguments if widths is None else arguments | {"widths": widths})
     if not isinstance(described, dict) or not isinstance(described.get("name"), str):

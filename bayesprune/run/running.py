@@ -3,18 +3,18 @@
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from math import log
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bayesprune import __version__
+from bayesprune.batches import Batch
 from bayesprune.data import Data
 from bayesprune.errors import NetworkError, PruningWarning, SettingError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
-from bayesprune.run.checks import check_network, say_all, train_on_first_output
+from bayesprune.run.checks import check_network, listen
 from bayesprune.run.environment import environment
 from bayesprune.run.identity import identity_of, tensors_digest
 from bayesprune.run.method import Method, Plan
@@ -32,6 +32,7 @@ from bayesprune.structure.selected_inputs import with_input_gates
 from bayesprune.training import Checkpointer, Objective, Progress, TrainState, train
 from bayesprune.training.dense import dense_step
 from bayesprune.training.fixed import FixedTraining
+from bayesprune.training.heads import Heads
 from bayesprune.training.masks import attach_masks, attached_masks
 
 _LOG = logging.getLogger(__name__)
@@ -91,15 +92,16 @@ def run(
         checkpointer=checkpointer,
         progress=progress,
         describe=plan.describe,
-        dense=dense_step(state, plan.dense or _usual_objective(state, data, settings)),
+        dense=dense_step(state, plan.dense or _usual_objective(state, data, settings), _targets(data)),
     )
-    say_all(state.network)
     if state.step:
         _recalibrate(state, data, settings)
     with torch.random.fork_rng(devices=[]):  # a network may draw in evaluation mode, too
         torch.default_generator.manual_seed(settings.seed)
-        evaluation = evaluate(state.network.eval(), data)
-    _LOG.info("run %s is done: accuracy %.4f, %d MACs", name, evaluation.accuracy, evaluation.macs)
+        evaluation = evaluate(state.network.eval(), data, data.task, state.likelihood)
+    Heads.remove(state.network)
+    score = evaluation.metrics[data.task.metric.key]
+    _LOG.info("run %s is done: %s %s, %d MACs", name, data.task.metric.label, score, evaluation.macs)
     posterior = plan.posterior(state) if plan.posterior is not None else None
     found = (*_diverged(evaluation, data), *(plan.review(state) if plan.review is not None else ()))
     _warn(found)
@@ -116,13 +118,18 @@ def _without_training(plan: Plan, settings: RunSettings) -> list[str]:
 
 def _diverged(evaluation: Evaluation, data: Data) -> list[str]:
     """A line where the network is far worse than a guess, though all its numbers are finite."""
-    guess = log(data.classes)
-    if evaluation.nll <= FAR_WORSE * guess:
+    guess, found = data.task.guess(), evaluation.metrics["nll"]
+    if guess is None or found is None or found - guess <= (FAR_WORSE - 1) * data.task.scale_of_guess():
         return []
     return [
-        f"the test NLL is {evaluation.nll:.3g}, and always guessing gives {guess:.2f}: training went astray; give a "
+        f"the test NLL is {found:.3g}, and always guessing gives {guess:.2f}: training went astray; give a "
         "smaller learning_rate"
     ]
+
+
+def _targets(data: Data) -> Any:
+    """Targets of some training examples."""
+    return next(iter(data.train.batches(2)))[1]
 
 
 def _warn(lines: Sequence[str]) -> None:
@@ -180,13 +187,15 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
     copy = prepared(network, example, settings.seed)
     check_network(copy, example, data, settings)
     structure, refusal = _structure(copy, example, settings)
-    train_on_first_output(copy, example)
+    heads = listen(copy, example, settings)
     masks = {name: mask.to(copy.get_parameter(name)) for name, mask in attached_masks(copy).items()}
     attach_masks(copy, {})  # the state has them from here on, and cuts them along
-    return TrainState(copy, structure, example, masks=masks, refusal=refusal)
+    state = TrainState(copy, structure, example, data.task, masks=masks, refusal=refusal)
+    state.heads = heads
+    return state
 
 
-def _structure(network: nn.Module, example: Tensor, settings: RunSettings) -> tuple[Structure, NetworkError | None]:
+def _structure(network: nn.Module, example: Batch, settings: RunSettings) -> tuple[Structure, NetworkError | None]:
     """The groups of a network; where it cannot be taken apart none, and why: many methods need no groups.
 
     Raises:

@@ -57,6 +57,10 @@ class RunSettings:
         threads: torch threads; runs that differ in these only are one run.
         weights: a safetensors file with trained weights to start from; its content names the run.
         widths: of the network's layers, where its factory takes them.
+        task: what is learnt: "classification", "binary", "multi-label", "regression", "counts" or "segmentation"; None
+            for what the data's targets suggest.
+        output: of a network that says several things, the one that counts, by its key or place; "" for the first.
+        aux: auxiliary outputs of training that are compared with the same targets, with their weights: {"aux1": 0.3}.
         options: the method's own settings.
     """
 
@@ -79,6 +83,9 @@ class RunSettings:
     threads: int = 1
     weights: str | None = None
     widths: tuple[int, ...] | None = None
+    task: str | None = None
+    output: str = ""
+    aux: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -93,6 +100,10 @@ class RunSettings:
                 object.__setattr__(self, name, as_text(shares_of(name, getattr(self, name))))
         check_type("budget", self.budget, str | None, "text such as macs=150k, or a table of shares by layer")
         check_type("flatten_inputs", self.flatten_inputs, bool, "true or false")
+        check_type("task", self.task, str | None, "the name of a task")
+        check_type("output", self.output, str | int, "the key or place of an output")
+        object.__setattr__(self, "output", str(self.output))
+        object.__setattr__(self, "aux", _aux(self.aux))
         check_type("options", self.options, Mapping, "a table of the method's own settings")
         check_integer("seed", self.seed, 0, LARGEST_SEED)
         check_integer("epochs", 0 if self.epochs is None else self.epochs, 0)
@@ -127,6 +138,12 @@ class RunSettings:
         """Flat JSON; what the run's identity is the hash of."""
         document = asdict(self)
         widths = None if self.widths is None else list(self.widths)
+        usual: dict[str, Any] = {
+            "task": None,
+            "output": "",
+            "aux": {},
+        }  # left out, so that runs keep the names that they had before
+        document = {name: value for name, value in document.items() if name not in usual or value != usual[name]}
         return document | {"keep": list(self.keep), "widths": widths}
 
     @classmethod
@@ -205,6 +222,18 @@ def check_type(name: str, value: object, kind: Any, wanted: str) -> None:
     """
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise SettingError(f"{name} must be {wanted}, not {value!r}")
+
+
+def _aux(given: Any) -> dict[str, float]:
+    """Weights of auxiliary outputs by name; as text "aux1=0.3,aux2=0.1"."""
+    if isinstance(given, str):
+        pairs = [part.partition("=")[::2] for part in given.split(",") if part.strip()]
+        given = {name.strip(): _as_number(weight) for name, weight in pairs}
+    check_type("aux", given, Mapping, 'a table of weights, such as {"aux1": 0.3}')
+    found = {str(name): _as_number(weight) for name, weight in given.items()}
+    for name, weight in found.items():
+        check_number(f"aux[{name!r}]", weight, 0.0)
+    return dict(sorted(found.items()))
 
 
 def _one_budget(budget: str | None) -> str | None:

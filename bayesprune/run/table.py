@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bayesprune.evaluation.evaluate import Evaluation
     from bayesprune.run.pruned import Pruned
 
 Row = tuple[str, ...]
@@ -18,8 +19,7 @@ def table_of(pruned: "Pruned") -> str:
         f"{settings.epochs} epochs"
     )
     quality: list[Row] = [
-        ("accuracy", f"{100 * evaluation.accuracy:.2f} %", ""),
-        ("NLL", f"{evaluation.nll:.3f}", ""),
+        *((one.label, one.show(evaluation.metrics[one.key]), _class_of(one.key, evaluation)) for one in pruned.metrics),
         ("parameters", f"{evaluation.params:,}", _of(evaluation.params, dense["params"])),
         ("non-zero weights", f"{evaluation.nonzero_weights:,}", _of(evaluation.nonzero_weights, pruned.dense_weights)),
         ("MACs a sample", f"{evaluation.macs:,}", _of(evaluation.macs, dense["macs"])),
@@ -29,6 +29,12 @@ def table_of(pruned: "Pruned") -> str:
     ]
     whole: list[Row] = [(f"layer {name}", "whole", reason) for name, reason in pruned.whole.items()]
     return "\n".join([head, *_aligned([*quality, *widths, *whole])])
+
+
+def _class_of(key: str, evaluation: "Evaluation") -> str:
+    """Which class has the lowest recall."""
+    known = [recall for recall in evaluation.recalls if recall is not None]
+    return f"of class {evaluation.recalls.index(min(known))}" if key == "lowest_recall" and known else ""
 
 
 def _of(now: int, before: int) -> str:

@@ -24,7 +24,7 @@ HISTORY_ENTRY: Check = record(
         "dense_macs": number(0),
         "loss": number(nullable=True),
         "validation_accuracy": number(0, 1, nullable=True),
-        "validation_nll": number(0, nullable=True),
+        "validation_nll": number(nullable=True),
         "params": integer(),
         "network_macs": integer(),
         "undecided": integer(),

@@ -31,11 +31,11 @@ from bayesprune.store.atomic import (
     write_error,
     write_json,
 )
-from bayesprune.store.checks import validate
+from bayesprune.store.checks import Fault, validate
 from bayesprune.store.identity import run_id
 from bayesprune.store.json_values import plain_json
 from bayesprune.store.lock import locked
-from bayesprune.store.schema import RUN_DOCUMENT, SCHEMA, check_posterior
+from bayesprune.store.schema import RUN_DOCUMENT, SCHEMA, check_posterior, upgraded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,8 @@ class RunRecord:
         groups: name, size and kept original indices of every group, in the order of the gates.
         layers: what every layer costs now and what it cost dense.
         input_shape: of one sample.
-        classes: number of classes.
+        classes: number of classes; for other tasks of the outputs.
+        task: what was learnt: its name, outputs, and what its likelihood learnt.
         data: name and split sizes.
         versions: of Python, bayesprune, torch and other libraries.
         history: one record an epoch, oldest first.
@@ -70,6 +71,7 @@ class RunRecord:
     layers: list[dict[str, Any]]
     input_shape: tuple[int, ...]
     classes: int
+    task: dict[str, Any]
     data: dict[str, Any]
     versions: dict[str, str]
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -158,6 +160,7 @@ class RunRecord:
                 "layers",
                 "input_shape",
                 "classes",
+                "task",
                 "data",
                 "versions",
                 "whole",
@@ -307,13 +310,21 @@ class RunFolder:
         except (ValueError, RecursionError) as error:
             raise StoreError(f"cannot write {self.run_file}: {error}; convert it first") from error
         validate(document, RUN_DOCUMENT, self.run_file)
-        return document
+        return self._upgraded(document)
+
+    def _upgraded(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The document as today's schema has it."""
+        try:
+            return upgraded(document)
+        except Fault as fault:
+            raise StoreError(f"{self.run_file}: {fault}; the file was changed, run it again") from fault
 
     def _read_document(self) -> dict[str, Any]:
         if not self.run_file.exists():
             raise StoreError(self._absence())
         document: dict[str, Any] = read_json(self.run_file)
         validate(document, RUN_DOCUMENT, self.run_file)
+        document = self._upgraded(document)
         try:
             expected = run_id(document["settings"], version=document["versions"]["bayesprune"])
         except SettingError as error:

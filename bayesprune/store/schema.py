@@ -20,16 +20,16 @@ from bayesprune.store.checks import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-SCHEMA = 1
+SCHEMA, FORMER = 2, 1
+"""The schema that is written, and the one of version 0.1.0, which is read as well."""
+
+FLAT_METRICS = ("accuracy", "nll", "ece", "brier")
+"""Metrics that stand in a result by themselves, too, where the task has them."""
 
 _RESULT = record(
     {
         "method": text,
         "seed": integer(),
-        "accuracy": number(0, 1),
-        "nll": number(0, nullable=True),
-        "ece": number(0, 1),
-        "brier": number(0, 2),
         "params": integer(),
         "nonzero_weights": integer(),
         "macs": integer(),
@@ -40,7 +40,16 @@ _RESULT = record(
         "decided_at_end": integer(nullable=True),
         "train_seconds": number(0),
         "train_macs_ratio": number(0, nullable=True),
-    }
+    },
+    optional={
+        "accuracy": number(0, 1, nullable=True),
+        "nll": number(nullable=True),
+        "ece": number(0, 1, nullable=True),
+        "brier": number(0, 2, nullable=True),
+        "task": text,
+        "metrics": table_of(record({"value": number(nullable=True), "better": text})),
+        "recalls": list_of(number(0, 1, nullable=True)),
+    },
 )
 _LAYER = record(
     {"name": text, "kind": text}
@@ -59,8 +68,8 @@ def _group(value: Any, key: str) -> None:
 
 
 def _schema(value: Any, key: str) -> None:
-    if value != SCHEMA or isinstance(value, bool):
-        raise Fault(key, f"{SCHEMA}, the only schema this version reads", value)
+    if value not in (SCHEMA, FORMER) or isinstance(value, bool):
+        raise Fault(key, f"{SCHEMA} or {FORMER}, the schemas that this version reads", value)
 
 
 RUN_DOCUMENT: Check = record(
@@ -76,8 +85,42 @@ RUN_DOCUMENT: Check = record(
         "data": record({"name": text, "split_sizes": _SPLITS}),
         "versions": record({"bayesprune": text, "python": text, "torch": text}),
     },
-    optional={"checksums": table_of(text), "whole": table_of(text)},
+    optional={"checksums": table_of(text), "whole": table_of(text), "task": table_of(anything)},
 )
+
+
+_FORMER_METRICS = {
+    "accuracy": ("accuracy", "%", "higher"),
+    "nll": ("NLL", "nats", "lower"),
+    "ece": ("ECE", "", "lower"),
+    "brier": ("Brier", "", "lower"),
+}
+
+
+def upgraded(document: dict[str, Any]) -> dict[str, Any]:
+    """A run.json of either schema as one of today's: version 0.1.0 knew classification only.
+
+    Raises:
+        Fault: it lacks the metrics of its schema.
+    """
+    result = document["result"]
+    if document["schema"] == SCHEMA:
+        for name, owner in (("task", document), ("task", result), ("metrics", result)):
+            if not owner.get(name):
+                raise Fault(name, "there", owner.get(name))
+        for name in FLAT_METRICS:
+            if name in result["metrics"] and name not in result:
+                raise Fault(f"result.{name}", "there, as it is among the metrics", None)
+        return document
+    for name in FLAT_METRICS:
+        if name not in result:
+            raise Fault(f"result.{name}", "a number", None)
+    metrics = {
+        name: {"value": result[name], "label": label, "unit": unit, "better": better}
+        for name, (label, unit, better) in _FORMER_METRICS.items()
+    }
+    task = {"name": "classification", "outputs": document["classes"]}
+    return document | {"task": task, "result": result | {"task": task["name"], "metrics": metrics}}
 
 
 def check_posterior(tensors: Mapping[str, "Tensor"], gates: int, file: str | Path) -> None:

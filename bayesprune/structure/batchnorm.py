@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from bayesprune.batches import Batch, call
 from bayesprune.errors import SettingError
 from bayesprune.structure.modes import evaluating, training
 
@@ -12,7 +13,7 @@ _BATCHNORM = nn.modules.batchnorm._BatchNorm
 
 
 @torch.no_grad()
-def reestimate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def reestimate_batchnorm(network: nn.Module, batches: Iterable[Batch]) -> None:
     """Estimate the running statistics of every batch normalisation anew from batches of inputs.
 
     They become the plain averages, over the batches, of each batch's mean and unbiased variance. Everything
@@ -37,7 +38,7 @@ def reestimate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
                 norm.momentum = None  # a cumulative average
                 norm.train()
             while inputs is not None:
-                network(inputs)
+                call(network, inputs)
                 inputs = next(remaining, None)
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 
+from bayesprune.batches import Batch, call, head
 from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED, weight_of
 from bayesprune.structure.macs import MacCounter
 from bayesprune.structure.modes import evaluating, hooked
@@ -59,7 +60,7 @@ def fed_outputs(layer: nn.Module) -> int:
 
 
 @torch.no_grad()
-def layer_costs(network: nn.Module, example: Tensor) -> tuple[LayerCost, ...]:
+def layer_costs(network: nn.Module, example: Batch) -> tuple[LayerCost, ...]:
     """Count what one sample of example [B, ...] costs, as the network is run in evaluation mode.
 
     Every operator is counted (`MacCounter`). A linear or convolution layer that takes part has a row; what is
@@ -69,7 +70,7 @@ def layer_costs(network: nn.Module, example: Tensor) -> tuple[LayerCost, ...]:
     layers = {name: module for name, module in network.named_modules() if isinstance(module, COUNTED)}
     account = _Account({name: weight_of(layer).numel() for name, layer in layers.items() if not is_lazy(layer.weight)})
     with account.watching(network), evaluating(network), torch.random.fork_rng(devices=[]), account.counter:
-        network(example[:1])
+        call(network, head(example, 1))
     used = [name for name in account.sizes if id(layers[name].weight) in account.counter.used]
     running = account.positions | {name: 0 for name in used if name not in account.positions}
     rows = [_layer_cost(name, layers[name], uses) for name, uses in running.items()]

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bayesprune.batches import Batch, each, is_batch
 from bayesprune.errors import UnknownNameError
 from bayesprune.structure.builder import StructureBuilder
 from bayesprune.structure.copying import copied
@@ -24,7 +25,7 @@ Build = Callable[[tuple[str, ...]], StructureBuilder]
 
 def find(
     network: nn.Module,
-    example: Tensor,
+    example: Batch,
     *,
     keep: Sequence[str] = (),
     inputs: Literal["auto", "all", "none"] = "auto",
@@ -37,7 +38,7 @@ def find(
 
     Args:
         network: any module that torch-pruning's dependency graph understands; it is left as it is.
-        example: a batch [B, ...] of inputs.
+        example: a batch [B, ...] of inputs, or a tuple or dict of such.
         keep: names of layers (or of modules that contain them) whose outputs must stay whole; of a layer that
             cannot be cut the inputs stay whole too. "inputs" keeps every input feature, "fc1.inputs" every
             flattened feature that the layer fc1 reads.
@@ -56,7 +57,7 @@ def find(
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
     _kept_layers(network, keep)
     with torch.inference_mode(False), torch.enable_grad():
-        copy, example = copied(network), example.clone() if isinstance(example, Tensor) else example
+        copy, example = copied(network), each(Tensor.clone, example) if is_batch(example) else example
         passes = look(copy, example)
         coupled = coupled_channels(copied(copy), example, passes)
         reading = input_readers(copy, example, passes, convolutions=inputs == "all") if inputs != "none" else []
@@ -71,7 +72,7 @@ def find(
 
 
 def _settled(
-    build: Build, network: nn.Module, example: Tensor, passes: Passes, keep: tuple[str, ...], *, check: bool
+    build: Build, network: nn.Module, example: Batch, passes: Passes, keep: tuple[str, ...], *, check: bool
 ) -> tuple[Structure, list[Refusal]]:
     """The groups that are exact, and why others are not, which are kept as the refusals advise."""
     refusals: list[Refusal] = []
@@ -102,7 +103,7 @@ def _collected(
     if "inputs" not in keep:
         for layer, feature_axis, features in reading:
             builder.add_selection("inputs", "inputs", layer, feature_axis, features)
-    groups = [each.members for each in coupled if not each.ends and not _is_kept(each.members, kept)]
+    groups = [one.members for one in coupled if not one.ends and not _is_kept(one.members, kept)]
     for members in sorted(groups, key=lambda members: min(order.get(m.name, len(order)) for m in members)):
         builder.add_channels(members)
     if flatten_inputs:

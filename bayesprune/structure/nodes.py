@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch_pruning.ops import OPTYPE, module2type
 
+from bayesprune.batches import Batch, call, each, parts
 from bayesprune.structure.kinds import kind_of
 from bayesprune.structure.layers import channel_count, is_known, is_opaque, is_source, written_axes
 from bayesprune.structure.nesting import mapped, tensors_in
@@ -20,15 +21,34 @@ _AXIS = "axis_of_channels"
 
 
 class Source(nn.Module):
-    """Stands for the network's input, which torch-pruning does not see."""
+    """Stands for an input of the network, which torch-pruning does not see."""
 
     def __init__(self, example: Tensor) -> None:
         super().__init__()
-        self.width = example.shape[1] if example.dim() > 1 else None
+        self.width = example.shape[1] if example.dim() > 1 and example.is_floating_point() else None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Pass the inputs on."""
         return inputs
+
+
+class Fed(nn.Module):
+    """A network behind a source for each of its inputs.
+
+    Args:
+        network: the network.
+        example: inputs [B, ...], or a tuple or dict of such.
+    """
+
+    def __init__(self, network: nn.Module, example: Batch) -> None:
+        super().__init__()
+        self.network = network
+        self.sources = nn.ModuleList([Source(part) for part in parts(example)])
+
+    def forward(self, inputs: Batch, /) -> Any:
+        """What the network says."""
+        remaining = iter(self.sources)
+        return call(self.network, each(lambda part: next(remaining)(part), inputs))
 
 
 class Opaque:

@@ -7,9 +7,10 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from bayesprune.batches import Batch, call, is_batch, whole_shape
 from bayesprune.errors import InputShapeError
 from bayesprune.structure.modes import as_in_training, evaluating, hooked
 from bayesprune.structure.nesting import tensors_in
@@ -46,34 +47,33 @@ class Passes:
     run: frozenset[str]
     functional: frozenset[str]
 
-    def __call__(self, network: nn.Module, example: Tensor) -> list[Any]:
+    def __call__(self, network: nn.Module, example: Batch) -> list[Any]:
         """What the network says in each mode; dropout is left out, other random numbers are the same each time."""
         modes: list[Mode] = [evaluating, as_in_training] if self.training_too else [evaluating]
         outputs = []
         for mode in modes:
             with torch.random.fork_rng(devices=[]), mode(network), Quiet():
                 torch.default_generator.manual_seed(0)
-                outputs.append(network(example))
+                outputs.append(call(network, example))
         return outputs
 
 
-def look(network: nn.Module, example: Tensor) -> Passes:
+def look(network: nn.Module, example: Batch) -> Passes:
     """Run a network in both modes to see which layers each of them runs.
 
     Raises:
         InputShapeError: it cannot take the example; with what the network said.
     """
-    if not isinstance(example, Tensor):
+    if not is_batch(example):
         raise InputShapeError(
-            f"the example is a {type(example).__name__}; one tensor [B, ...] is needed: wrap a network with several "
-            "inputs in a module that takes one tensor and splits it"
+            f"the example is a {type(example).__name__}; a tensor [B, ...] is needed, or a tuple or dict of such"
         )
     uses = _Uses(network)
     try:
         evaluated, outputs = _layers_run(network, example, evaluating, uses)
     except Exception as error:  # whatever the network's own code raises
         said = " ".join(str(error).split())
-        raise InputShapeError(f"the network cannot take inputs of shape {tuple(example.shape)}: {said}") from error
+        raise InputShapeError(f"the network cannot take inputs of shape {whole_shape(example)}: {said}") from error
     try:
         trained, others = _layers_run(network, example, as_in_training, uses)
     except Exception:  # it cannot be trained on these inputs, so training has no layers that matter
@@ -82,10 +82,10 @@ def look(network: nn.Module, example: Tensor) -> Passes:
     return Passes(differs, frozenset(evaluated | trained), frozenset(uses.layers - evaluated - trained))
 
 
-def is_random(network: nn.Module, example: Tensor) -> bool:
+def is_random(network: nn.Module, example: Batch) -> bool:
     """Whether a network says something else at each pass in evaluation mode, though dropout is left out."""
     with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(network), Quiet():
-        return not _same(network(example), network(example))
+        return not _same(call(network, example), call(network, example))
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -119,7 +119,7 @@ _LOOKING = ("__get__", "size", "dim", "numel", "is_floating_point")
 """Functions that look at a tensor and do nothing with it."""
 
 
-def _layers_run(network: nn.Module, example: Tensor, mode: Mode, uses: _Uses) -> tuple[set[str], Any]:
+def _layers_run(network: nn.Module, example: Batch, mode: Mode, uses: _Uses) -> tuple[set[str], Any]:
     """The names of the modules with parameters that one pass runs, and what it says."""
     seen: set[str] = set()
 
@@ -129,4 +129,4 @@ def _layers_run(network: nn.Module, example: Tensor, mode: Mode, uses: _Uses) ->
     layers = [(name, module) for name, module in network.named_modules() if any(True for _ in module.parameters())]
     with torch.random.fork_rng(devices=[]), hooked(watch(*layer) for layer in layers), mode(network), Quiet(), uses:
         torch.default_generator.manual_seed(0)
-        return seen, network(example)
+        return seen, call(network, example)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bayesprune.batches import Batch
 from bayesprune.structure.groups import UNGATED, Group, Reader, Structure
 from bayesprune.structure.layers import TRANSPOSED
 from bayesprune.structure.modes import evaluating, hooked
@@ -16,7 +17,7 @@ _NAME = "inputs"
 
 
 def with_input_gates(
-    network: nn.Module, structure: Structure, example: Tensor, keep: Sequence[str], inputs: str
+    network: nn.Module, structure: Structure, example: Batch, keep: Sequence[str], inputs: str
 ) -> Structure:
     """The structure with gates on those input features that selectors pass on, numbered as in the full input.
 
@@ -27,7 +28,7 @@ def with_input_gates(
         keep: as for `find`; "inputs" among it leaves all of them.
         inputs: as for `find`.
     """
-    if inputs == "none" or _NAME in keep:
+    if inputs == "none" or _NAME in keep or not isinstance(example, Tensor):
         return structure
     found = _selected(network, example, convolutions=inputs == "all")
     kept = [module.select.kept for module, _ in found.values()]

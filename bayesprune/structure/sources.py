@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bayesprune.batches import Batch
 from bayesprune.structure.groups import UNGATED
 from bayesprune.structure.layers import is_source, sharing_layers, trouble
 from bayesprune.structure.modes import hooked
@@ -16,13 +17,16 @@ _READING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @torch.no_grad()
 def input_readers(
-    network: nn.Module, example: Tensor, passes: Passes, *, convolutions: bool
+    network: nn.Module, example: Batch, passes: Passes, *, convolutions: bool
 ) -> list[tuple[str, int, int]]:
     """The layers that read the network's input untouched: name, axis of the features and their number.
 
     A layer reads the input when what it gets is the same memory, reshaped; layers that also read something
-    else (a recurrent use) and, unless `convolutions`, convolutions are left out.
+    else (a recurrent use) and, unless `convolutions`, convolutions are left out. So are networks with several inputs:
+    their features have no common numbers.
     """
+    if not isinstance(example, Tensor):
+        return []
     found: dict[str, tuple[int, int]] = {}
     calls: dict[str, int] = {}
     source = example.contiguous()

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bayesprune.batches import Batch, call
 from bayesprune.errors import UnsupportedLayerError
 from bayesprune.structure.copying import copied
 from bayesprune.structure.cost import COUNTED
@@ -47,7 +48,7 @@ def spike_outputs(network: nn.Module, structure: Structure, open_gates: Tensor) 
     return spiked
 
 
-def maps_zero_to_zero(network: nn.Module, structure: Structure, example: Tensor) -> dict[str, bool]:
+def maps_zero_to_zero(network: nn.Module, structure: Structure, example: Batch) -> dict[str, bool]:
     """Whether each group's spiked nodes reach every consumer as 0, so that spike and gate are the same.
 
     Decided in numbers, for the network's present weights in evaluation mode: all of a group's nodes are
@@ -65,7 +66,7 @@ def maps_zero_to_zero(network: nn.Module, structure: Structure, example: Tensor)
 
 @torch.no_grad()
 def fold_spikes(
-    network: nn.Module, structure: Structure, open_gates: Tensor, example: Tensor
+    network: nn.Module, structure: Structure, open_gates: Tensor, example: Batch
 ) -> tuple[nn.Module, Structure]:
     """Fold the constants that spiked nodes leave at their consumers into the consumers' biases.
 
@@ -103,7 +104,7 @@ def fold_spikes(
 
 @torch.no_grad()
 def _closed_features(
-    network: nn.Module, structure: Structure, open_gates: Tensor, example: Tensor
+    network: nn.Module, structure: Structure, open_gates: Tensor, example: Batch
 ) -> dict[str, list[Tensor]]:
     """What each reader reads at each of its calls, with everything but the closed channels set to 0."""
     seen: dict[str, list[Tensor]] = {reader.layer: [] for reader in structure.readers}
@@ -119,7 +120,7 @@ def _closed_features(
         return network.get_submodule(reader.layer).register_forward_pre_hook(hook)
 
     with hooked(watch(reader) for reader in structure.readers), evaluating(network):
-        network(example)
+        call(network, example)
     return seen
 
 

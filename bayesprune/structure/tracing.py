@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 import torch_pruning
-from torch import Tensor, nn
+from torch import nn
 from torch_pruning.ops import OPTYPE
 
+from bayesprune.batches import Batch
 from bayesprune.errors import NetworkError
 from bayesprune.structure.layers import is_known, is_opaque, is_source, sharing_layers, trouble, weight_of
 from bayesprune.structure.modes import hooked
 from bayesprune.structure.nesting import tensors_in
-from bayesprune.structure.nodes import Opaque, PlainNodes, Source, hide, pruner_of
+from bayesprune.structure.nodes import Fed, Opaque, PlainNodes, Source, hide, pruner_of
 from bayesprune.structure.passes import Passes
 from bayesprune.structure.walk import bounded
 
@@ -59,7 +60,7 @@ class Coupled:
         return {member.name for member in self.members if not member.reads}
 
 
-def coupled_channels(network: nn.Module, example: Tensor, passes: Passes) -> list[Coupled]:
+def coupled_channels(network: nn.Module, example: Batch, passes: Passes) -> list[Coupled]:
     """Every set of coupled channels, also those that reach the input or output.
 
     Args:
@@ -70,12 +71,12 @@ def coupled_channels(network: nn.Module, example: Tensor, passes: Passes) -> lis
     Raises:
         NetworkError: torch-pruning cannot trace the network.
     """
-    source = Source(example)
-    with _tracing(network, source) as pruners:
+    fed = Fed(network, example)
+    with _tracing(network, list(fed.sources)) as pruners:
         try:
             graph = _graph()
             graph.build_dependency(
-                nn.Sequential(source, network),
+                fed,
                 example,
                 forward_fn=lambda whole, inputs: _run(whole, inputs, passes),
                 output_transform=_marked,
@@ -124,17 +125,17 @@ def _members(graph: Any, group: Any, names: dict[Any, str], shared: frozenset[nn
 
 
 @contextmanager
-def _tracing(network: nn.Module, source: nn.Module) -> Iterator[dict[type[nn.Module], Opaque]]:
+def _tracing(network: nn.Module, sources: list[nn.Module]) -> Iterator[dict[type[nn.Module], Opaque]]:
     """Gradients on, and every layer one node; yields what torch-pruning is to know of layers' classes."""
     layers = [layer for layer in network.modules() if layer is not network]
     pruners = {type(layer): pruner for layer in layers if (pruner := pruner_of(layer)) is not None}
-    nodes = [source, *(layer for layer in layers if is_opaque(layer) or is_known(layer))]
+    nodes = [*sources, *(layer for layer in layers if is_opaque(layer) or is_known(layer))]
     hiding = (layer.register_forward_hook(hide, with_kwargs=True) for layer in nodes)
     for parameter in network.parameters():
         if parameter.is_floating_point():
             parameter.requires_grad_(True)
     with hooked(hiding), torch.enable_grad():
-        yield pruners | {type(source): Opaque()}
+        yield pruners | {Source: Opaque()}
 
 
 def _graph() -> Any:
@@ -176,7 +177,7 @@ def _follows_linear(node: Any) -> bool:
     return False
 
 
-def _run(network: nn.Module, inputs: Tensor, passes: Passes) -> Any:
+def _run(network: nn.Module, inputs: Batch, passes: Passes) -> Any:
     """Run the network for torch-pruning; the batch is one argument."""
     with PlainNodes():
         return passes(network, inputs)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from bayesprune.batches import Batch, each, parts
 from bayesprune.errors import NetworkError
 from bayesprune.structure.compact import compact
 from bayesprune.structure.copying import copied
@@ -20,7 +21,7 @@ small.
 """
 
 
-def blamed(network: nn.Module, structure: Structure, example: Tensor, passes: Passes) -> list[Refusal]:
+def blamed(network: nn.Module, structure: Structure, example: Batch, passes: Passes) -> list[Refusal]:
     """Close random gates in two copies, by gating and by slicing, and compare what they say.
 
     Returns:
@@ -34,7 +35,7 @@ def blamed(network: nn.Module, structure: Structure, example: Tensor, passes: Pa
     gated = _stirred(network)
     sliced, smaller = copied(gated), structure
     for density, factor in TRIALS:
-        inputs = example * factor if _is_measured(example) else example
+        inputs = each(lambda part, by=factor: part * by if _is_measured(part) else part, example)  # type: ignore[misc]  # of this loop
         gates = _random_gates(smaller, density)
         open_gates = torch.isin(structure.original_gates(), smaller.original_gates()[gates])
         expected = _gated(gated, structure, inputs, open_gates, passes)
@@ -46,12 +47,12 @@ def blamed(network: nn.Module, structure: Structure, example: Tensor, passes: Pa
     return []
 
 
-def _is_measured(example: Tensor) -> bool:
+def _is_measured(part: Tensor) -> bool:
     """Whether inputs are measurements, which can be multiplied; whole numbers may be indices, such as token ids."""
-    return example.is_floating_point() and bool((example != example.round()).any())
+    return part.is_floating_point() and bool((part != part.round()).any())
 
 
-def _refuse_random(network: nn.Module, example: Tensor) -> None:
+def _refuse_random(network: nn.Module, example: Batch) -> None:
     """Refuse a network that says something else each time: no layer is to blame for that."""
     if is_random(network, example):
         raise NetworkError(
@@ -61,7 +62,7 @@ def _refuse_random(network: nn.Module, example: Tensor) -> None:
 
 
 def _groups_to_blame(
-    network: nn.Module, structure: Structure, example: Tensor, open_gates: Tensor, passes: Passes
+    network: nn.Module, structure: Structure, example: Batch, open_gates: Tensor, passes: Passes
 ) -> list[Refusal]:
     """The groups whose gates alone make a difference; else the first that does so together with those before it."""
 
@@ -98,7 +99,7 @@ def _compacted(
     network: nn.Module,
     structure: Structure,
     open_gates: Tensor,
-    example: Tensor,
+    example: Batch,
     expected: list[Tensor],
     passes: Passes,
 ) -> Structure | None:
@@ -114,11 +115,11 @@ def _compacted(
 
 @torch.no_grad()
 def _gated(
-    network: nn.Module, structure: Structure, example: Tensor, open_gates: Tensor, passes: Passes
+    network: nn.Module, structure: Structure, example: Batch, open_gates: Tensor, passes: Passes
 ) -> list[Tensor]:
     """The outputs of a network under gates."""
     gating = Gating(network, structure)
-    with gating.applied(open_gates.to(example.device, torch.float32)):
+    with gating.applied(open_gates.to(parts(example)[0].device, torch.float32)):
         outputs = list(tensors_in(passes(network, example)))
     gating.remove()
     return outputs

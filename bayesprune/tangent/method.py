@@ -1,7 +1,9 @@
 """Neural tangent transfer in the table of methods (Liu and Zenke, arXiv 2006.08228)."""
 
+from torch import Tensor
+
 from bayesprune.data import Data, last_batch, load
-from bayesprune.errors import DataError, SettingError
+from bayesprune.errors import DataError, NetworkError, SettingError
 from bayesprune.pruners.controls import check_movable
 from bayesprune.pruners.reading import normal_of, options_of
 from bayesprune.pruners.trainings import stages_of
@@ -53,6 +55,7 @@ class NeuralTangentTransfer:
                 f"control={options.control!r} moves masks of weights about: give density=..., or leave it out"
             )
         check_movable(options.control, state)
+        _check_inputs(state)
         if settings.budget is not None or options.trim:
             state.need_structure()
         usual_steps, usual_decay = USUAL[network_kind(state.network)]
@@ -78,6 +81,19 @@ class NeuralTangentTransfer:
 
         phases = [first, stages.last(stages.epochs, transfer.hand_over)]
         return Plan(phases, entries, dense=stages.dense_objective())
+
+
+def _check_inputs(state: TrainState) -> None:
+    """Refuse inputs through which there is no tangent kernel here.
+
+    Raises:
+        NetworkError: they are several tensors, or tokens.
+    """
+    if not isinstance(state.example, Tensor) or not state.example.is_floating_point():
+        raise NetworkError(
+            "tangent transfer takes networks with one input tensor of floats: for several inputs, or tokens, use "
+            "another method, such as snip"
+        )
 
 
 def _density(settings: RunSettings, budget: Budget | None, state: TrainState) -> float:

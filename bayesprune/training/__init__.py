@@ -3,14 +3,14 @@
 from bayesprune.training.checkpoint import Checkpointer
 from bayesprune.training.loop import train
 from bayesprune.training.memory import Memory
-from bayesprune.training.objectives import CrossEntropy, Objective
+from bayesprune.training.objectives import NegativeLogLikelihood, Objective
 from bayesprune.training.phase import Phase, Start, adam, constant, cosine
 from bayesprune.training.progress import Progress
 from bayesprune.training.state import TrainState
 
 __all__ = [
     "Checkpointer",
-    "CrossEntropy",
+    "NegativeLogLikelihood",
     "Memory",
     "Objective",
     "Phase",

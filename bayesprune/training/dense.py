@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 import torch
 
+from bayesprune.batches import head, repeated
 from bayesprune.structure import MacCounter
+from bayesprune.training.heads import Heads
 from bayesprune.training.objectives import Objective
 from bayesprune.training.state import TrainState
 
 
-def dense_step(state: TrainState, objective: Objective) -> Callable[[int], float]:
+def dense_step(state: TrainState, objective: Objective, targets: Any) -> Callable[[int], float]:
     """Multiply-accumulates of a training step of the network as it is now, as a function of the number of examples.
 
     A step costs a constant and so much an example. Both are found by counting a step of 2 and one of 3 examples on a
@@ -19,19 +22,21 @@ def dense_step(state: TrainState, objective: Objective) -> Callable[[int], float
     Args:
         state: of a run that has not begun.
         objective: what dense training minimises.
+        targets: of some examples.
     """
-    two, three = (_count(state, objective, examples) for examples in (2, 3))
+    two, three = (_count(state, objective, targets, examples) for examples in (2, 3))
     return lambda examples: two + (three - two) * (examples - 2)
 
 
-def _count(state: TrainState, objective: Objective, examples: int) -> int:
-    """One step on copies of one example; its class does not matter."""
-    copy = TrainState(deepcopy(state.network).train(), state.structure, state.example)
-    inputs = state.example[:1].expand(examples, *state.example.shape[1:]).clone()
+def _count(state: TrainState, objective: Objective, targets: Any, examples: int) -> int:
+    """One step on copies of one example."""
+    copy = TrainState(deepcopy(state.network).train(), state.structure, state.example, state.task)
+    copy.heads = Heads.of(copy.network)
+    inputs = repeated(head(state.example, 1), examples)
     objective.attach(copy)
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad(), MacCounter() as counter:
-            objective.loss(copy, inputs, torch.zeros(examples, dtype=torch.long)).backward()
+            objective.loss(copy, inputs, repeated(head(targets, 1), examples)).backward()
     finally:
         objective.detach()
     macs: int = counter.macs

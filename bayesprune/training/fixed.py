@@ -7,7 +7,7 @@ from torch import nn
 
 from bayesprune.data import Split, TensorSplit, last_batch, steps_per_epoch
 from bayesprune.run.settings import RunSettings
-from bayesprune.training import CrossEntropy, Phase, Start, adam, cosine
+from bayesprune.training import NegativeLogLikelihood, Phase, Start, adam, cosine
 from bayesprune.training.network_kinds import network_kind
 
 RATE = 5e-3
@@ -92,9 +92,9 @@ class FixedTraining:
         )
 
     @property
-    def objective(self) -> CrossEntropy:
+    def objective(self) -> NegativeLogLikelihood:
         """What such training minimises."""
-        return CrossEntropy(self.noise, self.consistency)
+        return NegativeLogLikelihood(self.noise, self.consistency)
 
     def phase(self, start: Start | None = None, **given: Any) -> Phase:
         """The phase; `given` replaces or adds what a phase takes."""

@@ -5,14 +5,14 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from math import isfinite
 from time import perf_counter
+from typing import Any
 
 import torch
-from torch import Tensor
 
+from bayesprune.batches import count
 from bayesprune.data import Data
 from bayesprune.errors import DataError, DivergenceError, NetworkError
-from bayesprune.evaluation.evaluate import predict
-from bayesprune.evaluation.metrics import Metrics
+from bayesprune.evaluation.evaluate import Scores, predict
 from bayesprune.structure import MacCounter
 from bayesprune.structure.modes import train_mode
 from bayesprune.training.checkpoint import Checkpointer, are_finite
@@ -58,7 +58,7 @@ def train(
         checkpointer: saves the state now and then, and on Ctrl-C.
         progress: called after every step.
         describe: adds entries to the record of each epoch.
-        validate: measure accuracy and loss on the validation split at the end of each epoch.
+        validate: measure the task's metrics on the validation split at the end of each epoch.
         dense: multiply-accumulates of one step of dense training with so many examples (`dense_step`), to which the
             run's are compared; None for no comparison.
 
@@ -175,7 +175,7 @@ class _Loop:
             if state.phase_step >= phase.steps:
                 break
 
-    def _step(self, phase: Phase, inputs: Tensor, labels: Tensor) -> float:
+    def _step(self, phase: Phase, inputs: Any, labels: Any) -> float:
         """One optimizer step; returns its loss."""
         state, objective = self.state, phase.objective
         self._set_learning_rate(phase)
@@ -188,7 +188,7 @@ class _Loop:
         state.apply_masks()
         state.epoch_loss += value
         if self.dense is not None and objective.needs_labels:
-            state.epoch_dense_macs += self.dense(len(inputs))
+            state.epoch_dense_macs += self.dense(count(inputs))
         state.step += 1
         state.phase_step += 1
         state.epoch_step += 1
@@ -198,10 +198,10 @@ class _Loop:
             objective.attach(state)
         return value
 
-    def _gradients(self, objective: Objective, inputs: Tensor, labels: Tensor | None) -> float:
+    def _gradients(self, objective: Objective, inputs: Any, labels: Any) -> float:
         """The loss and its gradients; the first step of its kind is counted, and stands for the others."""
         state = self.state
-        kind = (state.phase, state.shape_version, len(inputs), objective.kind(state))
+        kind = (state.phase, state.shape_version, count(inputs), objective.kind(state))
         with nullcontext() if kind in self.step_macs else MacCounter() as counter:
             loss = objective.loss(state, inputs, labels)
             value = float(loss.item())
@@ -242,8 +242,9 @@ class _Loop:
             "dense_macs": state.epoch_dense_macs,
             "steps": state.epoch_step,
             "loss": state.epoch_loss / max(state.epoch_step, 1),
-            "validation_accuracy": None if metrics is None else metrics.accuracy,
-            "validation_nll": None if metrics is None else metrics.nll,
+            "validation_accuracy": metrics.get("accuracy"),
+            "validation_nll": metrics.get("nll"),
+            "validation_score": metrics.get(state.task.metric.key),
             "params": state.params(),
             "network_macs": state.network_macs(),
             "undecided": 0,
@@ -252,14 +253,14 @@ class _Loop:
         record |= self.describe(state) if self.describe is not None else {}
         state.history.append(record)
 
-    def _metrics(self, phase: Phase) -> Metrics | None:
+    def _metrics(self, phase: Phase) -> Scores:
         """Quality on the validation split, where labels may be used; refuses weights that are no numbers any more."""
         if not are_finite(self.state.network):
             raise self._divergence(self.state.step)
         if not (self.validate and phase.objective.needs_labels and len(self.data.validation)):
-            return None
+            return {}
         try:
-            return predict(self.state.network, self.data.validation)
+            return predict(self.state.network, self.data.validation, self.state.task, self.state.likelihood)
         except NetworkError as error:
             raise self._divergence(self.state.step) from error
 

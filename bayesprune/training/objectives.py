@@ -1,12 +1,12 @@
 """Objectives: the loss of a mini-batch."""
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, nll_loss
 
+from bayesprune.batches import call, count, repeated
 from bayesprune.errors import SettingError
 from bayesprune.structure import Gating
 from bayesprune.training.state import TrainState
@@ -29,7 +29,7 @@ class Objective(Protocol):
         """Leave the network as it was found (take hooks off)."""
         ...
 
-    def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
+    def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """The scalar to minimise, per example."""
         ...
 
@@ -49,15 +49,16 @@ class HasParts(Protocol):
     parts: Mapping[str, float]
 
 
-class CrossEntropy:
-    """Mean cross-entropy, optionally with multiplicative Gaussian noise on every gate of every example.
+class NegativeLogLikelihood:
+    """Mean negative log-likelihood of the targets, optionally with multiplicative Gaussian noise on every gate.
 
-    The noise 1 + s N(0, 1) on what consumers read is the recipe's regulariser at fixed structure; it is 0 at test
-    time. With `consistency` a > 0 every example is seen twice, under noise 1 + s e and 1 - s e of the same draw e, and
+    The noise 1 + s N(0, 1) on what consumers read, another one for every example, is the recipe's regulariser at fixed
+    structure; it is 0 at test time. With `consistency` a > 0 every example is seen twice, under noise 1 + s e and
+    1 - s e of the same draw e, and
 
         loss = (l(+e) + l(-e)) / 2 + a (KL(p(+e) || p(-e)) + KL(p(-e) || p(+e))) / 2
 
-    also asks that both give the same prediction p (R-Drop, arXiv 2106.14448, which draws the two independently).
+    also asks that both predict the same law p (R-Drop, arXiv 2106.14448, which draws the two independently).
 
     Args:
         noise: its standard deviation s; 0 is the plain loss.
@@ -85,21 +86,20 @@ class CrossEntropy:
             self._gating.remove()
             self._gating = None
 
-    def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
-        """Mean cross-entropy of logits [B, K] and labels [B], and what two noisy predictions differ by."""
+    def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
+        """Mean loss of outputs [B, ...] and targets, and what two noisy predictions differ by."""
         assert labels is not None  # needs_labels
         if self._gating is None:
-            return cross_entropy(state.network(inputs), labels)
-        noise = self.draw(state, len(inputs))
+            return state.loss(call(state.network, inputs), labels)
+        noise = self.draw(state, count(inputs))
         if self.consistency == 0:
             with self._gating.applied(1 + noise):
-                return cross_entropy(state.network(inputs), labels)
+                return state.loss(call(state.network, inputs), labels)
         with self._gating.applied(torch.cat([1 + noise, 1 - noise])):
-            outputs = state.network(torch.cat([inputs, inputs]))
-        one, other = outputs.log_softmax(1).chunk(2)
-        difference = ((one.exp() - other.exp()) * (one - other)).sum(1).mean()
-        likelihood = nll_loss(one, labels) + nll_loss(other, labels)
-        loss: Tensor = 0.5 * (likelihood + self.consistency * difference)
+            outputs = call(state.network, repeated(inputs, 2))
+        one, other = outputs.chunk(2)
+        difference = state.likelihood.divergence(one, other).mean()
+        loss: Tensor = state.loss(outputs, repeated(labels, 2)) + 0.5 * self.consistency * difference
         return loss
 
     def draw(self, state: TrainState, count: int) -> Tensor:

@@ -87,10 +87,17 @@ def cosine(done: float) -> float:
     return 0.5 * (1 + cos(pi * min(done, 1.0)))
 
 
+def _groups(state: TrainState) -> list[Any]:
+    """The network's parameters, and those of a likelihood that learns, which do not decay."""
+    own = list(state.network.parameters())
+    learnt = list(state.likelihood.parameters())
+    return [{"params": own}, {"params": learnt, "weight_decay": 0.0}] if learnt else own
+
+
 def make_optimizers(state: TrainState, phase: Phase) -> None:
     """Fresh optimizers for a phase; the state can make them again (`TrainState.make_optimizers`)."""
     state.make_optimizers = partial(make_optimizers, state, phase)
-    state.optimizers = {"network": phase.optimizer(list(state.network.parameters()))}
+    state.optimizers = {"network": phase.optimizer(_groups(state))}
     for group in state.optimizers["network"].param_groups:
         group["initial_lr"] = group["lr"]
     if phase.extra_optimizers is not None:

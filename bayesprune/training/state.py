@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bayesprune.batches import Batch
 from bayesprune.errors import NetworkError
 from bayesprune.structure import (
     OTHER,
@@ -23,10 +24,15 @@ from bayesprune.structure import (
     weights_of,
 )
 from bayesprune.structure.copying import copied
+from bayesprune.tasks import Classification, Task
+from bayesprune.training.heads import Heads
 from bayesprune.training.masks import apply_masks
 from bayesprune.training.memory import Memory
 
 Kind = TypeVar("Kind", bound=Memory)
+
+LIKELIHOOD = "likelihood"
+"""Name of a likelihood that learns among the state's modules."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +54,10 @@ class TrainState:
         network: in its present shape.
         structure: its groups, with the original indices of what is left; without any where the network cannot be
             taken apart. Who removes channels asks `need_structure`.
-        example: inputs [B, ...] for counting costs.
+        example: inputs [B, ...], or a tuple or dict of such, for counting costs.
+        task: what is learnt.
+        likelihood: of the targets, with what it learns on the way.
+        heads: which of several outputs counts, and what auxiliary ones said; None where the network says one.
         refusal: why no channel of the network can be removed; None where some can.
         modules: parameters outside the network, such as a guide, by name; `state_dict` is saved.
         masks: by parameter name, multiplied into the weights after every step.
@@ -68,7 +77,8 @@ class TrainState:
 
     network: nn.Module
     structure: Structure
-    example: Tensor
+    example: Batch
+    task: Task = field(default_factory=lambda: Classification(1))
     modules: dict[str, nn.Module] = field(default_factory=dict)
     masks: dict[str, Tensor] = field(default_factory=dict)
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
@@ -91,11 +101,15 @@ class TrainState:
     learning_rate: float = 0.0
     make_optimizers: Callable[[], None] | None = None
     refusal: NetworkError | None = None
+    heads: Heads | None = None
     shape_version: int = 0
     _costs: tuple[int, tuple[LayerCost, ...]] | None = None
     _initial: tuple[nn.Module, Structure] | None = None
 
     def __post_init__(self) -> None:
+        self.likelihood = self.task.likelihood()
+        if any(True for _ in self.likelihood.parameters()):
+            self.modules[LIKELIHOOD] = self.likelihood
         self.initial_layers = self.layers()
         self.initial_macs = self.network_macs()
         self.initial_params = self.params()
@@ -188,7 +202,7 @@ class TrainState:
     def layers(self) -> tuple[LayerCost, ...]:
         """Cost of every layer as the network is now."""
         if self._costs is None or self._costs[0] != self.shape_version:
-            self._costs = (self.shape_version, layer_costs(self.network, self.example[:1]))
+            self._costs = (self.shape_version, layer_costs(self.network, self.example))
         return self._costs[1]
 
     def network_macs(self) -> int:
@@ -207,6 +221,11 @@ class TrainState:
     def expected_cost(self) -> ExpectedCost:
         """The expected cost of the network as it is now, as a function of its gates."""
         return ExpectedCost.of(self.network, self.structure, self.layers())
+
+    def loss(self, outputs: Any, targets: Any) -> Tensor:
+        """Mean loss of what the network says in training, its auxiliary outputs included where it has some."""
+        loss = self.likelihood.loss(outputs, targets)
+        return loss if self.heads is None else loss + self.heads.loss(self.likelihood, targets)
 
     def params(self) -> int:
         """Parameters of the network as it is now."""

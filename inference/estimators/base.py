@@ -19,7 +19,7 @@ class GateProblem(Protocol):
         """The distribution of the labels (batch shape [B]) under gates [J] or [B, J]; of examples `rows` only [R]."""
         ...
 
-    def labels(self, rows: Tensor | None = None) -> Tensor:
+    def labels(self, rows: Tensor | None = None) -> Any:
         """The observed labels of all examples, or of `rows`."""
         ...
 

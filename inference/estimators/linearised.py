@@ -30,6 +30,8 @@ class LinearisedFlips:
         if not isinstance(logits, Tensor) or logits.dim() != 2:
             raise SettingError("estimator 'linearised-flips' needs labels that are classes: take 'curvature'")
         labels = problem.labels()
+        if isinstance(labels, tuple):
+            raise SettingError("estimator 'linearised-flips' takes no weights of examples: take 'curvature'")
         losses = -predicted.log_prob(labels)
         with torch.no_grad():
             flipped = self._flipped(logits, gates, sampled, labels)

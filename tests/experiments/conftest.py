@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.store.runs import RunFolder, RunRecord
+from bayesprune.store.schema import upgraded
 
 SIZES = {"inputs": 16, "fc1": 8, "fc2": 6}
 EPOCHS, STEPS, CLASSES = 6, 35, 10
@@ -113,14 +114,16 @@ def make_run(tmp_path: Path) -> MakeRun:
         if bayesian:
             theta = posterior["inclusion_probability"]
             row["decided_at_end"] = int(((theta > 0) & (theta < 1)).sum())
+        today = upgraded({"schema": 1, "classes": CLASSES, "result": row | result})
         record = RunRecord(
             settings={"method": method, "network": network, "data": data, "seed": seed, "epochs": epochs}
             | (settings or {}),
-            result=row | result,
+            result=today["result"],
             groups=[{"name": name, "size": size, "kept": kept[name]} for name, size in sizes.items()],
             layers=layers,
             input_shape=input_shape,
             classes=CLASSES,
+            task=today["task"],
             data={"name": data, "split_sizes": {"train": 3500, "validation": 500, "test": 1000}},
             versions={"python": "3.11", "bayesprune": "0.1.0", "torch": "2.13.0"},
             history=history_of(macs, dense, epochs, 0.5 + 0.05 * seed),

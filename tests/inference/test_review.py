@@ -22,7 +22,7 @@ MakeState = Callable[..., TrainState]
 
 
 def epoch(number: int, accuracy: float, nll: float, price: float) -> dict[str, Any]:
-    return {"epoch": number, "validation_accuracy": accuracy, "validation_nll": nll, "price": price}
+    return {"epoch": number, "validation_score": accuracy, "validation_nll": nll, "price": price}
 
 
 def reviewed(state: TrainState, history: list[dict[str, Any]], **settings: Any) -> list[str]:
@@ -45,7 +45,7 @@ def test_a_loss_that_prices_do_not_explain_is_said(gated_state: MakeState) -> No
         [epoch(1, 0.9, 0.3, 500.0), epoch(2, 0.7, 0.6, 100.0)],  # 300 nats lost, 400 saved
         [epoch(1, 0.9, 0.3, 100.0), epoch(2, 0.88, 0.35, 100.0)],  # within what 500 images can tell
         [epoch(1, 0.7, 0.6, 500.0), epoch(2, 0.9, 0.3, 100.0)],
-        [{"epoch": 1, "validation_accuracy": None, "validation_nll": None, "price": 1.0}],
+        [{"epoch": 1, "validation_score": None, "validation_nll": None, "price": 1.0}],
     ],
 )
 def test_nothing_is_said_of_what_is_explained(history: list[dict[str, Any]], gated_state: MakeState) -> None:

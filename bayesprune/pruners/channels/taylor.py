@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bayesprune.pruners.problem import Problem, check_finite
 from bayesprune.run.settings import check_integer
@@ -13,7 +12,7 @@ def taylor_units(problem: Problem, *, batches: int = 30, examples: int = 100) ->
     """Square of each gate's derivative of the loss, averaged over mini-batches: scores [J].
 
     Molchanov et al., *Importance Estimation for Neural Network Pruning* (arXiv 1906.10771), Taylor-FO on gates. With
-    gates z = 1 on what consumers read, closing gate j changes the mean cross-entropy L of a mini-batch by
+    gates z = 1 on what consumers read, closing gate j changes the mean loss L of a mini-batch by
     -dL/dz_j to first order. The square is of this derivative of the mean, not of each example's, and then the squares
     of the mini-batches are averaged:
 
@@ -40,10 +39,10 @@ def taylor_units(problem: Problem, *, batches: int = 30, examples: int = 100) ->
     try:
         with problem.scoring() as network, torch.enable_grad():
             for _ in range(batches):
-                inputs, labels = problem.labelled(examples)
+                batch = problem.labelled(examples)
                 gates = ones.clone().requires_grad_()
                 with gating.applied(gates):
-                    loss = cross_entropy(network(inputs), labels)
+                    loss = problem.loss(network, batch)
                 total += torch.autograd.grad(loss, gates, materialize_grads=True)[0].square()
     finally:
         gating.remove()

@@ -1,21 +1,22 @@
-"""The diagonal of the Hessian of the mean cross-entropy: exactly, and estimated."""
+"""The diagonal of the Hessian of the mean loss: exactly, and estimated."""
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from bayesprune.batches import call
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.pruners.problem import Batch, check_finite
-from bayesprune.pruners.saliency.gauss_newton import gauss_newton_diagonal, obstacle
+from bayesprune.pruners.saliency.gauss_newton import CLASSES, gauss_newton_diagonal, obstacle
 from bayesprune.pruners.saliency.gradients import gradients
 from bayesprune.structure import weights_of
+from bayesprune.tasks import Likelihood
 
 MOST_WEIGHTS = 20_000
 """With more weights than this there are too many to take a Hessian-vector product for each."""
 _AT_ONCE = 32
 
 
-def exact_diagonal(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+def exact_diagonal(network: nn.Module, batch: Batch, likelihood: Likelihood = CLASSES) -> dict[str, Tensor]:
     """The second derivatives by every single weight, exactly.
 
     Where the logits are piecewise linear in each weight (linear layers, convolutions, rectifiers, pooling, BatchNorm
@@ -24,23 +25,26 @@ def exact_diagonal(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
 
     Args:
         network: in evaluation mode, every weight with gradients on.
-        batch: inputs [B, ...] and labels [B].
+        batch: inputs and targets of B examples.
+        likelihood: of the targets; of classes by default.
 
     Raises:
         NetworkError: the logits are not piecewise linear in each weight and there are more than `MOST_WEIGHTS`
             weights; or derivatives are not finite (names the layer).
     """
-    reason = obstacle(network, batch[0])
+    reason = obstacle(network, batch[0], likelihood)
     if reason is None:
-        found = gauss_newton_diagonal(network, batch[0])
+        found = gauss_newton_diagonal(network, batch[0], likelihood)
     else:
         _check_count(network, reason)
-        found = _with_unit_vectors(network, batch)
+        found = _with_unit_vectors(network, batch, likelihood)
     check_finite("second derivatives", found)
     return found
 
 
-def hutchinson_diagonal(network: nn.Module, batch: Batch, draws: int = 100) -> dict[str, Tensor]:
+def hutchinson_diagonal(
+    network: nn.Module, batch: Batch, likelihood: Likelihood = CLASSES, draws: int = 100
+) -> dict[str, Tensor]:
     """The mean of v * (H v) over random signs v: unbiased, of any network that can be differentiated twice.
 
     The variance of one draw is, for weight i, the sum over all others j of H_ij^2; that of the mean falls with
@@ -48,7 +52,8 @@ def hutchinson_diagonal(network: nn.Module, batch: Batch, draws: int = 100) -> d
 
     Args:
         network: in evaluation mode, every weight with gradients on.
-        batch: inputs [B, ...] and labels [B].
+        batch: inputs and targets of B examples.
+        likelihood: of the targets; of classes by default.
         draws: how many sign vectors.
 
     Raises:
@@ -57,7 +62,7 @@ def hutchinson_diagonal(network: nn.Module, batch: Batch, draws: int = 100) -> d
     """
     if draws < 1:
         raise SettingError(f"{draws} draws: at least 1 is needed to estimate second derivatives")
-    weights, slopes = _slopes(network, batch)
+    weights, slopes = _slopes(network, batch, likelihood)
     found = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     curved = {name: slope for name, slope in slopes.items() if slope.grad_fn is not None}
     for _ in range(draws if curved else 0):
@@ -76,11 +81,13 @@ def hutchinson_diagonal(network: nn.Module, batch: Batch, draws: int = 100) -> d
     return found
 
 
-def _slopes(network: nn.Module, batch: Batch) -> tuple[dict[str, nn.Parameter], dict[str, Tensor]]:
-    """The weights, and the differentiable gradient of the mean cross-entropy."""
+def _slopes(
+    network: nn.Module, batch: Batch, likelihood: Likelihood
+) -> tuple[dict[str, nn.Parameter], dict[str, Tensor]]:
+    """The weights, and the differentiable gradient of the mean loss."""
     inputs, labels = batch
     weights = weights_of(network)
-    return weights, gradients(cross_entropy(network(inputs), labels), weights, create_graph=True)
+    return weights, gradients(likelihood.loss(call(network, inputs), labels), weights, create_graph=True)
 
 
 def _check_count(network: nn.Module, reason: str) -> None:
@@ -93,9 +100,9 @@ def _check_count(network: nn.Module, reason: str) -> None:
         )
 
 
-def _with_unit_vectors(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+def _with_unit_vectors(network: nn.Module, batch: Batch, likelihood: Likelihood) -> dict[str, Tensor]:
     """The diagonal from one Hessian-vector product a weight."""
-    weights, slopes = _slopes(network, batch)
+    weights, slopes = _slopes(network, batch, likelihood)
     return {name: _diagonal_block(slopes[name], weight) for name, weight in weights.items()}
 
 

@@ -1,15 +1,15 @@
 """Scores from first derivatives: SNIP, its label-free form on logits, and the Taylor expansion."""
 
 from torch import Tensor, zeros_like
-from torch.nn.functional import cross_entropy
 
+from bayesprune.batches import call
 from bayesprune.errors import SettingError
 from bayesprune.pruners.problem import Problem, check_finite
 from bayesprune.pruners.saliency.gradients import gradients, times_weights
 
 
 def snip(problem: Problem, examples: int = 100) -> dict[str, Tensor]:
-    """|w dL/dw| with the mean cross-entropy L of one batch (SNIP, Lee et al., arXiv 1810.02340).
+    """|w dL/dw| with the mean loss L of one batch (SNIP, Lee et al., arXiv 1810.02340).
 
     It is |dL/dc| at c = 1 for a mask c that multiplies the weights. The paper's division by the sum over all weights
     changes no order and is left out. BatchNorm uses the batch's statistics.
@@ -32,12 +32,12 @@ def logit_snip(problem: Problem, examples: int = 100) -> dict[str, Tensor]:
     weights = problem.weights()
     inputs, _ = problem.examples(examples)
     with problem.scoring() as network:
-        slopes = gradients(network(inputs).square().sum(), weights)
+        slopes = gradients(call(network, inputs).square().sum(), weights)
     return _magnitudes(times_weights(weights, slopes))
 
 
 def taylor(problem: Problem, batches: int = 10, examples: int = 100) -> dict[str, Tensor]:
-    """Mean over batches b of (w g_b)^2, g_b the gradient of the mean cross-entropy of batch b.
+    """Mean over batches b of (w g_b)^2, g_b the gradient of the mean loss of batch b.
 
     The first-order importance of Molchanov et al. (arXiv 1906.10771): the squared change of the loss when the weight is
     removed. As there, gradients are averaged over the examples of a batch, and importances (not gradients) over
@@ -60,11 +60,11 @@ def taylor(problem: Problem, batches: int = 10, examples: int = 100) -> dict[str
 
 
 def _loss_change(problem: Problem, examples: int) -> dict[str, Tensor]:
-    """W g for the mean cross-entropy of one batch."""
+    """W g for the mean loss of one batch."""
     weights = problem.weights()
-    inputs, labels = problem.labelled(examples)
+    batch = problem.labelled(examples)
     with problem.scoring() as network:
-        slopes = gradients(cross_entropy(network(inputs), labels), weights)
+        slopes = gradients(problem.loss(network, batch), weights)
     return times_weights(weights, slopes)
 
 

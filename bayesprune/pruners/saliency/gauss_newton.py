@@ -18,11 +18,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
+from bayesprune.batches import call, chunks, count, head
 from bayesprune.pruners.saliency.gradients import gradients
 from bayesprune.pruners.saliency.linearity import first_bend
 from bayesprune.structure import hooked, weights_of
 from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.layers import weight_of
+from bayesprune.tasks import Likelihood
+from bayesprune.tasks.likelihood import Categorical
+
+CLASSES = Categorical()
+"""The likelihood where none is named."""
 
 _EXAMPLES = 256
 _NUMBERS = 2**23
@@ -55,25 +61,28 @@ class _Call:
 Calls = Mapping[str, list[_Call]]
 
 
-def gauss_newton_diagonal(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+def gauss_newton_diagonal(network: nn.Module, inputs: Any, likelihood: Likelihood = CLASSES) -> dict[str, Tensor]:
     """The diagonal by parameter name, shaped like the weights. It does not depend on labels.
 
     Args:
         network: in evaluation mode, every weight with gradients on; `obstacle` must have found nothing.
-        inputs: [B, ...].
+        inputs: of B examples.
+        likelihood: of the targets, whose curvature does not depend on them.
     """
     weights = weights_of(network)
     found = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    for part in inputs.split(_EXAMPLES):
+    for part in chunks(inputs, _EXAMPLES):
         with _recorded(network, weights) as calls:
-            logits = network(part)
-        for direction in _directions(logits.detach()):
+            logits = call(network, part)
+        directions = likelihood.curvature(logits.detach())
+        assert directions is not None  # `obstacle` has looked
+        for direction in directions:
             for name, slopes in _slopes(logits, calls, direction).items():
-                found[name] += _squares(weights[name], calls[name], slopes) / len(inputs)
+                found[name] += _squares(weights[name], calls[name], slopes) / count(inputs)
     return found
 
 
-def obstacle(network: nn.Module, inputs: Tensor) -> str | None:
+def obstacle(network: nn.Module, inputs: Any, likelihood: Likelihood = CLASSES) -> str | None:
     """Why `gauss_newton_diagonal` would not be the diagonal of the Hessian; None where it is.
 
     The logits must be piecewise linear in each weight; an example's logits must not depend on the other examples, nor
@@ -82,15 +91,17 @@ def obstacle(network: nn.Module, inputs: Tensor) -> str | None:
     Raises:
         NetworkError: gradients are not finite; names the layer.
     """
-    weights, part = weights_of(network), inputs[:_PROBED]
+    weights, part = weights_of(network), head(inputs, _PROBED)
     with _recorded(network, weights) as calls:
-        logits = network(part)
+        logits = call(network, part)
+    if likelihood.curvature(logits.detach()) is None:
+        return "the curvature of this task's loss has no short form"
     bend = first_bend(logits, weights.values())
     if bend is not None:
         return f"the network is not piecewise linear in its weights ({bend})"
     with _recorded(network, weights) as single:
-        alone = network(part[:1])
-    if not (_same_layout(calls, single, len(part)) and _close(alone, logits[:1])):
+        alone = call(network, head(part, 1))
+    if not (_same_layout(calls, single, count(part)) and _close(alone, logits[:1])):
         return "the network does not treat every example by itself"
     if not _accounted_for(weights, calls, logits):
         return "the network uses a weight in another way than through its layer's input and output"
@@ -118,15 +129,6 @@ def _recorded(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[Cal
     )
     with hooked(watching):
         yield calls
-
-
-def _directions(logits: Tensor) -> Iterator[Tensor]:
-    """The vectors s_k of each example, [B, K], for one class k after the other."""
-    shares = logits.softmax(1)
-    for k in range(shares.shape[1]):
-        direction = -shares
-        direction[:, k] += 1
-        yield shares[:, k : k + 1].sqrt() * direction
 
 
 def _slopes(logits: Tensor, calls: Calls, direction: Tensor) -> dict[str, list[Tensor]]:
@@ -174,8 +176,8 @@ def _same_layout(many: Calls, single: Calls, examples: int) -> bool:
     for name, calls in many.items():
         if len(calls) != len(single[name]):
             return False
-        for call, alone in zip(calls, single[name], strict=True):
-            for some, one in ((call.inputs, alone.inputs), (call.outputs, alone.outputs)):
+        for made, alone in zip(calls, single[name], strict=True):
+            for some, one in ((made.inputs, alone.inputs), (made.outputs, alone.outputs)):
                 if some.shape != (examples, *one.shape[1:]) or len(one) != 1:
                     return False
     return True
@@ -185,7 +187,9 @@ def _accounted_for(weights: Mapping[str, Tensor], calls: Calls, logits: Tensor) 
     """Whether the recorded calls give the gradient that autograd finds."""
     if any(call.extra for made in calls.values() for call in made):
         return False
-    direction = torch.linspace(1, 2, logits.shape[1], dtype=logits.dtype, device=logits.device).expand_as(logits)
+    outputs = logits.shape[1] if logits.dim() > 1 else 1
+    row = torch.linspace(1, 2, outputs, dtype=logits.dtype, device=logits.device)
+    direction = (row if logits.dim() > 1 else row[0]).expand_as(logits)
     slopes = _slopes(logits, calls, direction)
     expected = gradients((logits * direction).sum(), weights)
     return all(
@@ -197,9 +201,9 @@ def _accounted_for(weights: Mapping[str, Tensor], calls: Calls, logits: Tensor) 
 def _whole_gradient(weight: Tensor, calls: list[_Call], slopes: list[Tensor]) -> Tensor:
     """The gradient of all examples together, made in the way that `_squares` makes it."""
     total = torch.zeros_like(weight)
-    for call, slope in zip(calls, slopes, strict=True):
-        plain = len(calls) == 1 and call.is_matrix
-        total += slope.T @ call.inputs if plain else _gradient(weight, call.layer, call.inputs, slope)
+    for made, slope in zip(calls, slopes, strict=True):
+        plain = len(calls) == 1 and made.is_matrix
+        total += slope.T @ made.inputs if plain else _gradient(weight, made.layer, made.inputs, slope)
     return total
 
 

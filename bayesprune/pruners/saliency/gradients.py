@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from bayesprune.batches import join, parts, take
 from bayesprune.errors import DataError, SettingError
 from bayesprune.pruners.problem import Batch, Problem, check_finite
+from bayesprune.tasks import Classification
 
 _WALKED = 256
 
@@ -39,8 +41,10 @@ def times_weights(weights: Mapping[str, Tensor], slopes: Mapping[str, Tensor]) -
 def balanced(problem: Problem, per_class: int) -> Batch:
     """So many training examples of every class, drawn without replacement; of a smaller class all there are.
 
+    Of a task without classes so many for each output.
+
     Returns:
-        Inputs [B, ...] and labels [B], B at most `per_class` times the number of classes.
+        Inputs and targets of B examples, B at most `per_class` times the number of classes.
 
     Raises:
         SettingError: `per_class` is below 1.
@@ -48,18 +52,21 @@ def balanced(problem: Problem, per_class: int) -> Batch:
     """
     if per_class < 1:
         raise SettingError(f"{per_class} examples per class: at least 1 is needed")
+    if not isinstance(problem.data.task, Classification):
+        return problem.labelled(per_class * problem.data.task.outputs)
     classes, train = problem.data.classes, problem.data.train
     missing = torch.full((classes,), per_class)
     chosen: list[Batch] = []
-    for inputs, labels in train.batches(_WALKED, seed=int(torch.randint(2**31, ()))):
+    for inputs, targets in train.batches(_WALKED, seed=int(torch.randint(2**31, ()))):
+        labels = parts(targets)[0]
         rank = one_hot(labels, classes).cumsum(0)[torch.arange(len(labels)), labels]
         taken = rank <= missing[labels]
-        chosen.append((inputs[taken], labels[taken]))
+        chosen.append((take(inputs, taken), take(targets, taken)))
         missing -= labels[taken].bincount(minlength=classes)
         if not bool(missing.any()):
             break
     _check_present((missing == per_class).nonzero().flatten().tolist(), classes)
-    return torch.cat([inputs for inputs, _ in chosen]), torch.cat([labels for _, labels in chosen])
+    return join([inputs for inputs, _ in chosen]), join([targets for _, targets in chosen])
 
 
 def _check_present(absent: list[int], classes: int) -> None:

@@ -1,7 +1,6 @@
 """GraSP: the score that keeps the gradient large."""
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from bayesprune.errors import SettingError
 from bayesprune.pruners.problem import Problem, check_finite
@@ -13,14 +12,15 @@ def grasp(problem: Problem, per_class: int = 10, temperature: float = 200.0) -> 
 
     Wang et al., *Picking Winning Tickets Before Training by Preserving Gradient Flow* (arXiv 2002.07376)
     remove the weights with the largest -w (H g), which are the smallest here. Gradient g and Hessian H are those of the
-    mean cross-entropy of logits / temperature by the weights of linear and convolution layers alone, as in the
+    mean loss of logits / temperature by the weights of linear and convolution layers alone, as in the
     authors' code; H g is one double backward through z = <g held constant, g>. Weights that are pruned already have no
     part in the gradient's norm. BatchNorm uses the batch's statistics.
 
     Args:
         problem: the network and the data.
-        per_class: training examples of each class; of a smaller class all there are.
-        temperature: what the logits are divided by.
+        per_class: training examples of each class; of a smaller class all there are. For tasks without classes so many
+            examples for each output.
+        temperature: what logits are divided by; outputs that are no logits are not.
 
     Raises:
         SettingError: `temperature` is not a positive number, or `per_class` below 1.
@@ -30,14 +30,19 @@ def grasp(problem: Problem, per_class: int = 10, temperature: float = 200.0) -> 
     if not 0 < temperature < float("inf"):
         raise SettingError(f"temperature is {temperature}; logits are divided by it, so it must be a number above 0")
     weights = problem.weights()
-    inputs, labels = balanced(problem, per_class)
+    batch = balanced(problem, per_class)
     with problem.scoring() as network:
-        slopes = gradients(cross_entropy(network(inputs) / temperature, labels), weights, create_graph=True)
+        slopes = gradients(problem.loss(network, batch, _used(temperature, problem)), weights, create_graph=True)
         constant = {name: slope.detach() * problem.masks.get(name, 1.0) for name, slope in slopes.items()}
         products = gradients(_inner(constant, slopes), weights)
     scores = times_weights(weights, products)
     check_finite("scores", scores)
     return scores
+
+
+def _used(temperature: float, problem: Problem) -> float:
+    """The temperature, for outputs that are logits; numbers that are predicted are not divided."""
+    return temperature if problem.data.task.meaning_of_outputs == "logits" else 1.0
 
 
 def _inner(left: dict[str, Tensor], right: dict[str, Tensor]) -> Tensor:

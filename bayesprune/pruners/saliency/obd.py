@@ -6,13 +6,14 @@ from torch import Tensor, nn
 
 from bayesprune.pruners.problem import Batch, Problem, check_finite
 from bayesprune.pruners.saliency.diagonal import exact_diagonal
+from bayesprune.tasks import Likelihood
 
-Diagonal = Callable[[nn.Module, Batch], dict[str, Tensor]]
-"""The Hessian's diagonal for the mean cross-entropy of a batch, by parameter name and shaped like the weights."""
+Diagonal = Callable[[nn.Module, Batch, Likelihood], dict[str, Tensor]]
+"""The Hessian's diagonal for the mean loss of a batch, by parameter name and shaped like the weights."""
 
 
 def obd(problem: Problem, diagonal: Diagonal = exact_diagonal, examples: int = 1000) -> dict[str, Tensor]:
-    """h w^2 / 2 with h the second derivative of the mean cross-entropy by the weight w (LeCun et al. 1990).
+    """h w^2 / 2 with h the second derivative of the mean loss by the weight w (LeCun et al. 1990).
 
     To second order and without mixed derivatives it is how much the loss of a converged network grows when the weight
     is removed. It can be negative; such weights go first. The network is in evaluation mode: without dropout, and with
@@ -32,7 +33,7 @@ def obd(problem: Problem, diagonal: Diagonal = exact_diagonal, examples: int = 1
     batch = problem.labelled(examples)
     with problem.scoring() as network:
         network.eval()
-        curvature = diagonal(network, batch)
+        curvature = diagonal(network, batch, problem.likelihood)
     scores = {name: curvature[name] * weight.detach().square() / 2 for name, weight in weights.items()}
     check_finite("scores", scores)
     return scores

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from bayesprune.batches import call, each
+from bayesprune.errors import NetworkError
 from bayesprune.pruners.problem import Problem, check_finite
 from bayesprune.pruners.saliency.gradients import gradients, times_weights
 from bayesprune.structure import weights_of
@@ -23,13 +25,19 @@ def synflow(problem: Problem) -> dict[str, Tensor]:
     deep network is above 1e30, all of them are multiplied by one factor that makes it 1e30.
 
     Raises:
-        NetworkError: weights or scores are not finite; names the layer.
+        NetworkError: weights or scores are not finite (names the layer), or inputs are tokens.
     """
     weights = problem.weights()
     device = next(iter(weights.values())).device
     network = absolute(problem.network)
-    ones = torch.ones(1, *problem.data.input_shape, dtype=torch.float64, device=device)
-    flow: Tensor = network(ones).sum()
+    spec = problem.data.inputs
+    if any(kind == "int64" for kind in spec.dtypes.values()):
+        raise NetworkError(
+            "SynFlow sends ones through the network, and inputs that are tokens cannot be ones: take another score, "
+            "such as magnitude or snip"
+        )
+    ones = each(lambda part: torch.ones_like(part, dtype=torch.float64, device=device), spec.zeros())
+    flow: Tensor = call(network, ones).sum()
     positive = weights_of(network)
     scores = times_weights(positive, gradients(flow, positive))
     check_finite("scores", scores)

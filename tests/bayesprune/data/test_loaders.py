@@ -20,6 +20,7 @@ from torch.utils.data import (
 
 from bayesprune.data import LoaderSplit, Split, from_loaders, steps_per_epoch
 from bayesprune.errors import DataError
+from bayesprune.tasks import Classification
 
 Pair = tuple[Tensor, Tensor]
 
@@ -69,11 +70,11 @@ LOADERS = {
 
 @pytest.mark.parametrize("kind", LOADERS)
 def test_the_seed_decides_the_epoch(kind: str) -> None:
-    split = LoaderSplit(LOADERS[kind](), classes=3)
+    split = LoaderSplit(LOADERS[kind](), task=Classification(3))
     first = walk(split, 5)
     torch.rand(3)
     assert walk(split, 5) == first
-    assert walk(LoaderSplit(LOADERS[kind](), classes=3), 5) == first
+    assert walk(LoaderSplit(LOADERS[kind](), task=Classification(3)), 5) == first
     assert walk(split, 6) != first
     assert walk(split, 5, start=2) == first[2:]
     assert walk(split, None) == walk(split, None)
@@ -83,7 +84,7 @@ def test_the_seed_decides_the_epoch(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", LOADERS)
 def test_the_global_random_numbers_are_left_alone(kind: str) -> None:
-    split = LoaderSplit(LOADERS[kind](), classes=3)
+    split = LoaderSplit(LOADERS[kind](), task=Classification(3))
     torch.manual_seed(1)
     before = torch.get_rng_state()
     for _ in split.batches(1, seed=3):
@@ -142,19 +143,21 @@ def test_a_loader_that_cannot_be_counted_is_refused(loader: "DataLoader[Pair]", 
         ),
         (torch.zeros(6, 2), torch.tensor([0, -1, 2, 0, 1, 2]), "label -1 of example 1 of batch 0"),
         (torch.full((6, 2), torch.nan), torch.zeros(6, dtype=torch.int64), "8 values that are not finite"),
-        (torch.zeros(6, 2), torch.zeros(6), "float32"),
-        (torch.zeros(6, 2), torch.zeros(6, 2, dtype=torch.int64), "integers are needed"),
+        (torch.zeros(6, 2), torch.zeros(6), 'float32, not integers; .* task="regression"'),
+        (torch.zeros(6, 2), torch.zeros(6, 2, dtype=torch.int64), "one integer an example is needed"),
     ],
 )
 def test_bad_batches_are_refused_when_they_come_by(inputs: Tensor, labels: Tensor, says: str) -> None:
-    split = LoaderSplit(DataLoader(TensorDataset(inputs, labels), batch_size=4), classes=3, name="the train loader")
+    split = LoaderSplit(
+        DataLoader(TensorDataset(inputs, labels), batch_size=4), task=Classification(3), name="the train loader"
+    )
     with pytest.raises(DataError, match=says):
         list(split.batches(4))
 
 
 def test_batches_that_are_no_pairs_are_refused() -> None:
     split = LoaderSplit(DataLoader(TensorDataset(torch.zeros(3, 1)), batch_size=2))
-    with pytest.raises(DataError, match="a pair of tensors"):
+    with pytest.raises(DataError, match=r"batch 0 of the loader is a list of 1; a pair \(inputs, targets\) is needed"):
         next(split.batches(2))
 
 

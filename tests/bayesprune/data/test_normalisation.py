@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from bayesprune.data import Normalisation
-from bayesprune.data.examples import Examples
 from bayesprune.data.normalisation import fit_normalisation
 from bayesprune.errors import DataError
 
 
 def fit(inputs: Tensor) -> Normalisation:
-    return fit_normalisation(Examples(inputs, torch.zeros(len(inputs), dtype=torch.int64)))
+    return fit_normalisation(inputs)
 
 
 def test_pictures_get_a_pair_a_channel_on_the_unit_scale() -> None:

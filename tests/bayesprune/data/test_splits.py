@@ -75,9 +75,9 @@ def test_impossible_batches_are_refused_at_the_call(batch_size: int, start: int,
 @pytest.mark.parametrize(
     ("inputs", "labels"),
     [
-        (torch.zeros(3, 2, dtype=torch.float64), torch.zeros(3, dtype=torch.int64)),
-        (torch.zeros(3, 2), torch.zeros(3)),
-        (torch.zeros(3, 2), torch.zeros(3, 1, dtype=torch.int64)),
+        (torch.zeros(3, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64)),
+        (torch.zeros(3, 2), torch.zeros(3, dtype=torch.int32)),
+        ((torch.zeros(3, 2), torch.zeros(4, 2)), torch.zeros(3, dtype=torch.int64)),
         (torch.zeros(3, 2), torch.zeros(4, dtype=torch.int64)),
     ],
 )

@@ -13,7 +13,7 @@ from bayesprune.models import Conv4, LeNet300
 from bayesprune.pruners.options import TrainOptions
 from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
-from bayesprune.training import CrossEntropy, Phase, TrainState
+from bayesprune.training import NegativeLogLikelihood, Phase, TrainState
 
 
 def plan_of(name: str, data: Data, network: Any = None, **settings: Any) -> tuple[TrainState, list[Phase]]:
@@ -75,9 +75,9 @@ def test_learning_rates_and_decay(small_data: Data) -> None:
     assert [rate_of(phase)[1] for phase in phases] == [4 / 240, 0.125]
 
 
-def objectives(phases: list[Phase]) -> list[CrossEntropy]:
+def objectives(phases: list[Phase]) -> list[NegativeLogLikelihood]:
     """What the phases minimise; cross-entropy in all of them."""
-    found = [phase.objective for phase in phases if isinstance(phase.objective, CrossEntropy)]
+    found = [phase.objective for phase in phases if isinstance(phase.objective, NegativeLogLikelihood)]
     assert len(found) == len(phases)
     return found
 

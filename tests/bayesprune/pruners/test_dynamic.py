@@ -14,7 +14,7 @@ from bayesprune.data import Data
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.pruners.dynamic import RigL, SparseEvolution
 from bayesprune.structure import Structure
-from bayesprune.training import Checkpointer, CrossEntropy, Phase, TrainState, adam, constant, train
+from bayesprune.training import Checkpointer, NegativeLogLikelihood, Phase, TrainState, adam, constant, train
 
 Update = SparseEvolution | RigL
 
@@ -204,7 +204,7 @@ def test_in_training_counts_hold_and_new_weights_learn(small_data: Data, update:
             assert bool((state.network.get_parameter(name)[mask == 0] == 0).all())
         seen.append({name: mask.clone() for name, mask in state.masks.items()})
 
-    phase = Phase("train", 32, CrossEntropy(), adam(0.01, 0.01), constant, updates=[update, watch])
+    phase = Phase("train", 32, NegativeLogLikelihood(), adam(0.01, 0.01), constant, updates=[update, watch])
     train(state, [phase], small_data, batch_size=60, seed=1)
     for step in range(1, 32):
         changed = any(not torch.equal(seen[step][name], seen[step - 1][name]) for name in counts)
@@ -225,7 +225,7 @@ def test_a_resumed_run_ends_with_the_same_masks(
 ) -> None:
     def run(**settings: Any) -> dict[str, Tensor]:
         state = perceptron_state(small_data)
-        phase = Phase("train", 20, CrossEntropy(0.1), adam(0.01), constant, updates=[make()])
+        phase = Phase("train", 20, NegativeLogLikelihood(0.1), adam(0.01), constant, updates=[make()])
         train(state, [phase], small_data, batch_size=60, seed=1, **settings)
         return {**state.network.state_dict(), **{f"mask of {name}": mask for name, mask in state.masks.items()}}
 

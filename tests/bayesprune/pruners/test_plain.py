@@ -13,7 +13,7 @@ from bayesprune.models import LeNet300
 from bayesprune.pruners.plain import plateau
 from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
-from bayesprune.training import CrossEntropy, Phase, TrainState
+from bayesprune.training import NegativeLogLikelihood, Phase, TrainState
 
 
 def plan_of(name: str, data: Data, **given: Any) -> tuple[TrainState, list[Phase]]:
@@ -32,7 +32,7 @@ def test_training_is_plain(small_data: Data) -> None:
         assert isinstance(optimizer, torch.optim.SGD)
         (group,) = optimizer.param_groups
         assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.01, 0, 0.0)
-        assert isinstance(phase.objective, CrossEntropy)
+        assert isinstance(phase.objective, NegativeLogLikelihood)
         assert (phase.objective.noise, phase.objective.consistency) == (0.0, 0.0)
         assert phase.schedule(0.0) == phase.schedule(0.9) == 1.0
     _, phases = plan_of("magnitude", small_data, density=0.25, learning_rate=0.5, noise=0.2, options={
@@ -41,7 +41,7 @@ def test_training_is_plain(small_data: Data) -> None:
     assert [(phase.name, phase.steps) for phase in phases] == [("round 1", 20)]
     (group,) = phases[0].optimizer(state.network.parameters()).param_groups
     assert (group["lr"], group["weight_decay"]) == (0.5, 0.005)
-    assert isinstance(phases[0].objective, CrossEntropy) and phases[0].objective.noise == 0.2
+    assert isinstance(phases[0].objective, NegativeLogLikelihood) and phases[0].objective.noise == 0.2
 
 
 def test_the_rate_falls_when_validation_stands_still(small_data: Data) -> None:

@@ -13,7 +13,7 @@ from bayesprune.pruners.channels import batchnorm_scale
 from bayesprune.pruners.problem import Problem
 from bayesprune.pruners.slimming import ScaleSparsity
 from bayesprune.structure import find
-from bayesprune.training import CrossEntropy, Phase, TrainState, adam, constant, train
+from bayesprune.training import NegativeLogLikelihood, Phase, TrainState, adam, constant, train
 
 
 class Normalised(nn.Module):
@@ -107,7 +107,7 @@ def test_after_a_shrink_the_scales_that_are_left_count(small_data: Data, network
 def test_noise_is_that_of_cross_entropy_and_hooks_go(small_data: Data, network: Normalised) -> None:
     state, inputs, labels = state_of(small_data, network)
     values = []
-    for objective in (ScaleSparsity(0.0, 0.3, 0.5), CrossEntropy(0.3, 0.5)):
+    for objective in (ScaleSparsity(0.0, 0.3, 0.5), NegativeLogLikelihood(0.3, 0.5)):
         objective.attach(state)
         torch.manual_seed(4)
         values.append(objective.loss(state, inputs, labels).item())

@@ -15,7 +15,7 @@ from bayesprune.pruners.scores import l1_norms
 from bayesprune.pruners.units import UnitPruner, unit_preferences
 from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
-from bayesprune.training import CrossEntropy, Objective, Phase, TrainState
+from bayesprune.training import NegativeLogLikelihood, Objective, Phase, TrainState
 
 L1 = UnitPruner("l1", "largest norms", l1_norms)
 
@@ -101,7 +101,7 @@ def test_scores_that_are_no_numbers_are_named_by_group(small_data: Data) -> None
 
 
 def test_a_method_may_train_with_an_objective_of_its_own(small_data: Data) -> None:
-    class Own(CrossEntropy):
+    class Own(NegativeLogLikelihood):
         pass
 
     def make(options: Any, noise: float) -> Objective:
@@ -111,4 +111,4 @@ def test_a_method_may_train_with_an_objective_of_its_own(small_data: Data) -> No
     pruner = UnitPruner("l1", "", l1_norms, objective=make)
     state, phases = plan_of(small_data, pruner, Conv4((4, 4, 5, 5, 7, 6), (1, 6, 6), 3))
     assert isinstance(phases[0].objective, Own) and phases[0].objective.noise == 0.2
-    assert type(phases[1].objective) is CrossEntropy
+    assert type(phases[1].objective) is NegativeLogLikelihood

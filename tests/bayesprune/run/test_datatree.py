@@ -17,6 +17,7 @@ from bayesprune.errors import SettingError
 from bayesprune.run.datatree import for_arviz, import_arviz, to_datatree
 from bayesprune.run.pruned import Pruned
 from bayesprune.store.runs import RunFolder, RunRecord
+from bayesprune.store.schema import upgraded
 
 SIZES = {"inputs": 5, "fc1": 3}
 MakeRun = Callable[..., RunRecord]
@@ -46,9 +47,10 @@ def make_run(tmp_path: Path) -> MakeRun:
             "architecture": {}, "undecided_gates": 0, "decided_at_end": 0, "train_seconds": 1.0,
             "train_macs_ratio": 1.0,
         }  # fmt: skip
+        today = upgraded({"schema": 1, "classes": 2, "result": result})
         record = RunRecord(
             settings={"method": "parsimonious", "network": "n", "seed": seed} | settings,
-            result=result,
+            result=today["result"],
             groups=[
                 {"name": name, "size": size, "kept": kept}
                 for (name, size), kept in zip(sizes.items(), parts, strict=True)
@@ -56,6 +58,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             layers=[],
             input_shape=(5,),
             classes=2,
+            task=today["task"],
             data={"name": "d", "split_sizes": {"train": 2, "validation": 1, "test": 1}},
             versions={"python": "3", "bayesprune": "0.1.0", "torch": "2"},
         )

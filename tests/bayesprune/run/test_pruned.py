@@ -235,7 +235,7 @@ CHANGES: dict[str, Change] = {
     "another input shape": put("input_shape", value=[1, 5, 5]),
     "a result without accuracy": drop("result", "accuracy"),
     "density 0": put("result", "density", value=-0.5),
-    "another schema": put("schema", value=2),
+    "another schema": put("schema", value=3),
 }
 
 

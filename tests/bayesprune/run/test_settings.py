@@ -77,7 +77,7 @@ CHANGED: dict[str, Any] = {
     "learning_rate": 0.1, "noise": 0.2, "consistency": 0.2, "density": 0.5, "budget": "macs=5%",
     "price": 3.0, "estimator": "disarm",
     "keep": ("fc1",), "inputs": "none", "flatten_inputs": True, "threads": 2, "weights": "w", "widths": (5, 4),
-    "options": {"slab": 2.0},
+    "options": {"slab": 2.0}, "task": "regression", "output": "logits", "aux": {"aux1": 0.3},
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.store.runs import RunRecord, library_versions
+from bayesprune.store.schema import upgraded
 
 
 @pytest.fixture
@@ -20,14 +21,16 @@ def entry() -> dict[str, Any]:
 
 @pytest.fixture
 def record() -> RunRecord:
-    return RunRecord(
-        settings={"network": "lenet300", "data": "mnist5k", "seed": 0, "price": 1.5, "keep": ["fc3"]},
-        result={
+    result = {
             "method": "parsimonious", "seed": 0, "accuracy": 0.95, "nll": 0.2, "ece": 0.01, "brier": 0.08,
             "params": 900, "nonzero_weights": 880, "macs": 850, "latency_ms": 0.1, "density": 0.05,
             "architecture": {"inputs": 2, "fc1": 1}, "undecided_gates": 0, "decided_at_end": 1,
             "train_seconds": 12.5, "train_macs_ratio": 0.4,
-        },
+        }  # fmt: skip
+    today = upgraded({"schema": 1, "classes": 10, "result": result})
+    return RunRecord(
+        settings={"network": "lenet300", "data": "mnist5k", "seed": 0, "price": 1.5, "keep": ["fc3"]},
+        result=today["result"],
         groups=[{"name": "inputs", "size": 4, "kept": [0, 3]}, {"name": "fc1", "size": 2, "kept": [1]}],
         layers=[{
             "name": "fc1", "kind": "Linear", "params": 3, "macs": 2, "inputs": 2, "outputs": 1,
@@ -35,6 +38,7 @@ def record() -> RunRecord:
         }],
         input_shape=(1, 2, 2),
         classes=10,
+        task=today["task"],
         data={"name": "mnist5k", "split_sizes": {"train": 3500, "validation": 500, "test": 1000}},
         versions=library_versions(),
     )  # fmt: skip

@@ -167,9 +167,9 @@ def test_no_layer_is_blamed_for_random_outputs() -> None:
 
 def test_an_example_that_is_no_tensor() -> None:
     with pytest.raises(
-        InputShapeError, match="the example is a tuple; one tensor .* wrap a network with several inputs"
+        InputShapeError, match="the example is a list; a tensor .* is needed, or a tuple or dict of such"
     ):
-        find(nn.Linear(6, 2), (ROWS, ROWS))  # type: ignore[arg-type]  # wrong on purpose
+        find(nn.Linear(6, 2), [ROWS, ROWS])
 
 
 class Embedded(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bayesprune.data import Data, TensorSplit
 from bayesprune.models import LeNet300
 from bayesprune.structure import find
-from bayesprune.training import CrossEntropy, Phase, TrainState, adam, cosine
+from bayesprune.training import NegativeLogLikelihood, Phase, TrainState, adam, cosine
 
 MakeState = Callable[..., TrainState]
 
@@ -37,7 +37,11 @@ def phase() -> Callable[..., Phase]:
     """Makes a plain phase."""
 
     def make(steps: int, name: str = "train", *, rate: float = 1e-2, noise: float = 0.0, **settings: Any) -> Phase:
-        plain: dict[str, Any] = {"objective": CrossEntropy(noise), "optimizer": adam(rate, 1e-3), "schedule": cosine}
+        plain: dict[str, Any] = {
+            "objective": NegativeLogLikelihood(noise),
+            "optimizer": adam(rate, 1e-3),
+            "schedule": cosine,
+        }
         return Phase(name, steps, **plain | settings)
 
     return make

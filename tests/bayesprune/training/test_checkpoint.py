@@ -18,7 +18,7 @@ from bayesprune.data import Data, from_loaders
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.models import LeNet300
 from bayesprune.store.tree import load_tree, save_tree
-from bayesprune.training import Checkpointer, CrossEntropy, Memory, Phase, TrainState, train
+from bayesprune.training import Checkpointer, Memory, NegativeLogLikelihood, Phase, TrainState, train
 
 MakeState = Callable[..., TrainState]
 MakePhase = Callable[..., Phase]
@@ -60,7 +60,7 @@ def plan(phase: MakePhase) -> Callable[[], list[Phase]]:
             state.shrink(torch.arange(state.structure.gate_count) % 3 != 1)
 
     def make() -> list[Phase]:
-        wide: dict[str, Any] = {"batch_size": 80, "objective": CrossEntropy(0.2, 0.5)}
+        wide: dict[str, Any] = {"batch_size": 80, "objective": NegativeLogLikelihood(0.2, 0.5)}
         second = phase(8, "second", start=start, updates=[shrink], **wide)
         return [phase(12, "first", noise=0.2), second]
 

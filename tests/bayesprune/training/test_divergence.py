@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bayesprune.data import Data
 from bayesprune.errors import DivergenceError
 from bayesprune.store.tensors import load_tensors
-from bayesprune.training import Checkpointer, CrossEntropy, Phase, TrainState, constant, train
+from bayesprune.training import Checkpointer, NegativeLogLikelihood, Phase, TrainState, constant, train
 
 MakeState = Callable[..., TrainState]
 MakePhase = Callable[..., Phase]
@@ -49,7 +49,7 @@ def test_a_huge_learning_rate(
 def test_a_loss_that_turns_nan_names_its_step_and_rate(
     make_state: MakeState, phase: MakePhase, small_data: Data, tmp_path: Path
 ) -> None:
-    class Poisoned(CrossEntropy):
+    class Poisoned(NegativeLogLikelihood):
         def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
             loss = super().loss(state, inputs, labels)
             return loss * float("nan") if state.step == 6 else loss
@@ -69,7 +69,7 @@ def test_a_loss_that_is_not_finite_stops_the_step_it_happens_in(
 ) -> None:
     """In the middle of an epoch, with nothing saved, and where the gradients are fine."""
 
-    class Poisoned(CrossEntropy):
+    class Poisoned(NegativeLogLikelihood):
         def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
             return super().loss(state, inputs, labels) + (poison if state.step == 6 else 0.0)
 
@@ -94,7 +94,7 @@ class NaNGradient(torch.autograd.Function):
 def test_weights_that_turn_nan_are_never_saved_and_never_returned(
     make_state: MakeState, phase: MakePhase, small_data: Data, tmp_path: Path, poisoned: int, raised: int
 ) -> None:
-    class Poisoned(CrossEntropy):
+    class Poisoned(NegativeLogLikelihood):
         def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
             loss = super().loss(state, inputs, labels)
             return NaNGradient.apply(loss) if state.step + 1 == poisoned else loss

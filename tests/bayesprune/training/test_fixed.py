@@ -8,7 +8,7 @@ from torch import nn
 
 from bayesprune.data import Split, TensorSplit
 from bayesprune.run.settings import RunSettings
-from bayesprune.training import CrossEntropy
+from bayesprune.training import NegativeLogLikelihood
 from bayesprune.training.fixed import FixedTraining
 
 PERCEPTRON, CONVOLUTIONAL = nn.Linear(2, 2), nn.Sequential(nn.Conv2d(1, 1, 1))
@@ -80,6 +80,6 @@ def test_what_is_asked_for_overrules_the_defaults() -> None:
 def test_the_phase_is_what_it_says() -> None:
     phase = training(PERCEPTRON, split(55_000), 30).phase()
     assert (phase.name, phase.steps, phase.batch_size) == ("fixed", 8_250, 200)
-    assert isinstance(phase.objective, CrossEntropy)
+    assert isinstance(phase.objective, NegativeLogLikelihood)
     assert (phase.objective.noise, phase.objective.consistency) == (0.3, 0.5)
     assert (phase.schedule(0.0), phase.schedule(0.5), phase.schedule(1.0)) == pytest.approx((1.0, 0.5, 0.0))

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bayesprune.data import Data, TensorSplit, from_loaders
 from bayesprune.errors import DataError, SettingError
-from bayesprune.training import CrossEntropy, Phase, TrainState, adam, constant, cosine, train
+from bayesprune.training import NegativeLogLikelihood, Phase, TrainState, adam, constant, cosine, train
 from bayesprune.training.dense import dense_step
 
 STEPS_PER_EPOCH = 5  # 240 examples in batches of 50: the last one holds 40
@@ -73,7 +73,7 @@ def test_a_phase_that_ends_in_mid_epoch_leaves_the_rest_of_the_epoch_out(
 def test_the_last_batch_of_an_epoch_is_a_partial_one(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
     sizes: list[int] = []
 
-    class Watching(CrossEntropy):
+    class Watching(NegativeLogLikelihood):
         def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
             sizes.append(len(inputs))
             return super().loss(state, inputs, labels)
@@ -197,7 +197,7 @@ def test_masked_weights_stay_at_zero(make_state: MakeState, phase: MakePhase, sm
 def test_history_adds_up(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
     losses: list[float] = []
     state = make_state()
-    dense = dense_step(state, CrossEntropy())
+    dense = dense_step(state, NegativeLogLikelihood(), torch.zeros(1, dtype=torch.int64))
     run(state, [phase(10), phase(5, "fixed")], small_data, progress=lambda p: losses.append(p.loss), dense=dense)
     macs = 36 * 12 + 12 * 8 + 8 * 3
     assert [record["epoch"] for record in state.history] == [1, 2, 3]
@@ -299,7 +299,16 @@ class Empty:
 
 
 def test_a_split_without_batches_is_refused(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
-    data = Data("empty", Empty(), small_data.validation, small_data.test, (1, 6, 6), 3, small_data.normalisation, "0")
+    data = Data(
+        "empty",
+        Empty(),
+        small_data.validation,
+        small_data.test,
+        small_data.inputs,
+        small_data.task,
+        small_data.normalisation,
+        "0",
+    )
     with pytest.raises(DataError, match="gave no batches"):
         run(make_state(), [phase(1)], data)
 
@@ -339,7 +348,7 @@ def test_a_phase_may_take_another_number_of_examples_a_step(
     """One epoch in steps of 50, one in steps of 80: the order of an epoch depends on seed and epoch alone."""
     seen: list[Tensor] = []
 
-    class Watching(CrossEntropy):
+    class Watching(NegativeLogLikelihood):
         def loss(self, state: TrainState, inputs: Tensor, labels: Tensor | None) -> Tensor:
             seen.append(inputs)
             return super().loss(state, inputs, labels)

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy, linear
 
 from bayesprune.errors import SettingError
-from bayesprune.training import CrossEntropy, TrainState
+from bayesprune.training import NegativeLogLikelihood, TrainState
 
 MakeState = Callable[..., TrainState]
 
@@ -18,7 +18,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_without_noise_it_is_the_mean_cross_entropy(make_state: MakeState) -> None:
-    state, objective, (inputs, labels) = make_state(), CrossEntropy(), batch()
+    state, objective, (inputs, labels) = make_state(), NegativeLogLikelihood(), batch()
     objective.attach(state)
     loss = objective.loss(state, inputs, labels)
     probabilities = state.network(inputs).softmax(1)
@@ -28,7 +28,7 @@ def test_without_noise_it_is_the_mean_cross_entropy(make_state: MakeState) -> No
 
 
 def test_noise_multiplies_what_every_consumer_reads_for_each_example_its_own(make_state: MakeState) -> None:
-    state, objective, (inputs, labels) = make_state(inputs="auto"), CrossEntropy(0.3), batch()
+    state, objective, (inputs, labels) = make_state(inputs="auto"), NegativeLogLikelihood(0.3), batch()
     objective.attach(state)
     torch.manual_seed(5)
     loss = objective.loss(state, inputs, labels)
@@ -44,14 +44,14 @@ def test_noise_multiplies_what_every_consumer_reads_for_each_example_its_own(mak
 
 
 def test_noise_is_for_training_only(make_state: MakeState) -> None:
-    state, objective, (inputs, _) = make_state(), CrossEntropy(0.3), batch()
+    state, objective, (inputs, _) = make_state(), NegativeLogLikelihood(0.3), batch()
     before = state.network(inputs)
     objective.attach(state)
     assert torch.equal(state.network(inputs), before)
 
 
 def test_consistency_compares_two_predictions_under_opposite_noise(make_state: MakeState) -> None:
-    state, objective, (inputs, labels) = make_state(inputs="auto"), CrossEntropy(0.3, 0.7), batch()
+    state, objective, (inputs, labels) = make_state(inputs="auto"), NegativeLogLikelihood(0.3, 0.7), batch()
     objective.attach(state)
     torch.manual_seed(5)
     loss = objective.loss(state, inputs, labels)
@@ -73,7 +73,7 @@ def test_consistency_compares_two_predictions_under_opposite_noise(make_state: M
 
 
 def test_without_noise_there_is_nothing_to_compare(make_state: MakeState) -> None:
-    state, objective, (inputs, labels) = make_state(), CrossEntropy(0.0, 0.5), batch()
+    state, objective, (inputs, labels) = make_state(), NegativeLogLikelihood(0.0, 0.5), batch()
     objective.attach(state)
     torch.testing.assert_close(objective.loss(state, inputs, labels), cross_entropy(state.network(inputs), labels))
 
@@ -81,9 +81,9 @@ def test_without_noise_there_is_nothing_to_compare(make_state: MakeState) -> Non
 @pytest.mark.parametrize("noise", [-0.1, float("nan"), float("inf")])
 def test_noise_that_cannot_be_is_refused(noise: float) -> None:
     with pytest.raises(SettingError, match="noise must be a finite number >= 0"):
-        CrossEntropy(noise)
+        NegativeLogLikelihood(noise)
 
 
 def test_consistency_that_cannot_be_is_refused() -> None:
     with pytest.raises(SettingError, match="consistency must be a finite number >= 0, not -1"):
-        CrossEntropy(0.3, -1)
+        NegativeLogLikelihood(0.3, -1)

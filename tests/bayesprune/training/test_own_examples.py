@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.data import Data, TensorSplit
-from bayesprune.training import Checkpointer, CrossEntropy, Phase, Progress, TrainState, train
+from bayesprune.training import Checkpointer, NegativeLogLikelihood, Phase, Progress, TrainState, train
 
 MakeState = Callable[..., TrainState]
 MakePhase = Callable[..., Phase]
@@ -18,7 +18,7 @@ MakePhase = Callable[..., Phase]
 OWN = TensorSplit(torch.randn(70, 1, 6, 6, generator=torch.Generator().manual_seed(2)), torch.arange(70) % 3)
 
 
-class Seeing(CrossEntropy):
+class Seeing(NegativeLogLikelihood):
     """Remembers its batches."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from bayesprune.data import Data
 from bayesprune.models import LeNet300
 from bayesprune.structure import find
 from bayesprune.structure.selectors import Selected
-from bayesprune.training import CrossEntropy, Phase, TrainState, constant, train
+from bayesprune.training import NegativeLogLikelihood, Phase, TrainState, constant, train
 from bayesprune.training.dense import dense_step
 
 MakeState = Callable[..., TrainState]
@@ -92,7 +92,7 @@ def test_training_goes_on_as_that_of_a_network_cut_by_hand(
 
 def test_costs_follow_the_shrinking_network(make_state: MakeState, phase: MakePhase, small_data: Data) -> None:
     state = make_state()
-    dense = dense_step(state, CrossEntropy())
+    dense = dense_step(state, NegativeLogLikelihood(), torch.zeros(1, dtype=torch.int64))
     train(state, [phase(10, updates=[shrink_at(7)])], small_data, batch_size=50, seed=7, dense=dense)
     large, small = 36 * 12 + 12 * 8 + 8 * 3, 36 * 5 + 5 * 3 + 3 * 3
     first, second = state.history

@@ -1,0 +1,54 @@
+"""Raw inputs of a user's, prepared as the training inputs of a run were."""
+
+from typing import Any
+
+import torch
+
+from bayesprune.batches import Batch, each, named_parts
+from bayesprune.data.examples import to_examples
+from bayesprune.data.inputs import AnyNormalisation, InputSpec, form_of
+from bayesprune.errors import DataError, StoreError
+
+NO_NORMALISATION = (
+    "this run was made by version 0.1.0, which did not keep what was done to the inputs: call network(prepared inputs)"
+)
+
+
+def prepared_inputs(raw: Any, spec: InputSpec, normalisation: AnyNormalisation | None) -> Batch:
+    """Raw inputs [N, ...] as the network takes them.
+
+    Raises:
+        DataError: they are no numbers, not finite, or of another form than the training inputs.
+        StoreError: what was done to the training inputs is not known.
+    """
+    if normalisation is None:
+        raise StoreError(NO_NORMALISATION)
+    where = "the inputs to predict from"
+    rows = _rows(raw)
+    checked = to_examples(raw, torch.zeros(rows, dtype=torch.int64), where).inputs
+    if form_of(checked) != spec.form or named_parts(checked).keys() != spec.shapes.keys():
+        raise DataError(f"{where} are a {form_of(checked)}, and those of the run a {spec.form} of {spec.shape}")
+    for name, part in named_parts(checked).items():
+        if tuple(part.shape[1:]) != spec.shapes[name]:
+            raise DataError(
+                f"{where}{name and f' {name!r}'} have shape {list(part.shape[1:])}, those of the run "
+                f"{list(spec.shapes[name])}"
+            )
+        if not part.is_floating_point() and part.dtype == torch.int64 and spec.dtypes[name] != "int64":
+            raise DataError(f"{where}{name and f' {name!r}'} are whole numbers, those of the run floats: give floats")
+    return normalisation.apply(checked)
+
+
+def _rows(raw: Any) -> int:
+    """Examples in raw inputs of any form."""
+    first = next(iter(raw.values())) if isinstance(raw, dict) else raw[0] if isinstance(raw, tuple) and raw else raw
+    try:
+        return len(first)
+    except TypeError:
+        return 0
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on a device."""
+    moved: Batch = each(lambda part: part.to(device), batch)
+    return moved

@@ -93,6 +93,7 @@ class TrainState:
     refusal: NetworkError | None = None
     shape_version: int = 0
     _costs: tuple[int, tuple[LayerCost, ...]] | None = None
+    _expected: tuple[int, ExpectedCost] | None = None
     _initial: tuple[nn.Module, Structure] | None = None
 
     def __post_init__(self) -> None:
@@ -206,7 +207,9 @@ class TrainState:
 
     def expected_cost(self) -> ExpectedCost:
         """The expected cost of the network as it is now, as a function of its gates."""
-        return ExpectedCost.of(self.network, self.structure, self.layers())
+        if self._expected is None or self._expected[0] != self.shape_version:
+            self._expected = (self.shape_version, ExpectedCost.of(self.network, self.structure, self.layers()))
+        return self._expected[1]
 
     def params(self) -> int:
         """Parameters of the network as it is now."""

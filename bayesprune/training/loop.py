@@ -180,7 +180,9 @@ class _Loop:
         state, objective = self.state, phase.objective
         self._set_learning_rate(phase)
         for optimizer in state.optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:  # as `zero_grad` does, which takes ten times as long
+                for parameter in group["params"]:
+                    parameter.grad = None
         version = state.shape_version
         value = self._gradients(objective, inputs, labels if objective.needs_labels else None)
         for optimizer in state.optimizers.values():

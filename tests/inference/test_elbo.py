@@ -295,15 +295,15 @@ def test_loss_and_grads_as_in_pyro_s_interface(tiny: Callable[..., Tiny]) -> Non
 
 def test_pyro_s_calls_are_made_only_where_somebody_looks(tiny: Callable[..., Tiny]) -> None:
     """The same value and gradients to the last bit with a handler around, which then sees the sites."""
-    found = []
-    for handler in (nullcontext(), pyro.poutine.trace()):
+    found, trace = [], pyro.poutine.trace()
+    for handler in (nullcontext(), trace):
         case = tiny(log_gamma=PRICES)
         torch.manual_seed(3)
-        with handler as seen:
+        with handler:
             loss = GatedELBO()(case.model, case.guide)(case.inputs[:3], case.labels[:3])
         loss.backward()
         found.append([loss, case.guide.theta.grad, *(weight.grad for weight in case.model.network.parameters())])
-    assert {"pi", "z", "weights", "y"} <= set(seen.trace.nodes)
+    assert {"pi", "z", "weights", "y"} <= set(trace.trace.nodes)
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 

@@ -17,6 +17,7 @@ from bayesprune.structure import MacCounter
 from bayesprune.structure.modes import train_mode
 from bayesprune.training.checkpoint import Checkpointer, are_finite
 from bayesprune.training.interrupt import Interrupt
+from bayesprune.training.narrow import Narrow
 from bayesprune.training.objectives import Objective
 from bayesprune.training.phase import Phase, make_optimizers
 from bayesprune.training.progress import Progress
@@ -131,6 +132,9 @@ class _Loop:
         try:
             phase.objective.attach(state)
             train_mode(state.network)
+            begin = perf_counter()
+            self.narrow = Narrow(state, phase, self.data.train if phase.train is None else phase.train)
+            state.epoch_seconds += perf_counter() - begin
             if self.checkpointer is not None and state.step == 0:
                 self.checkpointer.save(state)
             # A state that was saved after the last step of an epoch has that epoch still to be recorded.
@@ -166,14 +170,14 @@ class _Loop:
         order = _stream(self.seed, state.epoch)
         mark = perf_counter()
         batch_size = phase.batch_size or self.batch_size
-        examples = self.data.train if phase.train is None else phase.train
-        for inputs, labels in examples.batches(batch_size, seed=order, start=state.epoch_step):
-            loss = self._step(phase, inputs, labels)
-            state.epoch_seconds += perf_counter() - mark
-            self._after_step(phase, loss)
-            mark = perf_counter()
-            if state.phase_step >= phase.steps:
-                break
+        with self.narrow.examples() as examples:
+            for inputs, labels in examples.batches(batch_size, seed=order, start=state.epoch_step):
+                loss = self._step(phase, inputs, labels)
+                state.epoch_seconds += perf_counter() - mark
+                self._after_step(phase, loss)
+                mark = perf_counter()
+                if state.phase_step >= phase.steps:
+                    break
 
     def _step(self, phase: Phase, inputs: Tensor, labels: Tensor) -> float:
         """One optimizer step; returns its loss."""

@@ -141,6 +141,9 @@ RAMP_STEPS, EQUAL_RAMP, COST_RAMP = 1_600, 0.8, 0.25
 EQUAL_LATEST, COST_LATEST, LEARNING_SHARE = 0.15, 0.4, 0.025
 """Share of the pruning phase after which prices rise at the latest, and over which the loss is averaged."""
 
+LEARNING_STEPS = 2_000
+"""A longer pruning phase waits no longer than one of so many steps: what weights need is steps, each at full size."""
+
 SHORT, SHORT_START = 300, 0.9
 """With fewer steps of pruning gates start more open: a network half of whose gates are closed learns slowly."""
 
@@ -213,7 +216,8 @@ class Recipe:
             return LinearRamp(0)
         share, latest = (EQUAL_RAMP, EQUAL_LATEST) if self.price_kind == "equal" else (COST_RAMP, COST_LATEST)
         steps = min(RAMP_STEPS, round(share * self.prune_steps))
-        return LearningRamp(steps, round(latest * self.prune_steps), max(5.0, LEARNING_SHARE * self.prune_steps))
+        learning = min(self.prune_steps, LEARNING_STEPS)
+        return LearningRamp(steps, round(latest * learning), max(5.0, LEARNING_SHARE * learning))
 
     def horizon(self, step: int) -> float:
         """Steps in which a useless gate falls from 1 to 0, for the step that follows `step` steps."""

@@ -40,20 +40,25 @@ def test_the_measured_recipe_on_mnist() -> None:
     assert perceptron.settle == 4_400
     assert [perceptron.horizon(step) for step in (0, 4_399, 4_400, 5_500)] == [300, 300, 60, 60]
     assert (perceptron.learning_rate, perceptron.fixed.noise, perceptron.fixed.consistency) == (2e-3, 0.3, 0.0)
-    assert perceptron.ramp == LearningRamp(1_600, 825, 137.5)
+    assert perceptron.ramp == LearningRamp(1_600, 300, 50.0)
     convolutional = recipe(LeNet5(), 550, 40)
     assert (convolutional.prune_steps, convolutional.fixed.steps) == (4_400, 17_600)
     assert convolutional.horizon(0) == 400
-    assert convolutional.ramp == LearningRamp(1_100, 1_760, 110.0)
+    assert convolutional.ramp == LearningRamp(1_100, 800, 50.0)
     assert (perceptron.start, perceptron.shrink_every, convolutional.shrink_every) == (0.5, 100, 100)
     assert (convolutional.learning_rate, convolutional.fixed.noise, convolutional.fixed.consistency) == (2e-3, 0.2, 0.0)
 
 
 def test_ramp_by_default() -> None:
-    """Of equal prices at most 80 % of the pruning phase, of cost prices 25 % once learning slows; none of budgets."""
+    """Of equal prices at most 80 % of the pruning phase, of cost prices 25 % once learning slows; none of budgets.
+
+    A pruning phase of more than 2,000 steps waits no longer than one of 2,000.
+    """
+    assert recipe(LeNet5(), 500, 20).ramp == LearningRamp(500, 800, 50.0)
+    assert recipe(LeNet5(), 100, 100).ramp == LearningRamp(500, 800, 50.0)
     assert recipe(LeNet300(), 10, 10).ramp == LearningRamp(40, 8, 5.0)
     assert recipe(LeNet300(), 10, 10, price_kind="cost").ramp == LearningRamp(12, 20, 5.0)
-    assert recipe(LeNet5(), 550, 40, price_kind="equal").ramp == LearningRamp(1_600, 660, 110.0)
+    assert recipe(LeNet5(), 550, 40, price_kind="equal").ramp == LearningRamp(1_600, 300, 50.0)
     assert recipe(LeNet300(), 550, 40, ramp_share=0.0).ramp == LinearRamp(0)
     settings = RunSettings("parsimonious", epochs=40, budget="macs=10%")
     assert Recipe(LeNet300(), split(55_000), settings, ParsimoniousOptions()).ramp == LinearRamp(0)

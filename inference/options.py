@@ -167,7 +167,7 @@ class GateDefaults:
 
 
 GATE_DEFAULTS = {
-    "perceptron": GateDefaults("equal", 0.25, 300.0),
+    "perceptron": GateDefaults("equal", 0.2, 300.0),
     "convolutional": GateDefaults("cost", 0.2, 400.0),
 }
 """By kind of network."""
@@ -225,7 +225,7 @@ class Recipe:
 
 
 def _prune_epochs(epochs: int, epoch_steps: int, share: float | None, usual: float) -> int:
-    """Epochs in which gates learn: 10 of 40 for the perceptron on MNIST, 8 of 40 for LeNet-5, 57 of 120 on mnist5k."""
+    """Epochs in which gates learn: 8 of 40 on MNIST, 57 of 120 on mnist5k."""
     if share is None:
         share = max(usual * epochs, min(LEAST_PRUNE_STEPS / epoch_steps, epochs / 2)) / epochs
     return min(epochs, max(1, round(share * epochs)))

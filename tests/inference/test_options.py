@@ -44,7 +44,7 @@ def test_the_measured_recipe_on_mnist() -> None:
     convolutional = recipe(LeNet5(), 550, 40)
     assert (convolutional.prune_steps, convolutional.fixed.steps) == (4_400, 17_600)
     assert convolutional.horizon(0) == 400
-    assert convolutional.ramp == LearningRamp(1_100, 800, 50.0)
+    assert convolutional.ramp == LearningRamp(1_100, 1_760, 110.0)
     assert (perceptron.start, perceptron.shrink_every, convolutional.shrink_every) == (0.5, 100, 100)
     assert (convolutional.learning_rate, convolutional.fixed.noise, convolutional.fixed.consistency) == (2e-3, 0.2, 0.0)
 
@@ -52,10 +52,9 @@ def test_the_measured_recipe_on_mnist() -> None:
 def test_ramp_by_default() -> None:
     """Of equal prices at most 80 % of the pruning phase, of cost prices 25 % once learning slows; none of budgets.
 
-    A pruning phase of more than 2,000 steps waits no longer than one of 2,000.
+    With equal prices a pruning phase of more than 2,000 steps waits no longer than one of 2,000.
     """
-    assert recipe(LeNet5(), 500, 20).ramp == LearningRamp(500, 800, 50.0)
-    assert recipe(LeNet5(), 100, 100).ramp == LearningRamp(500, 800, 50.0)
+    assert recipe(LeNet300(), 500, 20).ramp == recipe(LeNet300(), 100, 100).ramp == LearningRamp(1_600, 300, 50.0)
     assert recipe(LeNet300(), 10, 10).ramp == LearningRamp(40, 8, 5.0)
     assert recipe(LeNet300(), 10, 10, price_kind="cost").ramp == LearningRamp(12, 20, 5.0)
     assert recipe(LeNet5(), 550, 40, price_kind="equal").ramp == LearningRamp(1_600, 300, 50.0)

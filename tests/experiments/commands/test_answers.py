@@ -13,7 +13,8 @@ from bayesprune.experiments.study import read_study
 ASKED = ["id", "price", "budget", "density_asked", "epochs"]
 RUN_KEYS = [
     *ASKED,
-    "method", "seed", "accuracy", "nll", "ece", "brier", "params", "nonzero_weights", "macs", "unattributed_macs",
+    "method", "seed", "accuracy", "nll", "ece", "brier", "task", "metrics", "recalls", "params", "nonzero_weights",
+    "macs", "unattributed_macs",
     "latency_ms", "density", "architecture", "undecided_gates", "decided_at_end", "closed_by_price", "cut_for_budget",
     "reopened", "train_seconds", "train_macs_ratio",
 ]  # fmt: skip

@@ -155,7 +155,7 @@ def labels(jobs: Sequence[Job]) -> list[str]:
     found = []
     for job, own in zip(jobs, settings, strict=True):
         alike = [other for other in settings if other["method"] == own["method"]]
-        varied = [name for name in own if name != "seed" and any(other[name] != own[name] for other in alike)]
+        varied = [name for name in own if name != "seed" and any(other.get(name) != own[name] for other in alike)]
         found.append(" ".join([job.label, *(f"{name}={own[name]}" for name in varied)]))
     return found
 

@@ -39,7 +39,10 @@ def _told(found: Mapping[str, Sequence[Sequence[int]]], count: int) -> list[str]
         classes = sorted({number for one in runs for number in one})
         few = classes[:_NAMED]
         which = listed(classes) if few == classes else f"{', '.join(map(str, few))}, ..."
-        noun = "class" if len(classes) == 1 else "classes" if few == classes else f"{len(classes)} classes:"
-        where = "" if count == 1 else f" in {counted(len(runs), 'run')} of {method}"
-        lines.append(f"No test example of {noun} {which} gets the right answer{where}.")
+        those = f"class {which}" if len(classes) == 1 else f"classes {which}"
+        if count == 1:
+            lines.append(f"No test example of {those} gets the right answer.")
+        else:
+            times = counted(len(runs), "run")
+            lines.append(f"In {times} of {method} no test example of some class gets the right answer ({those}).")
     return lines

@@ -209,7 +209,7 @@ def test_a_class_that_is_never_recognised_is_told(make_run: MakeRun) -> None:
     assert "gets the right answer" not in sentence_about([make_run("random", recalls=[1.0, 0.2, None])])
     both = [make_run("parsimonious"), blind, make_run("random", 1, recalls=[0.0, 0.0, 0.1])]
     assert sentence_about(both).endswith(
-        "No test example of classes 0 and 1 gets the right answer in 2 runs of random."
+        "In 2 runs of random no test example of some class gets the right answer (classes 0 and 1)."
     )
     many = make_run("random", 2, recalls=[0.0] * 9)
-    assert "of 9 classes: 0, 1, 2, 3, 4, ... gets the right answer." in sentence_about([many])
+    assert "of classes 0, 1, 2, 3, 4, ... gets the right answer." in sentence_about([many])

@@ -30,7 +30,7 @@ from bayesprune.errors import (
 from bayesprune.moved import find_moved_modules
 
 if TYPE_CHECKING:
-    from bayesprune import data, experiments, inference, models, structure, training
+    from bayesprune import data, experiments, inference, models, structure, tasks, training
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bayesprune.run.pruned import Pruned
     from bayesprune.run.settings import RunSettings
     from bayesprune.store.runs import RunRecord
+    from bayesprune.tasks import OwnTask
     from bayesprune.tangent.options import TransferOptions
 
 __version__ = "0.1.0"
@@ -55,6 +56,7 @@ __all__ = [
     "DivergenceError",
     "InputShapeError",
     "NetworkError",
+    "OwnTask",
     "PruningWarning",
     "ParsimoniousOptions",
     "PruneOptions",
@@ -79,11 +81,12 @@ __all__ = [
     "models",
     "prune",
     "structure",
+    "tasks",
     "to_datatree",
     "training",
 ]
 
-_MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "training"})
+_MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "tasks", "training"})
 _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune"),
@@ -94,6 +97,7 @@ _PLACES = {
     "bayesprune.run.pruned": ("Pruned",),
     "bayesprune.run.settings": ("RunSettings",),
     "bayesprune.store.runs": ("RunRecord",),
+    "bayesprune.tasks": ("OwnTask",),
     "bayesprune.tangent.options": ("TransferOptions",),
 }
 _FUNCTIONS = {"load_data": ("bayesprune.data", "load")} | {

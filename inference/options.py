@@ -17,6 +17,7 @@ from bayesprune.run.settings import (
     check_options,
     check_type,
 )
+from bayesprune.tasks import Likelihood
 from bayesprune.training.fixed import FixedTraining
 from bayesprune.training.network_kinds import network_kind
 
@@ -190,7 +191,14 @@ class Recipe:
         fixed: training at fixed structure.
     """
 
-    def __init__(self, network: nn.Module, train: Split, settings: RunSettings, options: ParsimoniousOptions) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        train: Split,
+        settings: RunSettings,
+        options: ParsimoniousOptions,
+        likelihood: Likelihood | None = None,
+    ) -> None:
         assert settings.epochs is not None
         epoch_steps = steps_per_epoch(train, settings.batch_size)
         usual = GATE_DEFAULTS[network_kind(network)]
@@ -205,7 +213,7 @@ class Recipe:
         self.learning_rate = settings.learning_rate or LEARNING_RATE
         self.fixed = FixedTraining.of(
             settings, network, train, epochs=settings.epochs - prune_epochs, slab=options.slab,
-            learning_rate=options.fixed_learning_rate, decay=options.fixed_decay,
+            learning_rate=options.fixed_learning_rate, decay=options.fixed_decay, likelihood=likelihood,
         )  # fmt: skip
 
     def _ramp(self, settings: RunSettings, options: ParsimoniousOptions) -> Ramp:

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from bayesprune.run.pruned import Pruned
     from bayesprune.run.settings import RunSettings
     from bayesprune.store.runs import RunRecord
-    from bayesprune.tasks import OwnTask
     from bayesprune.tangent.options import TransferOptions
     from bayesprune.tasks import Metric, OwnTask, Task
 
@@ -100,7 +99,6 @@ _PLACES = {
     "bayesprune.run.pruned": ("Pruned",),
     "bayesprune.run.settings": ("RunSettings",),
     "bayesprune.store.runs": ("RunRecord",),
-    "bayesprune.tasks": ("OwnTask",),
     "bayesprune.tangent.options": ("TransferOptions",),
     "bayesprune.tasks": ("Metric", "OwnTask", "Task"),
 }

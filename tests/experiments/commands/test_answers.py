@@ -38,7 +38,7 @@ def the_object(text: str) -> dict[str, Any]:
 def check_schema(found: dict[str, Any]) -> None:
     """Every key and its type, as users' programs expect them."""
     assert list(found) == ["schema", "data", "network", "split_sizes", "epochs", "runs", "summary", "report"]
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert isinstance(found["data"], str) and isinstance(found["network"], str) and isinstance(found["epochs"], int)
     assert list(found["split_sizes"]) == ["train", "validation", "test"]
     assert Path(found["report"]).is_file()
@@ -51,6 +51,9 @@ def check_schema(found: dict[str, Any]) -> None:
         assert all(type(run[key]) is int and run[key] >= 0 for key in COUNTS)
         numbers = [run[key] for key in RUN_KEYS if key not in (*ASKED, *COUNTS, *NO_NUMBERS)]
         assert all(type(number) is float and number >= 0.0 for number in numbers)
+        assert run["task"] == "classification" and list(run["metrics"])[0] == "accuracy"
+        assert run["metrics"]["accuracy"]["value"] == run["accuracy"] and run["metrics"]["nll"]["better"] == "lower"
+        assert all(0 <= recall <= 1 for recall in run["recalls"])
         assert run["accuracy"] <= 1.0 and run["density"] <= 1.0 and run["task"] == "classification"
         assert all(run[key] == run["metrics"][key]["value"] for key in ("accuracy", "nll", "ece", "brier"))
         assert all({"value", "label", "meaning", "unit", "better"} == set(one) for one in run["metrics"].values())

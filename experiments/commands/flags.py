@@ -81,8 +81,10 @@ class RunFlags:
         batch_size: Examples a step.
         learning_rate: Of the first phase with labels (pruned before training: the only one); by default the
             method's.
-        noise: Standard deviation of the multiplicative noise at fixed structure; by default 0.3, with convolutions 0.2.
-        consistency: Weight of the agreement between two noisy predictions at fixed structure; by default 0.
+        noise: Standard deviation of the multiplicative noise at fixed structure; by default 0.5
+            with fewer than 10,000 training examples, else and with convolutions 0.3, with convolutions 0.2.
+        consistency: Weight of the agreement between two noisy predictions at fixed structure; by default 0.5
+            with fewer than 10,000 training examples, else and with convolutions 0.
         threads: Torch threads of a run.
     """
 

@@ -47,9 +47,18 @@ def as_data(given: Any, task: Task | str | None = None) -> Data:
         return from_tensors(*_read(given), task=task, name="loader")
     if isinstance(given, tuple | list) and len(given) == _THREE and all(isinstance(one, DataLoader) for one in given):
         return from_loaders(*given, task=task)
-    if isinstance(given, tuple | list) and len(given) == 2 and _is_inputs(given[0]) and _is_array(given[1]):
-        return from_tensors(given[0], given[1], task=task)
+    if (pair := raw_pair(given)) is not None:
+        return from_tensors(*pair, task=task)
     raise DataError(f"data is a {type(given).__name__}: {_cure(given)}")
+
+
+def raw_pair(given: Any) -> tuple[Any, Any] | None:
+    """Raw inputs and targets of a pair or of a loader, which is read once; None for anything else."""
+    if isinstance(given, DataLoader):
+        return _read(given)
+    if isinstance(given, tuple | list) and len(given) == 2 and _is_inputs(given[0]) and _is_array(given[1]):
+        return given[0], given[1]
+    return None
 
 
 def _is_array(value: Any) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -173,8 +174,10 @@ def pair_of(batch: Any, where: str) -> tuple[Any, Tensor]:
     return inputs, targets
 
 
-def as_numbers(labels: Tensor) -> Any:
-    """A tensor as a numpy array."""
+def as_numbers(labels: Any) -> Any:
+    """A tensor or array as a numpy array."""
+    if not isinstance(labels, Tensor):
+        return np.asarray(labels)
     plain = labels.detach().cpu()
     return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
 

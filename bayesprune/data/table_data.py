@@ -16,7 +16,7 @@ def read_table_file(path: Path, name: str) -> RawData:
     """
     file, target = split_name(name.partition(":")[2] or str(path))
     table = read_csv(file, target)
-    return RawData(name, _examples(table, name), **_about(table))
+    return RawData(name, _examples(table, name), features=table.feature_names, class_names=table.classes or ())
 
 
 def read_builtin(name: str) -> RawData:
@@ -28,13 +28,11 @@ def read_builtin(name: str) -> RawData:
     table = read_table(name)
     everything, places = _examples(table, name), read_split(name)
     splits = {split: everything.take(rows) for split, rows in places.items()}
-    return RawData(name, splits["train"], splits["validation"], splits["test"], **_about(table), task=TABLES[name].task)
+    return RawData(
+        name, splits["train"], splits["validation"], splits["test"], task=TABLES[name].task,
+        features=table.feature_names, class_names=table.classes or (),
+    )  # fmt: skip
 
 
 def _examples(table: Table, name: str) -> Examples:
     return to_examples(table.inputs, table.targets, name)
-
-
-def _about(table: Table) -> dict[str, tuple[str, ...]]:
-    """Names of features and classes."""
-    return {"features": table.feature_names, "class_names": table.classes or ()}

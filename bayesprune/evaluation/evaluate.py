@@ -99,7 +99,6 @@ def _recalls(task: Task, collected: list[Any]) -> tuple[float | None, ...]:
     return task.recalls(outputs, targets)
 
 
-@torch.inference_mode()
 def evaluate(
     network: nn.Module, data: Data, task: Task | None = None, likelihood: Likelihood | None = None
 ) -> Evaluation:
@@ -111,8 +110,14 @@ def evaluate(
         task: that it was trained for; None for that of the data.
         likelihood: with what it has learnt; None for a fresh one.
     """
-    example = next(iter(data.test.batches(1)))[0]
-    found = _predicted(network, data.test, task or data.task, likelihood, 1000)
+    return evaluate_split(network, data.test, task or data.task, likelihood)
+
+
+@torch.inference_mode()
+def evaluate_split(network: nn.Module, split: Split, task: Task, likelihood: Likelihood | None = None) -> Evaluation:
+    """Measure a network on a split, and count and time it; arguments as in `evaluate`."""
+    example = next(iter(split.batches(1)))[0]
+    found = _predicted(network, split, task, likelihood, 1000)
     costs = cost(network, example)
     return Evaluation(
         metrics=found.metrics,

@@ -11,11 +11,12 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from bayesprune.batches import call, chunks
-from bayesprune.data import Data, InputSpec
-from bayesprune.data.given import as_data
+from bayesprune.data import Data, InputSpec, TensorSplit
+from bayesprune.data.given import as_data, raw_pair
 from bayesprune.data.inputs import AnyNormalisation
+from bayesprune.data.loaders import as_numbers
 from bayesprune.errors import SettingError, StoreError
-from bayesprune.evaluation.evaluate import Evaluation, evaluate
+from bayesprune.evaluation.evaluate import Evaluation, evaluate, evaluate_split
 from bayesprune.run.environment import environment
 from bayesprune.run.identity import tensors_digest
 from bayesprune.run.method import GatePosterior
@@ -209,8 +210,12 @@ class Pruned:
         }
         return {name: count / max(dense[name], 1) for name, count in counts.items()}
 
-    def evaluate(self, data: Data | str | None = None) -> Evaluation:
+    def evaluate(self, data: Any = None) -> Evaluation:
         """Measure the network, on the data it was trained on unless other data are given.
+
+        Args:
+            data: `Data` or their name, whose test split is used; or raw examples, a pair (inputs, targets) or a
+                DataLoader, all of which are used, prepared as the training inputs were.
 
         Raises:
             StoreError: the network was loaded from disk and no data were given.
@@ -219,6 +224,13 @@ class Pruned:
         data = self._data if data is None else data
         if data is None:
             raise StoreError("a loaded network does not bring its data along: give evaluate(data)")
+        if self.task is not None and (pair := raw_pair(data)) is not None:
+            split = TensorSplit(
+                prepared_inputs(pair[0], self.inputs, self.normalisation),
+                self.task.targets(as_numbers(pair[1]), "the examples to measure on"),
+            )
+            with saying(self.network, self.settings.output):
+                return evaluate_split(self.network, split, self.task, self.likelihood)
         found = as_data(data, None if self.task is None else self.task.name)
         with saying(self.network, self.settings.output):
             return evaluate(self.network, found, self.task or found.task, self.likelihood)

@@ -125,8 +125,7 @@ LOADER = DataLoader(TensorDataset(torch.zeros(6, 2), torch.arange(6) % 2), batch
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (LOADER, r"data is a DataLoader: .*from_loaders\(train"), ([LOADER, LOADER], "data is a list: .*from_loaders"),
-        ((torch.zeros(3, 2), torch.zeros(3)), "from_tensors"), (np.zeros((3, 2)), "ndarray: .*from_tensors"),
+        ([LOADER, LOADER], "data is a list: .*from_loaders"), (np.zeros((3, 2)), "ndarray: .*from_tensors"),
         ({"x": torch.zeros(3)}, "from_tensors"), (LOADER.dataset, "DataLoader around it.*from_loaders"),
         (None, "NoneType: .*load_data"), (7, "load_data"),
     ],
@@ -138,8 +137,19 @@ def test_what_is_no_data_is_told_how_to_become_some(data: Any, message: str) -> 
 
 def test_what_is_no_data_is_no_data_for_evaluation_either(small_data: Data) -> None:
     pruned = bp.prune("mlp", small_data, "dense", **QUICK)
-    with pytest.raises(DataError, match="data is a DataLoader: .*from_loaders"):
-        pruned.evaluate(LOADER)  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(DataError, match="data is a NoneType|data is a Tensor"):
+        pruned.evaluate(LOADER.dataset.tensors[0])
+
+
+@pytest.mark.parametrize("form", ["a pair", "a loader"])
+def test_raw_tensors_and_loaders_are_prepared_as_the_training_inputs_were(form: str) -> None:
+    inputs = 100 + 5 * torch.randn(120, 4, generator=torch.Generator().manual_seed(0))
+    labels = (inputs[:, 0] > 100).long()
+    pruned = bp.prune(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), (inputs, labels), "dense", **QUICK)
+    given = (inputs, labels) if form == "a pair" else DataLoader(TensorDataset(inputs, labels), batch_size=7)
+    expected = float((pruned.predict(inputs) == labels).float().mean())
+    assert pruned.evaluate(given).accuracy == pytest.approx(expected)
+    assert len(LOADER.dataset) == 6 and bp.prune("mlp", LOADER, "dense", epochs=1).classes == 2
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def _write_arrays(root: Path) -> None:
     np.savez(root / "ok.npz", **fine)
     np.savez(root / "below.npz", x=pictures, y=labels - 1)
     np.savez(root / "beyond.npz", x=pictures, y=np.where(np.arange(len(labels)) == 5, 10**6, labels))
-    np.savez(root / "floats.npz", x=pictures, y=labels + 0.5)
+    np.savez(root / "floats.npz", x=pictures, y=labels.astype(float))
     np.savez(root / "one_class.npz", x=pictures, y=np.zeros_like(labels))
     np.savez(root / "fewer_labels.npz", x=pictures, y=labels[:-1])
     np.savez(root / "no_labels.npz", x=pictures)

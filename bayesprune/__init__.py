@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from bayesprune.run.pruned import Pruned
     from bayesprune.run.settings import RunSettings
     from bayesprune.store.runs import RunRecord
-    from bayesprune.tasks import OwnTask
     from bayesprune.tangent.options import TransferOptions
+    from bayesprune.tasks import OwnTask
 
 __version__ = "0.1.0"
 

@@ -56,9 +56,7 @@ OWN = OwnTask(law=lambda outputs: Independent(Exponential(outputs.exp()), 1))
 LAWS = {
     "classes": Law(likelihood.Categorical, lambda o: Categorical(logits=o), of_classes),
     "weighted classes": Law(likelihood.Categorical, lambda o: Categorical(logits=o), of_classes, "examples"),
-    "positions": Law(
-        likelihood.Positions, lambda o: Categorical(logits=o.movedim(1, -1)), of_classes, ignores=True
-    ),
+    "positions": Law(likelihood.Positions, lambda o: Categorical(logits=o.movedim(1, -1)), of_classes, ignores=True),
     "tags": Law(likelihood.Bernoulli, lambda o: Bernoulli(logits=o), of_tags),
     "weighted tags": Law(likelihood.Bernoulli, lambda o: Bernoulli(logits=o), of_tags, "targets"),
     "numbers": Law(

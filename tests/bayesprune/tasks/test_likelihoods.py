@@ -42,9 +42,7 @@ CASES = {
     "known noise": Case(
         lambda: likelihood.Gaussian(2, (0.5, 2.0)), (2,), lambda outputs: Normal(outputs, torch.tensor([0.5, 2.0]))
     ),
-    "learnt noise": Case(
-        lambda: learnt((0.3, 1.5)), (2,), lambda outputs: Normal(outputs, torch.tensor([0.3, 1.5]))
-    ),
+    "learnt noise": Case(lambda: learnt((0.3, 1.5)), (2,), lambda outputs: Normal(outputs, torch.tensor([0.3, 1.5]))),
     "counts": Case(likelihood.Poisson, (2,), lambda outputs: Poisson(outputs.exp())),
     "own law": Case(own(lambda o: Laplace(o[:, 0], 0.7)), (1,), lambda outputs: Laplace(outputs[:, 0], 0.7)),
 }

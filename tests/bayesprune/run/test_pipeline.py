@@ -1,4 +1,4 @@
-"""One plain module from raw inputs to outputs: what `predict` says, with the normalisation folded where that is exact."""
+"""One plain module from raw inputs to outputs: what `predict` says, the normalisation folded where that is exact."""
 
 from collections.abc import Callable
 from pathlib import Path

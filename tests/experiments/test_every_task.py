@@ -177,7 +177,7 @@ def test_saved_and_loaded_it_answers_the_same(task: str, tmp_path: Path) -> None
     data = case.data()
     assert loaded.evaluate(data).metrics == pruned.evaluation.metrics
     learnt = [dict(one.likelihood.named_parameters()) for one in (pruned, loaded) if one.likelihood is not None]
-    assert [*learnt[0]] == [*learnt[1]] == (["log_deviation"] if task == "regression" else [])
+    assert [*learnt[0]] == [*learnt[1]] == (["log_tenth"] if task == "regression" else [])
     for name, value in learnt[0].items():
         assert torch.equal(learnt[1][name], value) and float(value.detach().abs().min()) > 0  # it was trained
 

@@ -17,6 +17,7 @@ from bayesprune.inference.budgeting import BudgetControl, checked_limit
 from bayesprune.inference.deciding import Decide
 from bayesprune.inference.estimators import GateEstimator, SampledLabelCurvature, estimator
 from bayesprune.inference.estimators.flips import SalientFlips
+from bayesprune.inference.estimators.linearised import LinearisedFlips
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.noise import NOISE, LearntNoise, NoiseScale, hold, noise_optimizers
 from bayesprune.inference.objective import GATES, GUIDE, GatedObjective, guide_of
@@ -37,6 +38,7 @@ from bayesprune.run.budget import Budget
 from bayesprune.run.method import Plan
 from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
+from bayesprune.tasks.likelihood import Categorical
 from bayesprune.training import Phase, Start, TrainState, adam, constant
 from bayesprune.training.fixed import FixedTraining
 from bayesprune.training.phase import Update
@@ -117,6 +119,10 @@ class Parsimonious:
 def _estimator(name: str, state: TrainState) -> tuple[GateEstimator, list[str]]:
     """The estimator of a name, and a line where another one takes its place because a loss draws no labels."""
     chosen = estimator(name)
+    if isinstance(chosen, LinearisedFlips) and type(state.likelihood) is not Categorical:
+        raise SettingError(
+            f"estimator {name!r} needs one class an example, and the task is {state.task.name!r}: take 'curvature'"
+        )
     if state.likelihood.can_sample:
         return chosen, []
     said = ["the loss is read as the negative log-likelihood of an example, in nats: prices are measured against it"]

@@ -1,6 +1,6 @@
 """From raw examples, tensors or loaders to a `Data` value: checks, splits, normalisation, fingerprint."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,7 @@ def from_tensors(
     test: tuple[Any, Any] | int | None = None,
     classes: int | None = None,
     task: Task | str | None = None,
-    class_weights: Sequence[float] | str | None = None,
+    class_weights: Sequence[float] | Mapping[int, float] | str | None = None,
     example_weights: Any = None,
     name: str = "tensors",
     seed: int = 0,
@@ -94,7 +94,7 @@ def assemble(
     test: int | None = None,
     seed: int,
     normalisation: AnyNormalisation | None = None,
-    class_weights: Sequence[float] | str | None = None,
+    class_weights: Sequence[float] | Mapping[int, float] | str | None = None,
 ) -> Data:
     """Check raw data, split off what is missing, normalise, and take the fingerprint.
 

@@ -15,10 +15,28 @@ from bayesprune.run.settings import RunSettings
 from bayesprune.structure import evaluating
 from bayesprune.structure.copying import copied
 from bayesprune.structure.modes import train_mode
+from bayesprune.tasks import Regression
+from bayesprune.tasks.likelihood import rows
 from bayesprune.training.heads import Heads, named_outputs, picked
 
 SEEN = 64
-"""Examples whose outputs are looked at for probabilities where logits are needed."""
+"""Examples whose outputs are looked at for probabilities where logits are needed, and for the unit of numbers."""
+
+FITS = 0.5
+"""Mean squared error, in variances of the targets, below which a network has learnt them."""
+
+_RESHAPING = (
+    "View",
+    "UnsafeView",
+    "Squeeze",
+    "Unsqueeze",
+    "Reshape",
+    "Alias",
+    "Clone",
+    "ToCopy",
+    "Transpose",
+    "Permute",
+)
 
 
 def check_network(network: nn.Module, example: Batch, data: Data, settings: RunSettings) -> None:
@@ -37,15 +55,21 @@ def check_network(network: nn.Module, example: Batch, data: Data, settings: RunS
     _check_weights(network)
     targets = _first_targets(data)
     said = _evaluated(network, example)
+    several = not isinstance(said, Tensor)
     said = picked(said, settings.output) if settings.output else said
     data.task.check_outputs(said, count(example), targets, "", data.name)
     _check_single(network, example)
     pair = _pair(example)
     trained = _trained(network, pair)
+    if settings.output and isinstance(said, Tensor) and isinstance(trained, Tensor) and not several:
+        raise NetworkError(
+            f"output={settings.output!r} names one of several outputs, and the network says one: leave it out"
+        )
     data.task.check_outputs(picked(trained, settings.output), count(pair), targets, " in training mode", data.name)
     _check_aux(named_outputs(trained), settings.aux, data, pair, targets)
     _check_last_batch(network, example, data, settings)
     _warn_of_probabilities(network, data, settings)
+    _warn_of_raw_units(network, data, settings)
 
 
 def listen(state_network: nn.Module, example: Batch, settings: RunSettings) -> Heads | None:
@@ -105,7 +129,7 @@ def _evaluated(network: nn.Module, example: Batch) -> Any:
             return call(network, example)
     except Exception as error:  # whatever the network's own code raises
         raise NetworkError(
-            f"the network cannot take inputs of shape {shape_of(example)}: {_said(error)}{_cure(example)}"
+            f"the network cannot take inputs of shape {shape_of(example)}: {_said(error)}{_cure(network, example)}"
         ) from error
 
 
@@ -128,10 +152,12 @@ def _trained(network: nn.Module, example: Batch) -> Any:
         ) from error
 
 
-def _cure(example: Batch) -> str:
-    """What helps where whole numbers are taken for features."""
+def _cure(network: nn.Module, example: Batch) -> str:
+    """What helps where whole numbers are taken for features, or floats for tokens."""
     if all(part.is_floating_point() for part in parts(example)):
-        return ""
+        if not any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for module in network.modules()):
+            return ""
+        return "; floats are taken for features: give whole numbers, inputs.astype(int), where they are tokens"
     return "; whole numbers are taken for tokens or indices: give floats, inputs.astype(float), where they are features"
 
 
@@ -185,15 +211,57 @@ def _leaves_one(data: Data, batch_size: int) -> bool:
 
 def _warn_of_probabilities(network: nn.Module, data: Data, settings: RunSettings) -> None:
     """Warn of outputs that are probabilities: training and measuring take logits."""
-    if data.task.meaning_of_outputs != "logits" or data.task.outputs < 2:
+    if data.task.meaning_of_outputs != "logits":
         return
-    outputs = picked(_evaluated(network, head(next(iter(data.test.batches(SEEN)))[0], SEEN)), settings.output).float()
-    if bool((outputs >= 0).all()) and torch.allclose(outputs.sum(1), torch.ones(()), atol=1e-4):
+    inputs = head(next(iter(data.test.batches(SEEN)))[0], SEEN)
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]), evaluating(network):
+        outputs = picked(call(network, inputs), settings.output).float()
+    last = _last_function(outputs)
+    several = outputs.dim() > 1 and outputs.shape[1] > 1 and bool((outputs >= 0).all())
+    if several and torch.allclose(outputs.sum(1), torch.ones(()), atol=1e-4):
+        last = "softmax"
+    if last in ("softmax", "sigmoid"):
         warnings.warn(
-            "the network's outputs are probabilities, and logits are expected: leave the last softmax out of it",
+            f"the network's outputs are probabilities, and logits are expected: leave the last {last} out of it",
             PruningWarning,
             stacklevel=2,
         )
+
+
+def _last_function(outputs: Tensor) -> str:
+    """What made the outputs, such as "sigmoid"; what only brings them into another shape does not count."""
+    node: Any = outputs.grad_fn
+    while node is not None and node.name().startswith(_RESHAPING):
+        node = node.next_functions[0][0]
+    return "" if node is None else node.name().removesuffix("Backward0").lower()
+
+
+def _warn_of_raw_units(network: nn.Module, data: Data, settings: RunSettings) -> None:
+    """Warn of a network that was trained on targets in their unit: it is taken for one of standardised targets."""
+    task = data.task
+    if not isinstance(task, Regression):
+        return
+    inputs, targets = next(iter(data.test.batches(SEEN)))
+    inputs, targets = head(inputs, SEEN), head(targets, SEEN)
+    outputs = rows(picked(_evaluated(network, inputs), settings.output)).double()
+    mean, std = torch.tensor(task.mean).double(), torch.tensor(task.std).double()
+    standardised = float((outputs - targets).square().mean())
+    raw = float(((outputs - mean) / std - targets).square().mean())
+    if raw < FITS < standardised:
+        warnings.warn(
+            "the network's outputs fit the targets in their own unit, and training takes targets in standard "
+            "deviations from their mean: put its last layer into that scale (weight / std, (bias - mean) / std with "
+            f"mean {_shown(task.mean)} and std {_shown(task.std)}), or give "
+            f"task=bayesprune.tasks.Regression({task.outputs}, mean={(0.0,) * task.outputs}, "
+            f"std={(1.0,) * task.outputs})",
+            PruningWarning,
+            stacklevel=2,
+        )
+
+
+def _shown(values: tuple[float, ...]) -> str:
+    """Numbers for a message."""
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def _said(error: BaseException) -> str:

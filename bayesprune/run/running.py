@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bayesprune import __version__
-from bayesprune.batches import Batch
+from bayesprune.batches import Batch, call
 from bayesprune.data import Data
 from bayesprune.errors import NetworkError, PruningWarning, SettingError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
@@ -27,7 +27,7 @@ from bayesprune.run.shares import is_table
 from bayesprune.run.user_code import code_digest
 from bayesprune.store.identity import canonical_json, deciding
 from bayesprune.store.runs import RunFolder, RunRecord
-from bayesprune.structure import Structure, find, idle_layers, reestimate_batchnorm
+from bayesprune.structure import Structure, evaluating, find, idle_layers, reestimate_batchnorm
 from bayesprune.structure.selected_inputs import with_input_gates
 from bayesprune.training import Checkpointer, Objective, Progress, TrainState, train
 from bayesprune.training.dense import dense_step
@@ -96,6 +96,7 @@ def run(
     )
     if state.step:
         _recalibrate(state, data, settings)
+    _refit(state, data)
     with torch.random.fork_rng(devices=[]):  # a network may draw in evaluation mode, too
         torch.default_generator.manual_seed(settings.seed)
         evaluation = evaluate(state.network.eval(), data, data.task, state.likelihood)
@@ -283,6 +284,16 @@ def _identity(network: nn.Module, identity: dict[str, Any]) -> dict[str, Any]:
     weights = tensors_digest(dict(network.state_dict()) | masks)
     digests = {"initial weights": weights, "code of the network": code_digest(network)}
     return {name: canonical_json(part) for name, part in parts.items()} | digests
+
+
+@torch.no_grad()
+def _refit(state: TrainState, data: Data) -> None:
+    """Learn the noise of the targets anew where it is learnt: training saw noisy outputs."""
+    if not any(True for _ in state.likelihood.parameters()):
+        return
+    with torch.random.fork_rng(devices=[]), evaluating(state.network):
+        batches = data.train.batches(1000)
+        state.likelihood.refit((call(state.network, inputs), targets) for inputs, targets in batches)
 
 
 def _recalibrate(state: TrainState, data: Data, settings: RunSettings) -> None:

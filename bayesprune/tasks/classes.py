@@ -96,7 +96,12 @@ class Classification(Task):
 
     def fits(self, outputs: Tensor, wanted: list[int]) -> bool:
         """More outputs than classes do no harm."""
-        return outputs.dim() == 2 and outputs.shape[0] == wanted[0] and outputs.shape[1] >= wanted[1]
+        return (
+            outputs.is_floating_point()
+            and outputs.dim() == 2
+            and outputs.shape[0] == wanted[0]
+            and outputs.shape[1] >= wanted[1]
+        )
 
 
 def class_numbers(values: Array, where: str) -> Any:

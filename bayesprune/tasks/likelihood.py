@@ -5,7 +5,7 @@ may be a pair (targets, weights): each weight multiplies the negative log-likeli
 target.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import log, pi
 from typing import Any
 
@@ -20,6 +20,8 @@ IGNORED = -100
 
 LEAST_DEVIATION = 1e-3
 """Of learnt noise, in standard deviations of the training targets."""
+
+_FASTER = 10.0
 
 
 def unweighted(targets: Any) -> tuple[Tensor, Tensor | None]:
@@ -70,6 +72,9 @@ class Likelihood(nn.Module):
         They are held constant. None where there are too many, or the Hessian depends on the targets.
         """
         return None
+
+    def refit(self, said: Iterable[tuple[Tensor, Any]]) -> None:
+        """Learn anew, for a network that does not change any more, from its outputs and targets in batches."""
 
 
 class Categorical(Likelihood):
@@ -147,7 +152,9 @@ class Gaussian(Likelihood):
     """Numbers with normal noise: outputs are means [B, K] (or [B]), targets [B, K], both in standard deviations.
 
     Attributes:
-        log_deviation: of the noise [K]; a parameter where it is learnt.
+        log_tenth: a tenth of the logarithm of the noise's deviation [K]; a parameter where it is learnt. Adam's steps are
+            of one length for all parameters, and the noise has farther to go than a weight: from the deviation of
+            the targets to that of the errors.
 
     Args:
         outputs: K.
@@ -157,16 +164,16 @@ class Gaussian(Likelihood):
     def __init__(self, outputs: int, deviation: tuple[float, ...] | None = None) -> None:
         super().__init__()
         if deviation is None:
-            self.log_deviation: Tensor = nn.Parameter(torch.zeros(outputs))
+            self.log_tenth: Tensor = nn.Parameter(torch.zeros(outputs))
         else:
-            self.register_buffer("log_deviation", torch.tensor(deviation).log())
+            self.register_buffer("log_tenth", torch.tensor(deviation).log() / _FASTER)
 
     def deviation(self) -> Tensor:
         """Standard deviations [K] of the noise."""
         return self._log().exp()
 
     def _log(self) -> Tensor:
-        return self.log_deviation.clamp_min(log(LEAST_DEVIATION))
+        return (_FASTER * self.log_tenth).clamp_min(log(LEAST_DEVIATION))
 
     def terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `Likelihood.terms`: [B, K]."""
@@ -181,11 +188,31 @@ class Gaussian(Likelihood):
 
     def divergence(self, one: Tensor, other: Tensor) -> Tensor:
         """See `Likelihood.divergence`."""
-        return per_example((rows(one - other) / self.deviation()).square())
+        deviation = self.deviation().detach()  # else noise would grow, only to let predictions look alike
+        return per_example((rows(one - other) / deviation).square())
 
     def curvature(self, outputs: Tensor) -> Iterator[Tensor] | None:
         """e_k / deviation_k for each output k."""
         return _of_single((torch.ones_like(rows(outputs)) / self.deviation().detach()).reshape(outputs.shape))
+
+    @torch.no_grad()
+    def refit(self, said: Iterable[tuple[Tensor, Any]]) -> None:
+        """See `Likelihood.refit`: learnt noise becomes the root of the mean squared error.
+
+        In training it is larger: outputs are noisy there, on purpose.
+        """
+        if not isinstance(self.log_tenth, nn.Parameter):
+            return
+        squares, weight = torch.zeros(2, len(self.log_tenth), dtype=torch.float64)
+        for outputs, targets in said:
+            plain, weights = unweighted(targets)
+            each = (plain - outputs.reshape(plain.shape)).double().square().cpu()
+            counts = torch.ones_like(each) if weights is None else weights.double().cpu().reshape(len(each), -1)
+            squares += (each * counts).sum(0)
+            weight += counts.expand_as(each).sum(0)
+        deviation = (squares / weight.clamp_min(1e-12)).sqrt().clamp_min(LEAST_DEVIATION)
+        if bool(deviation.isfinite().all()):
+            self.log_tenth.copy_(deviation.log() / _FASTER)
 
 
 class Poisson(Likelihood):

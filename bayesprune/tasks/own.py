@@ -122,8 +122,8 @@ class FromLaw(Likelihood):
         if log_prob.shape != law.batch_shape:
             raise SettingError(
                 f"the law of the own task is one of targets {list(law.batch_shape + law.event_shape)}, and the targets "
-                f"are {list(targets.shape)}: let it give the shape of the targets, such as Normal(outputs[:, 0], 1) "
-                "for one number an example"
+                f"are {list(targets.shape)}: let its law have the shape of the targets, such as "
+                "Normal(outputs[:, 0], 1) for one number an example"
             )
         if log_prob.dim() < 1 or len(log_prob) != len(outputs):
             raise SettingError(

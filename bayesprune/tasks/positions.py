@@ -103,6 +103,12 @@ class Segmentation(Task):
         """See `Task.fits`."""
         return outputs.is_floating_point() and list(outputs.shape) == wanted
 
+    def cure(self, outputs: Any, wanted: list[int]) -> str:
+        """See `Task.cure`; many networks have the classes last."""
+        if isinstance(outputs, Tensor) and list(outputs.shape) == [wanted[0], *wanted[2:], wanted[1]]:
+            return "its classes come last: let forward return outputs.movedim(-1, 1)"
+        return super().cure(outputs, wanted)
+
     def described(self) -> str:
         """See `Task.described`."""
         return f"the {self.outputs} classes of each position"

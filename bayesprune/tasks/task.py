@@ -176,8 +176,12 @@ class Task(ABC):
         shape = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise NetworkError(
             f"the network's outputs{when} for a batch of {count} are {shape}; {self.meaning_of_outputs} {wanted} are "
-            f"needed for {self.described()} of {name}: let forward return them alone, or name one of several by output="
+            f"needed for {self.described()} of {name}: {self.cure(outputs, wanted)}"
         )
+
+    def cure(self, outputs: Any, wanted: list[int]) -> str:
+        """What helps against outputs of another form."""
+        return "let forward return them alone, or name one of several by output="
 
     meaning_of_outputs: ClassVar[str] = "numbers"
 

@@ -1,6 +1,7 @@
 """What classes and examples count in training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,12 +14,12 @@ BALANCED = "balanced"
 
 
 def class_weights_of(
-    given: Sequence[float] | str | None, task: Task, targets: Tensor, weights: Tensor | None
+    given: Sequence[float] | Mapping[int, float] | str | None, task: Task, targets: Tensor, weights: Tensor | None
 ) -> Tensor | None:
     """Weights of the training examples [N], or of their targets [N, ...], with mean 1; None where all count alike.
 
     Args:
-        given: one a class, "balanced" for the inverse of how frequent each class is, or None.
+        given: one a class (or by class), "balanced" for the inverse of how frequent each class is, or None.
         task: what is to be learnt.
         targets: of the training split.
         weights: of the examples, which those of the classes multiply.
@@ -41,7 +42,21 @@ def _alongside(weights: Tensor, other: Tensor) -> Tensor:
     return weights.reshape(*weights.shape, *[1] * (other.dim() - weights.dim()))
 
 
-def _of_classes(given: Sequence[float] | str, task: Task, targets: Tensor) -> Tensor:
+def _numbers(given: Any, count: int) -> Tensor:
+    """One weight a class, from a list or a table by class; empty where it is neither."""
+    try:
+        if isinstance(given, Mapping):
+            given = [given[number] for number in range(count)] if len(given) == count else []
+        return torch.as_tensor([float(weight) for weight in given], dtype=torch.float64)
+    except (LookupError, TypeError, ValueError):
+        return torch.empty(0)
+
+
+def _shown(given: Any) -> Any:
+    return given if isinstance(given, Mapping) or not hasattr(given, "__iter__") else list(given)
+
+
+def _of_classes(given: Sequence[float] | Mapping[int, float] | str, task: Task, targets: Tensor) -> Tensor:
     """The weight of every target's class."""
     classes = task.class_numbers(targets)
     if classes is None:
@@ -54,7 +69,7 @@ def _of_classes(given: Sequence[float] | str, task: Task, targets: Tensor) -> Te
         frequencies = classes[counted].flatten().bincount(minlength=count).double()
         each = torch.where(frequencies > 0, 1 / frequencies.clamp_min(1), 0.0)
     else:
-        each = torch.as_tensor([float(weight) for weight in given], dtype=torch.float64)
+        each = _numbers(given, count)
         if len(each) != count or not bool((each.isfinite() & (each >= 0)).all()):
-            raise SettingError(f"class_weights {list(given)}: give {count} finite numbers >= 0, one for each class")
+            raise SettingError(f"class_weights {_shown(given)}: give {count} finite numbers >= 0, one for each class")
     return torch.where(counted, each[classes.clamp_min(0)], 0.0).float()

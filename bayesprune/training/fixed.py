@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from bayesprune.data import Split, TensorSplit, last_batch, steps_per_epoch
+from bayesprune.errors import SettingError
 from bayesprune.run.settings import RunSettings
 from bayesprune.tasks import Likelihood
 from bayesprune.training import NegativeLogLikelihood, Phase, Start, adam, cosine
@@ -85,10 +86,17 @@ class FixedTraining:
         Weights decay as the slab's Gaussian prior N(0, slab^2) asks for, by `least_decay` at least. A step takes twice
         the examples, at sqrt(2) the learning rate, where the kind of network asks for it and `LEAST_STEPS` are left.
         By default there is no consistency where the likelihood is a loss, which predicts no law to compare.
+
+        Raises:
+            SettingError: consistency is asked for, and there is no law.
         """
         usual = FIXED_DEFAULTS[network_kind(network)]
         compares = len(train) < MANY and (likelihood is None or likelihood.can_sample)
         consistency = usual.consistency if compares else 0.0
+        if settings.consistency and likelihood is not None and not likelihood.can_sample:
+            raise SettingError(
+                f"consistency={settings.consistency:g} compares predicted laws, and a loss predicts none: leave it out"
+            )
         size, factor = settings.batch_size, 1.0
         if usual.doubles and _can_double(train, size, epochs):
             size, factor = 2 * size, 2**0.5

@@ -138,7 +138,7 @@ def test_what_is_no_data_is_told_how_to_become_some(data: Any, message: str) -> 
 def test_what_is_no_data_is_no_data_for_evaluation_either(small_data: Data) -> None:
     pruned = bp.prune("mlp", small_data, "dense", **QUICK)
     with pytest.raises(DataError, match="data is a NoneType|data is a Tensor"):
-        pruned.evaluate(LOADER.dataset.tensors[0])
+        pruned.evaluate(torch.zeros(6, 2))
 
 
 @pytest.mark.parametrize("form", ["a pair", "a loader"])
@@ -149,7 +149,11 @@ def test_raw_tensors_and_loaders_are_prepared_as_the_training_inputs_were(form: 
     given = (inputs, labels) if form == "a pair" else DataLoader(TensorDataset(inputs, labels), batch_size=7)
     expected = float((pruned.predict(inputs) == labels).float().mean())
     assert pruned.evaluate(given).accuracy == pytest.approx(expected)
-    assert len(LOADER.dataset) == 6 and bp.prune("mlp", LOADER, "dense", epochs=1).classes == 2
+
+
+def test_a_loader_with_too_few_examples_to_split_is_refused() -> None:
+    with pytest.raises(DataError, match="cannot split"):
+        bp.prune("mlp", LOADER)
 
 
 @pytest.mark.parametrize(

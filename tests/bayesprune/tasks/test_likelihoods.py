@@ -26,7 +26,7 @@ class Case(NamedTuple):
 def learnt(deviations: tuple[float, ...]) -> Likelihood:
     found = likelihood.Gaussian(len(deviations))
     with torch.no_grad():
-        found.log_deviation.copy_(torch.tensor(deviations).log())
+        found.log_tenth.copy_(torch.tensor(deviations).log() / 10)
     return found
 
 
@@ -170,3 +170,22 @@ def test_learnt_noise_is_learnt_by_maximum_likelihood() -> None:
 
     optimizer.step(closure)
     torch.testing.assert_close(found.deviation(), errors.square().mean(0).sqrt(), rtol=1e-3, atol=0.0)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_noise_is_learnt_anew_from_what_a_finished_network_says(weighted: bool) -> None:
+    """The minimum of the weighted negative log-likelihood, from batches of any size."""
+    found, fixed = likelihood.Gaussian(2), likelihood.Gaussian(2, (0.5, 1.0))
+    outputs = torch.randn(300, 2)
+    targets = outputs + torch.randn(300, 2) * torch.tensor([0.2, 3.0])
+    weights = torch.rand(300)
+    cuts = [slice(0, 100), slice(100, 101), slice(101, 300)]
+    for one in (found, fixed):
+        one.refit((outputs[cut], (targets[cut], weights[cut]) if weighted else targets[cut]) for cut in cuts)
+    torch.testing.assert_close(fixed.deviation(), torch.tensor([0.5, 1.0]))
+    found.loss(outputs, (targets, weights) if weighted else targets).backward()
+    (parameter,) = found.parameters()
+    assert parameter.grad is not None and float(parameter.grad.abs().max()) < 1e-4
+    before = found.deviation().detach()
+    found.refit([(outputs, torch.full_like(targets, torch.nan))])
+    assert torch.equal(found.deviation(), before)  # a network that diverged says nothing of the noise

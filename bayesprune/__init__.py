@@ -30,7 +30,7 @@ from bayesprune.errors import (
 from bayesprune.moved import find_moved_modules
 
 if TYPE_CHECKING:
-    from bayesprune import data, experiments, inference, models, structure, training
+    from bayesprune import data, experiments, inference, models, structure, tasks, training
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from bayesprune.run.pruned import Pruned
     from bayesprune.run.settings import RunSettings
     from bayesprune.store.runs import RunRecord
+    from bayesprune.tasks import OwnTask
     from bayesprune.tangent.options import TransferOptions
+    from bayesprune.tasks import Metric, OwnTask, Task
 
 __version__ = "0.1.0"
 
@@ -54,7 +56,9 @@ __all__ = [
     "DataUnavailableError",
     "DivergenceError",
     "InputShapeError",
+    "Metric",
     "NetworkError",
+    "OwnTask",
     "PruningWarning",
     "ParsimoniousOptions",
     "PruneOptions",
@@ -65,6 +69,7 @@ __all__ = [
     "SlimmingOptions",
     "SparseOptions",
     "StoreError",
+    "Task",
     "TrainOptions",
     "TransferOptions",
     "UnknownNameError",
@@ -79,11 +84,12 @@ __all__ = [
     "models",
     "prune",
     "structure",
+    "tasks",
     "to_datatree",
     "training",
 ]
 
-_MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "training"})
+_MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "tasks", "training"})
 _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune"),
@@ -94,7 +100,9 @@ _PLACES = {
     "bayesprune.run.pruned": ("Pruned",),
     "bayesprune.run.settings": ("RunSettings",),
     "bayesprune.store.runs": ("RunRecord",),
+    "bayesprune.tasks": ("OwnTask",),
     "bayesprune.tangent.options": ("TransferOptions",),
+    "bayesprune.tasks": ("Metric", "OwnTask", "Task"),
 }
 _FUNCTIONS = {"load_data": ("bayesprune.data", "load")} | {
     name: (module, name) for module, names in _PLACES.items() for name in names

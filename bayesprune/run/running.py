@@ -142,7 +142,9 @@ def _warn(lines: Sequence[str]) -> None:
 def _usual_objective(state: TrainState, data: Data, settings: RunSettings) -> Objective:
     """What dense training minimises by default."""
     assert settings.epochs is not None  # with_defaults
-    return FixedTraining.of(settings, state.network, data.train, epochs=settings.epochs, slab=1.0).objective
+    return FixedTraining.of(
+        settings, state.network, data.train, epochs=settings.epochs, slab=1.0, likelihood=state.likelihood
+    ).objective
 
 
 def check_request(method: Method, settings: RunSettings) -> None:

@@ -7,6 +7,7 @@ from torch import nn
 
 from bayesprune.data import Split, TensorSplit, last_batch, steps_per_epoch
 from bayesprune.run.settings import RunSettings
+from bayesprune.tasks import Likelihood
 from bayesprune.training import NegativeLogLikelihood, Phase, Start, adam, cosine
 from bayesprune.training.network_kinds import network_kind
 
@@ -35,7 +36,7 @@ class FixedDefaults:
 
 
 FIXED_DEFAULTS = {
-    "perceptron": FixedDefaults(0.3, 0.5, 0.0, True),
+    "perceptron": FixedDefaults(0.3, 0.0, 0.0, True),
     "convolutional": FixedDefaults(0.2, 0.0, 5e-4, False),
 }
 """By kind of network."""
@@ -72,13 +73,16 @@ class FixedTraining:
         slab: float,
         learning_rate: float | None = None,
         decay: float | None = None,
+        likelihood: Likelihood | None = None,
     ) -> "FixedTraining":
         """What the settings ask for, and the defaults of the kind of network for the rest.
 
         Weights decay as the slab's Gaussian prior N(0, slab^2) asks for, by `least_decay` at least. A step takes twice
         the examples, at sqrt(2) the learning rate, where the kind of network asks for it and `LEAST_STEPS` are left.
+        By default there is no consistency where the likelihood is a loss, which predicts no law to compare.
         """
         usual = FIXED_DEFAULTS[network_kind(network)]
+        consistency = usual.consistency if likelihood is None or likelihood.can_sample else 0.0
         size, factor = settings.batch_size, 1.0
         if usual.doubles and _can_double(train, size, epochs):
             size, factor = 2 * size, 2**0.5
@@ -88,7 +92,7 @@ class FixedTraining:
             RATE * factor if learning_rate is None else learning_rate,
             max(1 / (len(train) * slab**2), usual.least_decay) if decay is None else decay,
             usual.noise if settings.noise is None else settings.noise,
-            usual.consistency if settings.consistency is None else settings.consistency,
+            consistency if settings.consistency is None else settings.consistency,
         )
 
     @property

@@ -164,11 +164,14 @@ def test_posterior_writes_a_picture_tables_and_netcdf(command: Any, small_data: 
 def test_data_lists_what_there_is(command: Any, tmp_path: Path) -> None:
     found = the_object(command("data", "--json").out)
     entries = {entry["name"]: entry for entry in found["data"]}
-    assert list(entries) == ["mnist5k", "mnist", "fashion-mnist", "cifar10", "svhn", "folder:PATH", "npz:PATH"]
+    assert list(entries) == [
+        "mnist5k", "diabetes", "breast-cancer", "wine", "mnist", "fashion-mnist", "cifar10", "svhn", "folder:PATH",
+        "npz:PATH", "csv:FILE[:TARGET]",
+    ]  # fmt: skip
     assert entries["mnist5k"]["present"] is True and entries["mnist"]["present"] is False
     assert entries["mnist"]["place"] == str(tmp_path / "data")
     text = command("data").out
-    assert all(re.search(rf"^{name} ", text, re.MULTILINE) for name in entries)
+    assert all(re.search(rf"^{re.escape(name)} ", text, re.MULTILINE) for name in entries)
     assert f"not here: it would be fetched (12 MB) into {tmp_path / 'data'}" in text
 
 

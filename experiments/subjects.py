@@ -67,7 +67,7 @@ def data_of(subject: Subject, settings: RunSettings) -> Data:
     return load_cached(settings.data, settings.task) if subject.data is None else subject.data
 
 
-def subject_of(network: Any, data: Any, task: str | None) -> tuple[Subject, dict[str, str]]:
+def subject_of(network: Any, data: Any, task: str | None) -> tuple[Subject, dict[str, Any]]:
     """Network and data as they were handed over, and their names as settings.
 
     Args:
@@ -84,7 +84,7 @@ def subject_of(network: Any, data: Any, task: str | None) -> tuple[Subject, dict
     given = None if isinstance(data, str) else as_data(data, task)
     kind = type(network) if isinstance(network, nn.Module) else network
     name = network if isinstance(network, str) else getattr(kind, "__name__", type(kind).__name__)
-    names = {"network": name, "data": data if given is None else given.name}
+    names: dict[str, Any] = {"network": name, "data": data if given is None else given.name}
     if given is None and isinstance(network, str):
         return NAMED, names
     return Subject(None if isinstance(network, str) else network, given), names

@@ -14,6 +14,7 @@ import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import DataError, NetworkError, SettingError
 from bayesprune.experiments.configurations import configurations
+from bayesprune.experiments.jobs import execute
 from bayesprune.experiments.verdict import verdict_of
 from bayesprune.models import LeNet300
 from bayesprune.store.runs import RunFolder, RunRecord
@@ -25,10 +26,10 @@ Pair = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 def own(shift: float = 0.0) -> nn.Module:
     """A module of the user's own with random weights."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(36, 5), nn.ReLU(), nn.Linear(5, 3))
+    first = nn.Linear(36, 5)
     with torch.no_grad():
-        network[1].bias += shift
-    return network
+        first.bias += shift
+    return nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(5, 3))
 
 
 def make(classes: int) -> nn.Module:
@@ -130,9 +131,6 @@ def test_an_interrupted_run_is_gone_on_with(small_data: Data, tmp_path: Path, mo
 
 def stopping(monkeypatch: pytest.MonkeyPatch, steps: list[int], last: int) -> None:
     """Let the next comparison be stopped after so many steps, as by Ctrl-C."""
-    from bayesprune.experiments import executor
-
-    real: Callable[..., Path] = executor.execute
 
     def stopped(*arguments: Any, progress: Callable[[Progress], None], **given: Any) -> Path:
         def tell(now: Progress) -> None:
@@ -141,9 +139,9 @@ def stopping(monkeypatch: pytest.MonkeyPatch, steps: list[int], last: int) -> No
             if now.step == last:
                 signal.raise_signal(signal.SIGINT)
 
-        return real(*arguments, progress=tell, **given)
+        return execute(*arguments, progress=tell, **given)
 
-    monkeypatch.setattr(executor, "execute", stopped)
+    monkeypatch.setattr("bayesprune.experiments.executor.execute", stopped)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from bayesprune.errors import SettingError
 from bayesprune.experiments.jobs import Job
 from bayesprune.experiments.methods import method
 from bayesprune.experiments.run_rows import run_row
+from bayesprune.experiments.subjects import NAMED, Subject
 from bayesprune.experiments.verdict import REFERENCE, verdict_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
@@ -19,13 +20,16 @@ _OWN = ("price", "budget", "density", "estimator", "options")
 _PLAIN = RunSettings(REFERENCE)
 
 
-def comparison(base: RunSettings, seeds: Sequence[int], methods: Sequence[str] = COMPARED) -> list[Job]:
+def comparison(
+    base: RunSettings, seeds: Sequence[int], methods: Sequence[str] = COMPARED, subject: Subject = NAMED
+) -> list[Job]:
     """The runs of a comparison: every method with every seed, sizes taken from the Bayesian result.
 
     Args:
         base: settings of all runs; sizes, price, estimator and options go to the reference method only.
         seeds: of the runs.
         methods: names.
+        subject: network and data where they were handed over as objects.
 
     Raises:
         SettingError: there are no methods, or one needs a size and the reference method is not among them.
@@ -41,7 +45,7 @@ def comparison(base: RunSettings, seeds: Sequence[int], methods: Sequence[str] =
         if chosen.needs and REFERENCE not in methods:
             raise SettingError(f"method {name!r} takes its size from {REFERENCE!r}: compare that as well")
         for seed in seeds:
-            jobs.append(Job(replace(own, seed=seed), REFERENCE if chosen.needs else None))
+            jobs.append(Job(replace(own, seed=seed), REFERENCE if chosen.needs else None, subject=subject))
     return jobs
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bayesprune.experiments.job_order import JobOrder
 from bayesprune.experiments.jobs import Job, UnderWay, execute
+from bayesprune.experiments.subjects import NAMED
 from bayesprune.experiments.worker import Ended, Failure, Task, Worker
 from bayesprune.run.settings import check_integer
 from bayesprune.training import Progress
@@ -38,7 +39,7 @@ def run_jobs(
     Args:
         jobs: the runs.
         root: where run folders lie.
-        workers: processes; 1 runs in this process.
+        workers: processes; 1 runs in this process, as do networks and data that were handed over as objects.
         resume: go on from checkpoints of interrupted runs; otherwise they start anew.
         report: called on progress.
         finished: called for each run once it is finished, also where it was already.
@@ -53,7 +54,7 @@ def run_jobs(
     check_integer("workers", workers, 1)
     queue = _Queue(JobOrder(jobs, finished or (lambda job, folder: None)))
     report = report or (lambda job, progress: None)
-    if workers == 1 or len(jobs) <= 1:
+    if workers == 1 or len(jobs) <= 1 or any(job.subject is not NAMED for job in jobs):
         _run_here(queue, root, resume, report)
     else:
         _Pool(queue, root, min(workers, len(jobs)), resume, report).run()

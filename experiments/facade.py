@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bayesprune.data.given import as_data
-from bayesprune.errors import SettingError, StoreError, UnknownNameError, nearest_name
+from bayesprune.errors import StoreError, UnknownNameError, nearest_name
 from bayesprune.experiments.methods import method as method_by_name
 from bayesprune.experiments.showing import shown
 from bayesprune.run.environment import environment
@@ -129,15 +129,9 @@ def load(folder: str | Path, factory: Factory | None = None) -> Pruned:
         raise StoreError(f"{folder}: its parts do not fit together ({error}); was the run changed?") from error
 
 
-_NAMES = {
-    "network": "its weights are drawn anew for every seed; write package.module:callable for your own",
-    "data": "write npz:FILE or folder:PATH for your own",
-}
-
-
 def compare(
-    network: str = "lenet300",
-    data: str = "mnist5k",
+    network: Given | Pruned = "lenet300",
+    data: Any = "mnist5k",
     *,
     seeds: int = 3,
     methods: Sequence[str] | None = None,
@@ -148,15 +142,19 @@ def compare(
 ) -> list[RunRecord]:
     """Run several methods side by side, as `bayesprune compare` does.
 
-    Finished runs are not made again, and interrupted ones are gone on with.
+    Finished runs are not made again, and interrupted ones are gone on with. Names are made into networks and data by
+    worker processes, several at a time. Objects cannot be sent there: with a module, class, function or data of your
+    own the runs are made in this process, one after the other, and `workers` changes nothing. Runs are known by the
+    content of the data and of the weights.
 
     Args:
-        network: registered name or `package.module:callable`.
-        data: name of the data set.
+        network: what `prune` takes. A name, class or function makes a network for every run, whose weights its seed
+            draws. Of a module every run gets a copy: all seeds start from the weights that it has.
+        data: what `prune` takes.
         seeds: how many, from 0 on.
         methods: names in the table of methods.
         out: folder of the run folders.
-        workers: processes, one thread each.
+        workers: processes, one thread each, where network and data are names.
         progress: whether to show how the runs get on; by default in a terminal and in a notebook.
         settings: other fields of `RunSettings`.
 
@@ -164,27 +162,27 @@ def compare(
         The runs' records, method after method.
 
     Raises:
-        BayespruneError: a setting is unknown or cannot be used (nothing is written then), or a run failed.
+        BayespruneError: a setting is unknown or cannot be used, or network or data are none (nothing is written then),
+            or a run failed.
     """
     from bayesprune.experiments.compare import COMPARED, comparison
     from bayesprune.experiments.executor import run_jobs
     from bayesprune.experiments.jobs import phase_steps
     from bayesprune.experiments.showing import watched
     from bayesprune.experiments.study import seeds_from
+    from bayesprune.experiments.subjects import NAMED, subject_of
     from bayesprune.experiments.worker import leave_if_started_anew
 
-    for name, value in (("network", network), ("data", data)):
-        if not isinstance(value, str):
-            raise SettingError(f"compare takes {name} by name, not a {type(value).__name__}: {_NAMES[name]}")
     leave_if_started_anew()
     known = _SETTINGS - {"seed"}
     for name in settings:
         if name not in known:
             raise UnknownNameError("setting", name, known | {"seeds", "methods", "out", "workers", "progress"})
-    base = RunSettings(method="parsimonious", network=network, data=data, **settings)
-    jobs = comparison(base, seeds_from(seeds), methods or COMPARED)
+    subject, names = subject_of(network, data, settings.get("task"))
+    base = RunSettings(method="parsimonious", **names, **settings)
+    jobs = comparison(base, seeds_from(seeds), methods or COMPARED, subject)
     check_writable(out)
     phases = [phase_steps(job) for job in jobs]
-    with watched(progress, jobs, phases, Path(out), workers) as watcher:
+    with watched(progress, jobs, phases, Path(out), workers if subject is NAMED else 1) as watcher:
         folders = run_jobs(jobs, Path(out), workers=workers, **watcher)
     return [RunRecord.read(folder) for folder in folders]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bayesprune.data import Data
-from bayesprune.data.cached import load_cached as load_cached
 from bayesprune.errors import PruningWarning, SettingError
 from bayesprune.experiments.methods import method
+from bayesprune.experiments.subjects import NAMED, Beginning, Subject, data_of
 from bayesprune.run.environment import environment
-from bayesprune.run.given import spec_for
+from bayesprune.run.given import spec_for, start_from
 from bayesprune.run.identity import RUN, identity_of
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.normal import normal_settings, without_usual_widths
@@ -42,11 +42,13 @@ class Job:
         settings: of the run.
         match: the method whose result with the same seed gives this run its size; None when the settings do.
         start: the run whose network this one begins with, instead of the initial weights.
+        subject: network and data where they were handed over as objects.
     """
 
     settings: RunSettings
     match: str | None = None
     start: RunSettings | None = None
+    subject: Subject = NAMED
 
     @property
     def label(self) -> str:
@@ -95,12 +97,10 @@ def phase_steps(job: Job) -> dict[str, int]:
     # A size that another run will give is not known yet: the whole network's stands for it.
     settings = job.settings if job.match is None else job.sized_by({"macs": LARGEST_SIZE, "density": 1.0})
     check_request(chosen, settings)
-    data = load_cached(settings.data, settings.task)
-    settings = without_usual_widths(settings)
-    network = build(settings, data)
-    settings = normal_settings(chosen, settings, data, lambda: network)
-    state = initial_state(network, data, settings)
-    return {phase.name: phase.steps for phase in chosen.plan(state, data, settings).phases}
+    data = data_of(job.subject, settings)
+    begin = _beginning(settings, replace(job, start=None), Path(), data)
+    state = initial_state(begin.network(), data, begin.settings)
+    return {phase.name: phase.steps for phase in chosen.plan(state, data, begin.settings).phases}
 
 
 @environment()
@@ -132,10 +132,9 @@ def execute(
         UnderWay: another process makes the run, and `patient` is false.
     """
     settings = job.settings if sized_by is None else job.sized_by(sized_by)
-    data = load_cached(settings.data, settings.task)
-    settings = _settled(settings, job.start, root, data)
-    spec = network_spec(settings, data)
-    folder = _folder(settings, spec, data, root)
+    data = data_of(job.subject, settings)
+    begin = _beginning(settings, job, root, data)
+    folder = _folder(begin, data, root)
     if folder.finished:
         return folder.path
 
@@ -153,37 +152,51 @@ def execute(
                 warnings.simplefilter("ignore", PruningWarning)  # the record has them, and commands print it
                 pruned = run(
                     method(settings.method),
-                    build(settings, data, root),
+                    begin.network(),
                     data,
-                    settings,
-                    spec=spec,
-                    given=False,
+                    begin.settings,
+                    spec=begin.spec,
+                    given=begin.given,
                     checkpointer=checkpointer,
                     progress=progress,
                 )
-            pruned.save(folder.path)
+            replace(pruned, identity={**pruned.identity, **begin.marks}).save(folder.path)
         interrupt.raise_if_asked()
     return folder.path
 
 
 def folder_of(job: Job, root: Path) -> RunFolder:
     """Where the run of a job whose size is settled lies, finished or not."""
-    data = load_cached(job.settings.data, job.settings.task)
-    settings = _settled(job.settings, job.start, root, data)
-    return _folder(settings, network_spec(settings, data), data, root)
+    data = data_of(job.subject, job.settings)
+    return _folder(_beginning(job.settings, job, root, data), data, root)
 
 
-def _settled(settings: RunSettings, start: RunSettings | None, root: Path, data: Data) -> RunSettings:
+def _beginning(settings: RunSettings, job: Job, root: Path, data: Data) -> Beginning:
+    """The run of a job with these settings, in which its size is settled."""
+    subject, chosen = job.subject, method(settings.method)
+    if subject.network is None:
+        settled = _settled(settings, job, root, data)
+        return Beginning(settled, network_spec(settled, data), lambda: build(settled, data, root))
+    start = start_from(subject.network, data, settings)
+    settled = normal_settings(chosen, start.settings, data, lambda: start.network)
+    return Beginning(settled, start.spec, lambda: start.network, start.given, subject.draws)
+
+
+def _settled(settings: RunSettings, job: Job, root: Path, data: Data) -> RunSettings:
     """In the form that names the run, and with the name of the run whose network it begins with."""
-    weights = settings.weights if start is None else f"{RUN}{folder_of(Job(start), root).path.name}"
+    weights = settings.weights
+    if job.start is not None:
+        weights = f"{RUN}{folder_of(Job(job.start, subject=job.subject), root).path.name}"
     settings = without_usual_widths(replace(settings, weights=weights))
     free = replace(settings, weights=None)  # its defaults depend on the network's layers, not on its weights
     return normal_settings(method(settings.method), settings, data, lambda: build(free, data))
 
 
-def _folder(settings: RunSettings, spec: NetworkSpec, data: Data, root: Path) -> RunFolder:
+def _folder(begin: Beginning, data: Data, root: Path) -> RunFolder:
     """Named by the hash of all that decides the run's numbers."""
-    return RunFolder(root / run_id(identity_of(settings, spec, data.fingerprint)))
+    network = begin.network() if begin.given else None
+    identity = identity_of(begin.settings, begin.spec, data.fingerprint, network)
+    return RunFolder(root / run_id(identity | begin.marks))
 
 
 def network_spec(settings: RunSettings, data: Data) -> NetworkSpec:

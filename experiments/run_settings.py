@@ -15,6 +15,8 @@ OPTION = "option "
 _REMOVAL = frozenset({"method", "price", *SIZES, "estimator", "keep", "inputs", "flatten_inputs"})
 """Settings that say what to remove, and how; dense training does not depend on them."""
 _RUN, _WEIGHTS_DIGEST = "run:", "weights_digest"
+DRAWN = "weights_drawn"
+"""Marks a run whose weights code of the user's drew by the seed: their digest is another for every seed."""
 _TECHNICAL = ("factory", "version", "_digest", "_fingerprint")
 
 
@@ -48,6 +50,8 @@ def decisive_settings(record: RunRecord, runs: Sequence[RunRecord] = ()) -> dict
         settings |= {"weights": _start(weights, runs), _WEIGHTS_DIGEST: None}
     elif settings.get(_WEIGHTS_DIGEST) is not None:
         settings.pop("weights", None)  # their content decides, not the name of their file
+        if settings.get(DRAWN):  # by the seed, in which runs may differ
+            settings.pop(_WEIGHTS_DIGEST)
     return settings | {f"{OPTION}{name}": value for name, value in options.items()} | {
         "version": record.versions.get("bayesprune")
     }  # fmt: skip

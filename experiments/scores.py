@@ -51,6 +51,11 @@ class Score:
         return self.unit == "%"
 
     @property
+    def own_unit(self) -> bool:
+        """Whether values are in the unit of the targets, which has no name."""
+        return self.unit == _OWN_UNIT
+
+    @property
     def counts_examples(self) -> bool:
         """Whether a value is the share of the test examples that get the right answer."""
         return self.is_share and self.key == "accuracy"
@@ -77,17 +82,17 @@ class Score:
     @property
     def note(self) -> str:
         """What a sentence must say beside a number: the unit of the targets, and that lower is better."""
-        own = self.unit if self.unit == _OWN_UNIT else ""
+        own = self.unit if self.own_unit else ""
         return ", ".join(filter(None, [own, "" if self.higher_is_better else self.direction]))
 
     def show(self, value: float) -> str:
         """A value with its unit: 93.5 %, 53.2, 1.20 nats."""
         number = f"{100.0 * value:.1f}" if self.is_share else _digits([value], 3)[0]
-        return number if self.unit == _OWN_UNIT else f"{number} {self.unit}".rstrip()
+        return number if self.own_unit else f"{number} {self.unit}".rstrip()
 
     def with_unit(self, said: str) -> str:
         """Words that end in a value, with the unit, and the direction where lower is better."""
-        with_unit = said if self.unit == _OWN_UNIT else f"{said} {self.unit}".rstrip()
+        with_unit = said if self.own_unit else f"{said} {self.unit}".rstrip()
         return f"{with_unit} ({self.note})" if self.note else with_unit
 
     def amounts(self, *differences: float) -> list[str]:
@@ -96,7 +101,7 @@ class Score:
 
     def amount(self, shown: str) -> str:
         """A difference that `amounts` wrote: 1.3 points, 0.2 nats, 4.1."""
-        unit = "points" if self.is_share else "" if self.unit == _OWN_UNIT else self.unit
+        unit = "points" if self.is_share else "" if self.own_unit else self.unit
         return f"{shown} {unit}".rstrip()
 
     def amount_of(self, shown: str) -> str:

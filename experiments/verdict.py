@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import fsum, inf
 
 from bayesprune.experiments.configurations import Configuration, configurations
-from bayesprune.experiments.run_settings import place_of
+from bayesprune.experiments.run_settings import DRAWN, place_of
 from bayesprune.experiments.scores import Score, score_of
 from bayesprune.experiments.statistics import (
     PairedDifference,
@@ -135,7 +135,9 @@ def _mean_of(runs: Sequence[RunRecord], key: str) -> float:
 def _terms(one: Configuration) -> list[object]:
     """What two configurations must share to be compared."""
     first = one.records[0]
-    return [place_of(first), score_of(first).key, *(first.settings.get(name) for name in _SHARED)]
+    drawn = ["weights_digest"] if first.settings.get(DRAWN) else []
+    shared = [first.settings.get(name) for name in _SHARED if name not in drawn]
+    return [place_of(first), score_of(first).key, *drawn, *shared]
 
 
 def _rival_sentence(label: str, rivals: Sequence[Comparison]) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 from bayesprune.experiments.configurations import Configuration
@@ -10,7 +11,7 @@ from bayesprune.experiments.number_format import MISSING, compact
 from bayesprune.experiments.report.drawing import Look, count_axis, drawing, legend_below, looks, new_figure
 from bayesprune.experiments.report.pictures import Picture, Sketch
 from bayesprune.experiments.report.svg import to_svg
-from bayesprune.experiments.report.words import short
+from bayesprune.experiments.report.words import clean, short
 from bayesprune.experiments.scores import Score, score_of
 from bayesprune.experiments.words import counted
 
@@ -31,6 +32,9 @@ class EpochCurve:
 
 
 Entry = dict[str, Any]
+
+_LINE = 30
+"""Letters that fit beside an axis."""
 
 
 def scores_against_macs(found: Sequence[Configuration]) -> list[Picture]:
@@ -77,14 +81,18 @@ def score_against_macs(found: Sequence[Configuration], name: str = "score-macs")
         means = [f"{legend}: {_mean_point(one, score)}" for legend, _, one in _named(found)]
         title = f"{label} against multiply-accumulates"
         svg = to_svg(figure, name, title, f"{runs}. Means: {'; '.join(means)}.")
+    unit = f", with {score.label} in the {score.unit}" if score.own_unit else ""
     side = "up" if score.higher_is_better else "down"
-    return Picture(f"{label} against MACs", svg, f"Each point is one of {runs}; {side} and to the left is better.")
+    return Picture(
+        f"{label} against MACs", svg, f"Each point is one of {runs}{unit}; {side} and to the left is better."
+    )
 
 
 def _axis_label(score: Score) -> str:
-    """Metric, unit, and the direction where lower is better."""
-    parts = [f"test {score.label}", score.unit, "" if score.higher_is_better else score.direction]
-    return short(", ".join(filter(None, parts)))
+    """Metric and unit; below them the direction where lower is better."""
+    unit = "" if score.own_unit else score.unit
+    lines = wrap(clean(", ".join(filter(None, [f"test {score.label}", unit]))), _LINE)
+    return "\n".join([*lines, *([] if score.higher_is_better else [score.direction])])
 
 
 def macs_by_epoch(found: Sequence[Configuration]) -> Picture | None:

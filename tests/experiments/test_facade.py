@@ -125,7 +125,8 @@ LOADER = DataLoader(TensorDataset(torch.zeros(6, 2), torch.arange(6) % 2), batch
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([LOADER, LOADER], "data is a list: .*from_loaders"), (np.zeros((3, 2)), "ndarray: .*from_tensors"),
+        ([LOADER, LOADER], r"data is a list: .*from_loaders\(train"), ([torch.zeros(3, 2)], "from_tensors"),
+        (np.zeros((3, 2)), "ndarray: .*from_tensors"),
         ({"x": torch.zeros(3)}, "from_tensors"), (LOADER.dataset, "DataLoader around it.*from_loaders"),
         (None, "NoneType: .*load_data"), (7, "load_data"),
     ],
@@ -166,13 +167,6 @@ def test_a_loader_with_too_few_examples_to_split_is_refused() -> None:
 def test_what_is_no_network_is_refused(network: Any, message: str, small_data: Data) -> None:
     with pytest.raises(NetworkError, match=message):
         bp.prune(network, small_data)
-
-
-def test_comparisons_take_names(small_data: Data) -> None:
-    with pytest.raises(SettingError, match="compare takes network by name, not a LeNet300"):
-        bp.compare(small())  # type: ignore[arg-type]  # wrong on purpose
-    with pytest.raises(SettingError, match="compare takes data by name, not a Data"):
-        bp.compare("mlp", small_data)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_mistakes(small_data: Data) -> None:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import bayesprune as bp
+from bayesprune.data.cached import load_cached
 from bayesprune.errors import (
     BayespruneError,
     BudgetError,
@@ -21,7 +22,7 @@ from bayesprune.errors import (
     UnknownNameError,
 )
 from bayesprune.experiments import jobs
-from bayesprune.experiments.jobs import Job, build, check, execute, folder_of, load_cached, read_result
+from bayesprune.experiments.jobs import Job, build, check, execute, folder_of, read_result
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 from bayesprune.training import Checkpointer, Progress

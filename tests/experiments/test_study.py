@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from bayesprune.errors import BayespruneError, SettingError, UnknownNameError
+from bayesprune.experiments.commands.progress import labels
+from bayesprune.experiments.jobs import Job
 from bayesprune.experiments.study import Study, read_study, seeds_from
+from bayesprune.run.settings import RunSettings
 
 
 def read(folder: Path, text: str) -> Study:
@@ -33,6 +36,15 @@ def test_a_small_study(tmp_path: Path) -> None:
     assert {job.settings.epochs for job in study.jobs} == {5}
     assert all(job.match is None for job in study.jobs)
     assert study.jobs[0].settings.network == "lenet300"
+
+
+def test_what_is_learnt_and_from_which_outputs(tmp_path: Path) -> None:
+    text = 'methods = ["dense"]\nseeds = 1\ntask = ["regression", "counts"]\noutput = "out"\naux = { aux1 = 0.3 }\n'
+    jobs = read(tmp_path, text).jobs
+    assert [job.settings.task for job in jobs] == ["regression", "counts"]
+    assert {(job.settings.output, job.settings.aux["aux1"]) for job in jobs} == {("out", 0.3)}
+    assert labels(jobs) == ["dense seed 0 task=regression", "dense seed 0 task=counts"]
+    assert labels([jobs[0], Job(RunSettings("dense"))])[0].startswith("dense seed 0 ")
 
 
 def test_three_seeds_by_default(tmp_path: Path) -> None:

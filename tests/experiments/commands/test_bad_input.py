@@ -56,7 +56,12 @@ BAD = [
     data("npz:{inputs}/infinite.npz", "not finite, in 1 examples; the first is in example 7 at [0, 2, 3]: remove"),
     data("npz:{inputs}/below.npz", "label -1 of example 0"),
     data("npz:{inputs}/beyond.npz", "is 1000000 but there are only 120 training examples; number the classes 0, 1, 2"),
-    data("npz:{inputs}/floats.npz", "are float64, not integers; give labels.astype(int)"),
+    Bad(
+        "floats as classes",
+        "are float64, not integers; give labels.astype(int)",
+        DataError,
+        {"data": "npz:{inputs}/floats.npz", "task": "classification"},
+    ),
     data("npz:{inputs}/one_class.npz", "holds one class only; at least 2 are needed"),
     data("npz:{inputs}/fewer_labels.npz", "has 120 inputs but 119 labels"),
     data("npz:{inputs}/no_labels.npz", "it needs arrays x and y"),

@@ -36,8 +36,9 @@ def test_every_task_has_a_page_that_says_its_metrics_and_directions(task: str, m
 
 def test_errors_are_drawn_with_their_unit_and_lower_is_better(make_run: MakeRun) -> None:
     picture = score_against_macs(configurations(pair(make_run, rmse=53.21)))
-    assert picture.heading == "RMSE against MACs" and "down and to the left is better" in picture.caption
-    assert "test RMSE, unit of the targets, lower is better" in picture.svg
+    assert picture.heading == "RMSE against MACs"
+    assert "with RMSE in the unit of the targets; down and to the left is better." in picture.caption
+    assert ">test RMSE<" in picture.svg and ">lower is better<" in picture.svg
     assert "dense: 53.2 at" in picture.svg and "%" not in picture.svg.partition("<desc")[2].partition("</desc>")[0]
     classes = score_against_macs(configurations([make_run("dense", accuracy=0.9), make_run("random")]))
     assert "test accuracy, %" in classes.svg and "up and to the left is better" in classes.caption

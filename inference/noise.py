@@ -55,8 +55,8 @@ class LearntNoise(NegativeLogLikelihood):
         self.weight = weight
 
     def draw(self, state: TrainState, count: int) -> Tensor:
-        """Noise [count, J] around 0."""
-        return super().draw(state, count) * noise_of(state).log_scale.exp()
+        """Noise [count, J] around 0: normal, as the information that passes it supposes."""
+        return torch.randn(count, state.structure.gate_count) * noise_of(state).log_scale.exp()
 
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """The loss of a mini-batch per example."""

@@ -69,6 +69,8 @@ def hold_last(state: TrainState) -> None:
     """
     theta = guide_of(state).theta
     is_open = theta >= 0.5
+    if state.structure.passes_on(is_open):
+        return
     needed = state.structure.protect(is_open, theta) & ~is_open
     theta.masked_fill_(needed, 1.0)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from bayesprune.inference.objective import guide_of
 from bayesprune.inference.visited import Objective, Sample
 from bayesprune.models.prices import Price
+from bayesprune.structure import Gating
 from bayesprune.training import Memory, TrainState
 from bayesprune.training.snapshot import put_back, take
 
@@ -83,8 +84,17 @@ class Watch:
         """That of the network as it is."""
         theta = guide_of(state).theta.detach()
         decided = state.structure.protect(theta > 0.5, theta)
-        both = [self.sample.objective(state, self.price, gates.to(theta.dtype)) for gates in (decided, theta)]
+        gating = Gating(state.network, state.structure)
+        try:
+            both = [self._objective(state, gating, gates) for gates in (decided.to(theta.dtype), theta)]
+        finally:
+            gating.remove()
         return min(both, key=lambda one: one.value)
+
+    def _objective(self, state: TrainState, gating: Gating, gates: Tensor) -> Objective:
+        """At gates [J], through a gating that is on the network."""
+        nats = self.price.total(state.structure, state.expected_cost(), gates)
+        return Objective(self.sample.gated_losses(state, gating, gates), nats, self.sample.size)
 
     def best(self, state: TrainState) -> Objective:
         """That of the best network visited, at the prices of now."""

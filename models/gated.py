@@ -78,6 +78,10 @@ class GatedModel(nn.Module):
             outputs: Tensor = functional_call(self.network, weights, *arguments_of(self.network, inputs))
             return outputs
 
+    def weight_log_prob(self) -> Tensor:
+        """Log prior (nats) of the network's own weights."""
+        return self.weight_prior.log_prob(self.network, self._slab)
+
     def close(self) -> None:
         """Take the gates' hooks off the network."""
         self._gating.remove()
@@ -87,5 +91,5 @@ class GatedModel(nn.Module):
         if self.weight_sites:
             return self.weight_prior.sample(self.network)
         if am_i_wrapped():  # called by itself the program only draws, and Pyro would warn of a factor
-            pyro.factor("weights", self.weight_prior.log_prob(self.network, self._slab))
+            pyro.factor("weights", self.weight_log_prob())
         return {}

@@ -30,6 +30,11 @@ class _Term:
     selection: Tensor | None
     common: Tensor | None
 
+    @property
+    def is_product(self) -> bool:
+        """Whether it is a sum of gates written times a sum of gates read."""
+        return self.selection is None and self.common is None
+
     def expected(self, padded: Tensor) -> Tensor:
         """Expected number of open pairs at theta padded with a 1."""
         writes = padded.new_ones(()) if self.written is None else padded[self.written].sum()
@@ -41,6 +46,39 @@ class _Term:
             return writes * reads.sum()
         # A gate is its own square, so given that a position is read, the written ones of its gate are open.
         return (reads * (writes + self.common.to(padded) * (1 - open_reads))).sum()
+
+
+@dataclass(frozen=True, eq=False)
+class _Products:
+    """All terms that are products, in few calls: a price by cost asks for the slope at every step.
+
+    Attributes:
+        units: [T, 2] multiply-accumulates and parameters a pair of each term.
+        written, read: [T, J + 1] how often each gate is among those written and read; the last entry is no gate's.
+    """
+
+    units: Tensor
+    written: Tensor
+    read: Tensor
+
+    @classmethod
+    def of(cls, terms: Sequence[_Term], gates: int) -> "_Products":
+        """Of terms over so many gates; a term that writes or reads nothing of a gate has a 1 there."""
+        one = torch.full((1,), UNGATED)
+
+        def counts(places: Sequence[Tensor | None]) -> Tensor:
+            rows = [(one if place is None else place) % (gates + 1) for place in places]
+            counted = [row.bincount(minlength=gates + 1) for row in rows]
+            return torch.stack(counted).double() if counted else torch.zeros(0, gates + 1, dtype=torch.float64)
+
+        units = torch.tensor([[term.unit_macs, term.unit] for term in terms], dtype=torch.float64).reshape(-1, 2)
+        return cls(units, counts([term.written for term in terms]), counts([term.arriving for term in terms]))
+
+    def expected(self, padded: Tensor) -> Tensor:
+        """Expected (macs, params) [2] at theta padded with a 1."""
+        values = padded.double()
+        units, written, read = (part.to(values.device) for part in (self.units, self.written, self.read))
+        return (written.mv(values) * read.mv(values) @ units).to(padded)
 
 
 class ExpectedCost:
@@ -63,14 +101,17 @@ class ExpectedCost:
         self, network: nn.Module, structure: Structure, positions: Mapping[str, int], constant: float = 0.0
     ) -> None:
         self._constant = constant
+        gates = structure.gate_count
         written = {(axis.layer, axis.tensor): axis.gates for axis in structure.axes}
         readers = {reader.layer: reader for reader in structure.readers}
-        self._terms = [
+        terms = [
             _term(parameter.numel(), written.get((layer_name, name)), reader, used)
             for layer_name, layer in network.named_modules()
             for name, parameter in layer.named_parameters(recurse=False)
             for reader, used in [_weight_use(layer_name, layer, name, readers, positions)]
         ]
+        self._products = _Products.of([term for term in terms if term.is_product], gates)
+        self._others = [term for term in terms if not term.is_product]
 
     @classmethod
     def of(cls, network: nn.Module, structure: Structure, layers: Sequence[LayerCost]) -> "ExpectedCost":
@@ -81,9 +122,9 @@ class ExpectedCost:
     def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Expected (macs per sample, params) at inclusion probabilities theta [J]; differentiable."""
         padded = torch.cat([theta, theta.new_ones(1)])
-        params = theta.new_zeros(())
-        macs = params + self._constant
-        for term in self._terms:
+        macs, params = self._products.expected(padded)
+        macs = macs + self._constant
+        for term in self._others:
             pairs = term.expected(padded)
             params = params + term.unit * pairs
             macs = macs + term.unit_macs * pairs

@@ -163,6 +163,8 @@ class Structure:
         features closed).
         """
         protected = open_gates.clone()
+        if self.passes_on(open_gates):
+            return protected
         for place in self.slices().values():
             if place.stop > place.start and not protected[place].any():
                 protected[place.start + int(preference[place].argmax())] = True
@@ -173,6 +175,38 @@ class Structure:
             if not reader.open_positions(protected).any():
                 protected[reader.best_gates(protected, preference)] = True
         return protected
+
+    def passes_on(self, open_gates: Tensor) -> bool:
+        """Whether `protect` has nothing to reopen at open_gates [J] (bool): asked after every step, so in few calls."""
+        sets, others = self._needed
+        if not bool(sets.mv(open_gates.to(sets)).all()):
+            return False
+        return all(bool(reader.open_positions(open_gates).any()) for reader in others)
+
+    @cached_property
+    def _needed(self) -> tuple[Tensor, tuple[Reader, ...]]:
+        """Sets of gates [S, J] (0 or 1), one of each of which must be open, and readers that two gates a feature shut.
+
+        Of sets that contain another one only the smaller counts.
+        """
+        candidates = [torch.arange(place.start, place.stop) for place in self.slices().values()]
+        candidates += [gates for _, gates in self.partial_writers]
+        both = []
+        for reader in self.readers:
+            ways = [way for way in (reader.arriving[reader.selected], reader.selection) if way is not None]
+            gated = [way for way in ways if bool((way != UNGATED).any())]
+            if len(gated) > 1:
+                both.append(reader)
+            elif gated and not bool((gated[0] == UNGATED).any()):
+                candidates.append(gated[0].unique())
+        kept: list[set[int]] = []
+        for gates in sorted((set(gates.tolist()) for gates in candidates if len(gates)), key=len):
+            if not any(smaller <= gates for smaller in kept):
+                kept.append(gates)
+        sets = torch.zeros(len(kept), self.gate_count)
+        for row, gates in zip(sets, kept, strict=True):
+            row[sorted(gates)] = 1.0
+        return sets, tuple(both)
 
     @cached_property
     def partial_writers(self) -> tuple[tuple[str, Tensor], ...]:

@@ -45,10 +45,12 @@ class MacCounter(TorchDispatchMode):
         self.used.update(id(value) for value in _flat(args) if isinstance(value, nn.Parameter))
         if func in _QUESTIONS or isinstance(func, torch._ops.HigherOrderOperator):
             return NotImplemented
-        with self:
-            made_of = func.decompose(*args, **kwargs)
-        if made_of is not NotImplemented:
-            return made_of
+        if func not in _WHOLE:
+            with self:
+                made_of = func.decompose(*args, **kwargs)
+            if made_of is not NotImplemented:
+                return made_of
+            _WHOLE.add(func)
         outputs = func(*args, **kwargs)
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
@@ -148,6 +150,9 @@ _FORMULAS: Mapping[Any, Formula] = {
 for _operator, _formula in _FORMULAS.items():
     if _operator not in flop_registry:  # a later torch may know it
         register_flop_formula(_operator, get_raw=True)(_formula)
+
+_WHOLE: set[Any] = set()
+"""Operators that are known to be made of no others: asking torch anew takes longer than most of them run."""
 
 _QUESTIONS = frozenset(
     (

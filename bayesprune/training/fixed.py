@@ -35,7 +35,7 @@ class FixedDefaults:
 
 
 FIXED_DEFAULTS = {
-    "perceptron": FixedDefaults(0.3, 0.5, 0.0, True),
+    "perceptron": FixedDefaults(0.3, 0.0, 0.0, True),
     "convolutional": FixedDefaults(0.2, 0.0, 5e-4, False),
 }
 """By kind of network."""

@@ -1,7 +1,7 @@
 """The training loop that serves every method."""
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from math import isfinite
 from time import perf_counter
@@ -17,7 +17,7 @@ from bayesprune.structure import MacCounter
 from bayesprune.structure.modes import train_mode
 from bayesprune.training.checkpoint import Checkpointer, are_finite
 from bayesprune.training.interrupt import Interrupt
-from bayesprune.training.objectives import HasParts, Objective
+from bayesprune.training.objectives import Objective
 from bayesprune.training.phase import Phase, make_optimizers
 from bayesprune.training.progress import Progress
 from bayesprune.training.state import TrainState
@@ -180,7 +180,9 @@ class _Loop:
         state, objective = self.state, phase.objective
         self._set_learning_rate(phase)
         for optimizer in state.optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:  # as `zero_grad` does, which takes ten times as long
+                for parameter in group["params"]:
+                    parameter.grad = None
         version = state.shape_version
         value = self._gradients(objective, inputs, labels if objective.needs_labels else None)
         for optimizer in state.optimizers.values():
@@ -224,7 +226,7 @@ class _Loop:
         """Report, save now and then, and stop where Ctrl-C asked for it."""
         if self.progress is not None:
             total = self.state.step + phase.steps - self.state.phase_step + self.later
-            parts = phase.objective.parts if isinstance(phase.objective, HasParts) else {}
+            parts: Mapping[str, float] = getattr(phase.objective, "parts", {})  # of `HasParts`, whose check is slow
             self.progress(Progress(phase.name, self.state.step, total, loss, parts))
         self.stop_if_asked()
         if self.checkpointer is not None and self.checkpointer.is_due(self.state):

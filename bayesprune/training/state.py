@@ -104,6 +104,7 @@ class TrainState:
     heads: Heads | None = None
     shape_version: int = 0
     _costs: tuple[int, tuple[LayerCost, ...]] | None = None
+    _expected: tuple[int, ExpectedCost] | None = None
     _initial: tuple[nn.Module, Structure] | None = None
 
     def __post_init__(self) -> None:
@@ -220,7 +221,9 @@ class TrainState:
 
     def expected_cost(self) -> ExpectedCost:
         """The expected cost of the network as it is now, as a function of its gates."""
-        return ExpectedCost.of(self.network, self.structure, self.layers())
+        if self._expected is None or self._expected[0] != self.shape_version:
+            self._expected = (self.shape_version, ExpectedCost.of(self.network, self.structure, self.layers()))
+        return self._expected[1]
 
     def loss(self, outputs: Any, targets: Any) -> Tensor:
         """Mean loss of what the network says in training, its auxiliary outputs included where it has some."""

@@ -78,8 +78,7 @@ class RunFlags:
         learning_rate: Of the first phase with labels (pruned before training: the only one); by default the
             method's.
         noise: Standard deviation of the multiplicative noise at fixed structure; by default 0.3, with convolutions 0.2.
-        consistency: Weight of the agreement between two noisy predictions at fixed structure; by default
-            0.5, with convolutions 0.
+        consistency: Weight of the agreement between two noisy predictions at fixed structure; by default 0.
         threads: Torch threads of a run.
     """
 

@@ -53,16 +53,17 @@ class FlatteningGatePrior(nn.Module):
         self.set_log_gamma(log_gamma)
 
     def set_log_gamma(self, log_gamma: Tensor) -> None:
-        """Change the prices [J]; what depends on them is computed once for each change."""
+        """Change the prices [J]; what depends on them is computed once for each change, the law of pi once needed."""
         log_gamma = log_gamma.detach()
         if self.log_gamma.shape != log_gamma.shape or not torch.equal(self.log_gamma, log_gamma):
             self.log_gamma = log_gamma.clone()
             self._floor = flattened_penalty(torch.zeros_like(log_gamma), log_gamma)
-            self._hyper_prior = self._make_hyper_prior()
+            self._hyper_prior: Any = None
 
     def sample_gates(self) -> Tensor:
         """Sample "pi" and "z"."""
-        if self._hyper_prior.base_dist.log_gamma is not self.log_gamma:  # converted or moved since
+        made = self._hyper_prior
+        if made is None or made.base_dist.log_gamma is not self.log_gamma:  # changed, converted or moved since
             self._hyper_prior = self._make_hyper_prior()
         pi = pyro.sample("pi", self._hyper_prior)
         gates: Tensor = pyro.sample("z", dist.Bernoulli(pi, validate_args=False).to_event(1))

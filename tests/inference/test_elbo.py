@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from itertools import combinations
 from math import exp, log, pi
@@ -19,6 +20,7 @@ from bayesprune.inference.elbo import GatedELBO, MiniBatch
 from bayesprune.inference.estimators import DisARM, SalientFlips, estimator
 from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
 from bayesprune.inference.oracle import negative_elbo
+from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import GaussianLikelihood
 from bayesprune.models.priors.gates import FixedGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
@@ -289,3 +291,29 @@ def test_loss_and_grads_as_in_pyro_s_interface(tiny: Callable[..., Tiny]) -> Non
     assert model_trace.nodes["z"]["value"].shape == guide_trace.nodes["z"]["value"].shape == (6,)
     with pytest.raises(SettingError, match="predict first"):
         _ = MiniBatch(*case).weight
+
+
+def test_pyro_s_calls_are_made_only_where_somebody_looks(tiny: Callable[..., Tiny]) -> None:
+    """The same value and gradients to the last bit with a handler around, which then sees the sites."""
+    found, trace = [], pyro.poutine.trace()
+    for handler in (nullcontext(), trace):
+        case = tiny(log_gamma=PRICES)
+        torch.manual_seed(3)
+        with handler:
+            loss = GatedELBO()(case.model, case.guide)(case.inputs[:3], case.labels[:3])
+        loss.backward()
+        found.append([loss, case.guide.theta.grad, *(weight.grad for weight in case.model.network.parameters())])
+    assert {"pi", "z", "weights", "y"} <= set(trace.trace.nodes)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_a_program_of_the_user_s_is_run_as_it_is(tiny: Callable[..., Tiny]) -> None:
+    class Own(GatedModel):
+        def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Any:
+            return super().forward(-inputs, labels)
+
+    case = tiny()
+    own = Own(case.model.network, case.model.structure, case.model.gate_prior, case.model.size)
+    gates = torch.ones(6).double()
+    found = MiniBatch(own, case.guide, case.inputs, case.labels).predict(gates)
+    assert torch.equal(found.logits, MiniBatch(case.model, case.guide, -case.inputs, case.labels).predict(gates).logits)

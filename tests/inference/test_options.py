@@ -39,7 +39,7 @@ def test_the_measured_recipe_on_mnist() -> None:
     assert (perceptron.prune_steps, perceptron.fixed.steps, perceptron.fixed.batch_size) == (5_500, 8_250, 200)
     assert perceptron.settle == 4_400
     assert [perceptron.horizon(step) for step in (0, 4_399, 4_400, 5_500)] == [300, 300, 60, 60]
-    assert (perceptron.learning_rate, perceptron.fixed.noise, perceptron.fixed.consistency) == (2e-3, 0.3, 0.5)
+    assert (perceptron.learning_rate, perceptron.fixed.noise, perceptron.fixed.consistency) == (2e-3, 0.3, 0.0)
     assert perceptron.ramp == LearningRamp(1_600, 825, 137.5)
     convolutional = recipe(LeNet5(), 550, 40)
     assert (convolutional.prune_steps, convolutional.fixed.steps) == (4_400, 17_600)

@@ -116,6 +116,20 @@ def test_protect_keeps_every_part_of_a_concatenation(zoo: Any) -> None:
     assert (protected != open_gates).nonzero().flatten().tolist() == [place.start + 5]
 
 
+def test_gates_that_pass_on_are_those_that_a_network_can_be_cut_to(case: Any) -> None:
+    """Over random gates, few of them open: `passes_on` agrees with what `compact` refuses, and with `protect`."""
+    generator = torch.Generator().manual_seed(3)
+    for share in (0.05, 0.2, 0.5) * 5:
+        gates = torch.rand(case.structure.gate_count, generator=generator) < share
+        sound = case.structure.passes_on(gates)
+        assert sound == torch.equal(case.structure.protect(gates, torch.rand(len(gates))), gates)
+        if sound:
+            compact(case.copy(), case.structure, gates)
+        else:
+            with pytest.raises(SettingError, match="would (be emptied|have nothing left to read)"):
+                compact(case.copy(), case.structure, gates)
+
+
 def test_consistent_closes_what_has_no_use() -> None:
     network, images = LeNet5((2, 3, 3), (1, 20, 20)), torch.randn(2, 1, 20, 20)
     structure = find(network, images, flatten_inputs=True)

@@ -57,9 +57,9 @@ def test_otherwise_a_perceptron_takes_the_batch_size_of_the_run(train: Any, epoc
     assert found.steps == epochs * (500 if isinstance(train, Loader) else -(-len(train) // 100))
 
 
-def test_noise_and_consistency_depend_on_the_kind_of_network() -> None:
+def test_noise_depends_on_the_kind_of_network_and_consistency_is_0() -> None:
     one, other = (training(network, split(500), 1) for network in (PERCEPTRON, CONVOLUTIONAL))
-    assert (one.noise, one.consistency, other.noise, other.consistency) == (0.3, 0.5, 0.2, 0.0)
+    assert (one.noise, one.consistency, other.noise, other.consistency) == (0.3, 0.0, 0.2, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_weights_decay_as_the_prior_asks_and_with_convolutions_not_less_than_usu
 
 
 def test_what_is_asked_for_overrules_the_defaults() -> None:
-    found = training(PERCEPTRON, split(55_000), 30, noise=0.0, consistency=0.0, batch_size=50, learning_rate=0.5)
-    assert (found.noise, found.consistency, found.batch_size, found.learning_rate) == (0.0, 0.0, 100, 0.5)
+    found = training(PERCEPTRON, split(55_000), 30, noise=0.0, consistency=0.5, batch_size=50, learning_rate=0.5)
+    assert (found.noise, found.consistency, found.batch_size, found.learning_rate) == (0.0, 0.5, 100, 0.5)
 
 
 def test_the_phase_is_what_it_says() -> None:
     phase = training(PERCEPTRON, split(55_000), 30).phase()
     assert (phase.name, phase.steps, phase.batch_size) == ("fixed", 8_250, 200)
     assert isinstance(phase.objective, NegativeLogLikelihood)
-    assert (phase.objective.noise, phase.objective.consistency) == (0.3, 0.5)
+    assert (phase.objective.noise, phase.objective.consistency) == (0.3, 0.0)
     assert (phase.schedule(0.0), phase.schedule(0.5), phase.schedule(1.0)) == pytest.approx((1.0, 0.5, 0.0))

@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy, linear
 
 from bayesprune.errors import SettingError
 from bayesprune.training import NegativeLogLikelihood, TrainState
+from bayesprune.training.draws import draw_uniform
 
 MakeState = Callable[..., TrainState]
 
@@ -33,7 +34,7 @@ def test_noise_multiplies_what_every_consumer_reads_for_each_example_its_own(mak
     torch.manual_seed(5)
     loss = objective.loss(state, inputs, labels)
     torch.manual_seed(5)
-    pixels, first, second = (1 + 0.3 * torch.randn(9, 36 + 12 + 8)).split([36, 12, 8], dim=1)
+    pixels, first, second = (1 + draw_uniform(9, 36 + 12 + 8, 0.3)).split([36, 12, 8], dim=1)
     weights = dict(state.network.named_parameters())
     hidden = linear(inputs.flatten(1) * pixels, weights["fc1.weight"], weights["fc1.bias"]).relu() * first
     hidden = linear(hidden, weights["fc2.weight"], weights["fc2.bias"]).relu() * second
@@ -56,7 +57,7 @@ def test_consistency_compares_two_predictions_under_opposite_noise(make_state: M
     torch.manual_seed(5)
     loss = objective.loss(state, inputs, labels)
     torch.manual_seed(5)
-    draw = 0.3 * torch.randn(9, 36 + 12 + 8)
+    draw = draw_uniform(9, 36 + 12 + 8, 0.3)
     weights = dict(state.network.named_parameters())
     predictions = []
     for noise in (1 + draw, 1 - draw):

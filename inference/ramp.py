@@ -124,7 +124,7 @@ class LearningRamp:
             return
         learning.unread.append(loss)
         if (state.phase_step + 1) % READ_EVERY == 0:
-            for one in torch.stack([unread.to(loss) for unread in learning.unread]).tolist():
+            for one in torch.stack([unread.to(loss) for unread in learning.unread]).cpu().tolist():
                 self._take_in(learning, one)
             learning.unread = []
 

@@ -27,7 +27,7 @@ class Losses:
         unread, self._unread = self._unread, []
         if len(unread) < 2:
             return [float(loss) for loss in unread]
-        found: list[float] = torch.stack(unread).tolist()
+        found: list[float] = torch.stack(unread).cpu().tolist()
         return found
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,9 @@ class Place:
         """Steps from one look at the losses to the next."""
         return 1 if self.device.type == CPU else READ_EVERY
 
-    def computing(self) -> Any:
+    def computing(self) -> AbstractContextManager[Any]:
         """A context for forward passes and losses: bfloat16 for what bears it, where that is the precision."""
-        if self.precision != "bf16":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext() if self.precision != "bf16" else _in_bfloat16(self.device.type)
 
     def settle(self, network: nn.Module) -> nn.Module:
         """Bring a network here, in place."""
@@ -71,6 +69,18 @@ class Place:
         if tensor.is_floating_point() and self.dtype == torch.float64:
             return tensor.to(self.device, torch.float64, non_blocking=True)
         return tensor.to(self.device, non_blocking=True)
+
+
+@contextmanager
+def _in_bfloat16(kind: str) -> Iterator[None]:
+    """Autocast whose narrow copies of weights go at the end: torch keeps them inside an outer context, also when the
+    weights have changed."""
+    torch.clear_autocast_cache()
+    try:
+        with torch.autocast(kind, dtype=torch.bfloat16):
+            yield
+    finally:
+        torch.clear_autocast_cache()
 
 
 def _is_usual(tensor: Tensor) -> bool:

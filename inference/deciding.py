@@ -105,7 +105,7 @@ class Decide:
 
 
 def full(state: TrainState, theta: Tensor) -> Tensor:
-    """theta [J at the start]: 0 where the gate was removed."""
-    whole = torch.zeros(state.structure.initial_gate_count)
-    whole[state.structure.original_gates()] = theta.detach().cpu()
+    """theta [J at the start] in float32: 0 where the gate was removed."""
+    whole = torch.zeros(state.structure.initial_gate_count, dtype=torch.float32)
+    whole[state.structure.original_gates()] = theta.detach().cpu().float()
     return whole

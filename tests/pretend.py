@@ -130,9 +130,9 @@ class Pretend(TorchDispatchMode):
         for each in tensors:
             if not isinstance(each, Far) and each.dim() > 0:
                 raise Misplaced(f"{func} gets a tensor {list(each.shape)} {each.dtype} of the CPU")
-        if func._overloadpacket in (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_):
-            if any(each.dtype in (torch.bool, torch.uint8) for each in tensors[1:] if each.dtype == torch.bool):
-                self._wait("index by a mask")
+        masks = any(each.dtype == torch.bool for each in tensors[1:])
+        if masks and func._overloadpacket in (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_):
+            self._wait("index by a mask")
 
     def _wait(self, why: str) -> None:
         self.waits[why] += 1

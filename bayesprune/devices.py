@@ -73,8 +73,10 @@ class Place:
 
 @contextmanager
 def _in_bfloat16(kind: str) -> Iterator[None]:
-    """Autocast whose narrow copies of weights go at the end: torch keeps them inside an outer context, also when the
-    weights have changed."""
+    """Autocast whose narrow copies of weights go at the end.
+
+    Torch keeps them inside an outer context, also when the weights have changed.
+    """
     torch.clear_autocast_cache()
     try:
         with torch.autocast(kind, dtype=torch.bfloat16):

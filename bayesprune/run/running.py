@@ -99,7 +99,7 @@ def _run(
 ) -> Pruned:
     """See `run`: at a place that is there. The structure is found on the CPU, and all else done at the place."""
     data = placed(given_data, Place(precision=place.precision))
-    settings = normal_settings(method, settings, data, lambda: network)
+    settings = normal_settings(method, settings, given_data, lambda: network)
     state = initial_state(network, data, settings)
     _warn_of_idle_layers(state)
     state.move(place)

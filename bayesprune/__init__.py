@@ -30,7 +30,7 @@ from bayesprune.errors import (
 from bayesprune.moved import find_moved_modules
 
 if TYPE_CHECKING:
-    from bayesprune import data, experiments, inference, models, structure, training
+    from bayesprune import data, experiments, inference, models, structure, tasks, training
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from bayesprune.run.settings import RunSettings
     from bayesprune.store.runs import RunRecord
     from bayesprune.tangent.options import TransferOptions
+    from bayesprune.tasks import Metric, OwnTask, Task
 
 __version__ = "0.1.0"
 
@@ -54,7 +55,9 @@ __all__ = [
     "DataUnavailableError",
     "DivergenceError",
     "InputShapeError",
+    "Metric",
     "NetworkError",
+    "OwnTask",
     "PruningWarning",
     "ParsimoniousOptions",
     "PruneOptions",
@@ -65,6 +68,7 @@ __all__ = [
     "SlimmingOptions",
     "SparseOptions",
     "StoreError",
+    "Task",
     "TrainOptions",
     "TransferOptions",
     "UnknownNameError",
@@ -79,11 +83,12 @@ __all__ = [
     "models",
     "prune",
     "structure",
+    "tasks",
     "to_datatree",
     "training",
 ]
 
-_MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "training"})
+_MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "tasks", "training"})
 _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune"),
@@ -95,6 +100,7 @@ _PLACES = {
     "bayesprune.run.settings": ("RunSettings",),
     "bayesprune.store.runs": ("RunRecord",),
     "bayesprune.tangent.options": ("TransferOptions",),
+    "bayesprune.tasks": ("Metric", "OwnTask", "Task"),
 }
 _FUNCTIONS = {"load_data": ("bayesprune.data", "load")} | {
     name: (module, name) for module, names in _PLACES.items() for name in names

@@ -51,8 +51,8 @@ class Case:
 
 
 CASES = {
-    "lenet300": Case("LeNet-300-100", LeNet300, 2.4, 0.45, None, 200),
-    "lenet5": Case("LeNet-5", LeNet5, 1.8, 0.25, 4.0, 30),
+    "lenet300": Case("LeNet-300-100", LeNet300, 2.2, 0.45, None, 200),
+    "lenet5": Case("LeNet-5", LeNet5, 1.8, 0.20, 4.0, 30),
 }
 
 

@@ -46,12 +46,12 @@ def comparison(base: RunSettings, seeds: Sequence[int], methods: Sequence[str] =
 
 
 def as_json(records: Sequence[RunRecord], summary: Sequence[dict[str, Any]], report: str | None) -> dict[str, Any]:
-    """The JSON object that `--json` prints (schema 1).
+    """The JSON object that `--json` prints (schema 2: runs of any task, with `task` and `metrics`).
 
     "data", "network", "split_sizes" and "epochs" are None where the runs do not share them.
     """
     return {
-        "schema": 1,
+        "schema": 2,
         "data": _shared([record.data["name"] for record in records]),
         "network": _shared([record.settings["network"] for record in records]),
         "split_sizes": _shared([record.data["split_sizes"] for record in records]),

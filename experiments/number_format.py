@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 
 MISSING = "-"
+_JOINT = " ± "
+_LEAST, _MOST = 1e-4, 1e9
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -12,7 +14,8 @@ class NumberFormat:
     """How one kind of number is written.
 
     Attributes:
-        decimals: digits after the point; None for as many as show `digits` significant ones of the mean.
+        decimals: digits after the point; None for as many as show `digits` significant ones of the mean, or of a spread
+            that is larger; far from 1 with a power of ten.
         scale: what the number is multiplied with first, for example 100 for percent.
         digits: significant digits where `decimals` is None.
     """
@@ -25,15 +28,18 @@ class NumberFormat:
         """`mean ± spread`, only the mean where there is no spread, and "-" where there is no mean."""
         if mean is None:
             return MISSING
-        decimals = self._decimals(mean * self.scale)
-        shown = _fixed(mean * self.scale, decimals)
-        return shown if spread is None else f"{shown} ± {_fixed(spread * self.scale, decimals)}"
+        values = [value * self.scale for value in (mean, spread) if value is not None]
+        size = max(map(abs, values))
+        if self.decimals is None and size and not _LEAST <= size < _MOST:
+            return _JOINT.join(f"{value:.{self.digits}g}" for value in values)
+        decimals = self._decimals(size)
+        return _JOINT.join(_fixed(value, decimals) for value in values)
 
-    def _decimals(self, value: float) -> int:
-        """Digits after the point for a mean of this size."""
+    def _decimals(self, size: float) -> int:
+        """Digits after the point for numbers of this size."""
         if self.decimals is not None:
             return self.decimals
-        return 0 if value == 0.0 else max(0, self.digits - 1 - math.floor(math.log10(abs(value))))
+        return 0 if size == 0.0 else max(0, self.digits - 1 - math.floor(math.log10(size)))
 
 
 def compact(value: float) -> str:

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bayesprune.errors import SettingError
-
-_LEAST_POINTS = 5e-4
-"""Percentage points that are shown as 0."""
+from bayesprune.experiments.scores import ACCURACY, Score
 
 
 @dataclass(frozen=True)
@@ -120,64 +118,68 @@ def _image_noise(a: Sequence[float], b: Sequence[float], level: float, images: i
     return float(ndtri((1.0 + level) / 2.0)) * math.sqrt(disagreement / images) + 1.0 / images
 
 
-def verdict(first: str, second: str, difference: PairedDifference, condition: str = "") -> str:
-    """One sentence: which of two methods won, by how many points of accuracy, and how sure that is.
+def verdict(first: str, second: str, difference: PairedDifference, condition: str = "", score: Score = ACCURACY) -> str:
+    """One sentence: which of two methods won, by how much, and how sure that is.
 
     A win needs an interval that leaves out 0; without one nobody is said to have won.
 
     Args:
-        first: the method whose accuracies were `a` in `paired_difference`.
-        second: the method whose accuracies were `b`.
-        difference: of accuracies in [0, 1].
+        first: the method whose values were `a` in `paired_difference`.
+        second: the method whose values were `b`.
+        difference: by how much the first is better: of accuracies in [0, 1], of errors with the sign changed.
         condition: what the comparison holds fixed, for example "at the same MACs".
+        score: the metric that is compared.
     """
     if difference.mean < 0.0 and (difference.decided or difference.low is None):
-        return verdict(second, first, difference.reversed, condition)
-    where = f" {condition}" if condition else ""
-    points, sure = points_of(difference), interval_of(difference)
+        return verdict(second, first, difference.reversed, condition, score)
+    where, what = f" {condition}" if condition else "", score.label
+    amount = score.amount_of(_amount(difference, score))
     if difference.decided:
-        return f"{first} beats {second} by {points} of accuracy{where} ({sure})."
+        return f"{first} beats {second} by {amount}{where} ({interval_of(difference, score)})."
     if difference.low is not None:
-        return f"{first} and {second} cannot be told apart in accuracy{where}: {_chance(first, second, difference)}."
+        chance = _chance(first, second, difference, score)
+        return f"{first} and {second} cannot be told apart in {what}{where}: {chance}."
     if difference.mean == 0.0:
-        return f"{first} and {second} have the same accuracy{where}; one seed decides nothing: run at least 3."
-    return f"{first} is {points} of accuracy above {second}{where}, but one seed decides nothing: run at least 3."
+        return f"{first} and {second} have the same {what}{where}; one seed decides nothing: run at least 3."
+    ahead = f"{amount} above" if score.higher_is_better else f"better by {amount} than"
+    note = f" ({score.note})" if score.note else ""
+    return f"{first} is {ahead} {second}{where}{note}, but one seed decides nothing: run at least 3."
 
 
-def _chance(first: str, second: str, difference: PairedDifference) -> str:
+def _chance(first: str, second: str, difference: PairedDifference, score: Score) -> str:
     """Who is ahead by what may be chance."""
     if difference.mean < 0.0:
-        return _chance(second, first, difference.reversed)
-    if 100.0 * difference.mean < _LEAST_POINTS:
-        return f"their means are the same ({interval_of(difference)})"
-    return f"{first} is {points_of(difference)} ahead, which may be chance ({interval_of(difference)})"
+        return _chance(second, first, difference.reversed, score)
+    amount, sure = _amount(difference, score), interval_of(difference, score)
+    if float(amount.replace(",", "")) == 0.0:
+        return f"their means are the same ({sure})"
+    return f"{first} is {score.amount(amount)} ahead, which may be chance ({sure})"
 
 
-def points_of(difference: PairedDifference) -> str:
-    """The mean difference in percentage points: `1.3 points`."""
-    return f"{_points(*_ends(difference))[0]} points"
+def amount_of(difference: PairedDifference, score: Score = ACCURACY) -> str:
+    """The mean difference with its unit and metric: `1.3 points of accuracy`."""
+    return score.amount_of(_amount(difference, score))
 
 
-def interval_of(difference: PairedDifference) -> str:
-    """The interval in points and the number of seeds: `95 % interval 0.6 to 2.0, 5 seeds`; `1 seed` without one."""
+def interval_of(difference: PairedDifference, score: Score = ACCURACY) -> str:
+    """The interval and the number of seeds: `95 % interval 0.6 to 2.0, 5 seeds`; `1 seed` without one.
+
+    Where it is needed the unit and the direction stand before it.
+    """
     seeds = f"{difference.n} seed{'' if difference.n == 1 else 's'}"
-    _, *ends = _points(*_ends(difference))
-    return f"{100 * difference.level:g} % interval {ends[0]} to {ends[1]}, {seeds}" if ends else seeds
+    _, *ends = score.amounts(*_ends(difference))
+    sure = f"{100 * difference.level:g} % interval {ends[0]} to {ends[1]}, {seeds}" if ends else seeds
+    return "; ".join(filter(None, [score.note, sure]))
+
+
+def _amount(difference: PairedDifference, score: Score) -> str:
+    """The mean difference, with the decimals of the interval."""
+    return score.amounts(*_ends(difference))[0]
 
 
 def _ends(difference: PairedDifference) -> list[float]:
     """Mean, and the ends of the interval where there is one."""
     return [value for value in (difference.mean, difference.low, difference.high) if value is not None]
-
-
-def _points(*shares: float) -> list[str]:
-    """Shares as percentage points, with as many decimals (1 to 3) as show that none of them is 0."""
-    points = [100.0 * share for share in shares]
-    for decimals in (1, 2, 3):
-        if all(round(value, decimals) != 0.0 for value in points if abs(value) >= _LEAST_POINTS):
-            break
-    # Adding 0 turns the -0.0 of a rounded small number into 0.0.
-    return [f"{round(value, decimals) + 0.0:.{decimals}f}" for value in points]
 
 
 def _t_quantile(probability: float, degrees: int) -> float:

@@ -1,13 +1,14 @@
 """What the runs of a study say by method: mean and spread over seeds, as values and for the terminal."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bayesprune.experiments.configurations import configurations, unique_runs
 from bayesprune.experiments.gates import flagged
 from bayesprune.experiments.number_format import NumberFormat, compact_spread
 from bayesprune.experiments.run_settings import method_of, training_of
+from bayesprune.experiments.scores import ACCURACY, Score, scores_of
 from bayesprune.experiments.statistics import mean_and_spread
 from bayesprune.store.runs import RunRecord
 
@@ -28,6 +29,7 @@ class Metric:
         meaning: one phrase for whoever reads the table.
         form: how it is written.
         large: whether it is a count that a narrow table writes as 266.6k.
+        narrow: heading in a narrow table; empty for what only wide ones show.
     """
 
     key: str
@@ -35,24 +37,21 @@ class Metric:
     meaning: str
     form: NumberFormat
     large: bool = False
+    narrow: str = ""
 
-    def show(self, entry: Mapping[str, float | None], *, narrow: bool = False) -> str:
+    def show(self, entry: Mapping[str, float | None], *, compact: bool = False) -> str:
         """The `{mean, sd}` of `summary_rows` as text; a count that is the same in all runs has no spread."""
         mean, spread = entry["mean"], entry["sd"]
         if self.large and spread == 0.0:
             spread = None
-        return (compact_spread if narrow and self.large else self.form.show)(mean, spread)
+        return (compact_spread if compact and self.large else self.form.show)(mean, spread)
 
 
-METRICS = (
-    Metric("accuracy", "accuracy %", "share of right answers on the test split", NumberFormat(1, 100.0)),
-    Metric("nll", "NLL", "mean negative log-likelihood in nats", NumberFormat(3)),
-    Metric("ece", "ECE", "expected calibration error, 15 bins", NumberFormat(3)),
-    Metric("brier", "Brier", "mean squared distance of the probabilities to the label", NumberFormat(3)),
-    Metric("params", "parameters", "of the stored network", NumberFormat(0), large=True),
+COSTS = (
+    Metric("params", "parameters", "of the stored network", NumberFormat(0), large=True, narrow="params"),
     Metric("nonzero_weights", "non-zero weights", "weights that are not 0", NumberFormat(0), large=True),
-    Metric("macs", "MACs", "multiply-accumulates of one sample", NumberFormat(0), large=True),
-    Metric("latency_ms", "latency ms", "median time of one sample", NumberFormat(digits=2)),
+    Metric("macs", "MACs", "multiply-accumulates of one sample", NumberFormat(0), large=True, narrow="MACs"),
+    Metric("latency_ms", "latency ms", "median time of one sample", NumberFormat(digits=2), narrow="latency ms"),
     Metric("density", "density", "non-zero weights over initial weights", NumberFormat(3)),
     Metric("train_seconds", "training s", "seconds of training", NumberFormat(1)),
     Metric(
@@ -60,30 +59,66 @@ METRICS = (
         "time / dense",
         "training time over that of the dense run with the same settings and seed",
         NumberFormat(2),
+        narrow="time/dense",
     ),
     Metric("train_macs_ratio", "training MACs / dense", "over plain dense training", NumberFormat(2)),
 )
+"""What every run has, whatever its task."""
+
+_TAKEN = frozenset({"method", "label", "n", *(metric.key for metric in COSTS)})
+"""Keys of a row of the summary that no metric of a user's own can have."""
+_NEAR_ONE = ("nll", "ece", "brier")
+_LARGE = 100.0
 
 
-_TERMINAL_HEADINGS = {
-    "accuracy": "accuracy %",
-    "nll": "NLL",
-    "ece": "ECE",
-    "params": "params",
-    "macs": "MACs",
-    "latency_ms": "latency ms",
-    "time_against_dense": "time/dense",
-}
+def metrics_for(records: Sequence[RunRecord]) -> tuple[Metric, ...]:
+    """The metrics of the runs' tasks, the most important first, and the costs; accuracy alone without any run."""
+    narrow = _narrow(records)
+    quality = [
+        Metric(
+            score.key,
+            score.heading,
+            score.explained,
+            form_of(score, records),
+            narrow=score.heading if score.key in narrow else "",
+        )
+        for score in (scores_of(records) or [ACCURACY])
+        if score.key not in _TAKEN
+    ]
+    return (*quality, *COSTS)
+
+
+def form_of(score: Score, records: Sequence[RunRecord]) -> NumberFormat:
+    """How a metric of some runs is written.
+
+    Shares have as many decimals as the smallest test split bears, what is near 1 in most runs has three, and other
+    numbers have three significant digits.
+    """
+    if score.is_share:
+        images = min((record.data["split_sizes"]["test"] for record in records), default=0)
+        return NumberFormat(2 if images >= _MANY_IMAGES else 1, 100.0)
+    largest = max((abs(value) for run in records if (value := score.of(run)) is not None), default=0.0)
+    return NumberFormat(3) if score.key in _NEAR_ONE and largest < _LARGE else NumberFormat()
+
+
+def _narrow(records: Sequence[RunRecord]) -> set[str]:
+    """The metrics of a narrow table: accuracy and calibration of classes, else the first two and the likelihood."""
+    found: set[str] = set()
+    for run in records:
+        classes = run.result["task"] == "classification"
+        found |= {"accuracy", "nll", "ece"} if classes else {*list(run.result["metrics"])[:2], "nll"}
+    return found
 
 
 def summary_rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """One row a configuration: "method", "label", "n" and for each metric {"mean", "sd"}.
 
-    `sd` is the sample standard deviation over seeds, None for one run; both are None where a run lacks the
-    number. "time_against_dense" compares each run with the dense run of the same training settings and seed.
+    The metrics are those of `metrics_for`. `sd` is the sample standard deviation over seeds, None for one run; both are
+    None where a run lacks the number. "time_against_dense" compares each run with the dense run of the same training
+    settings and seed.
     """
     runs = unique_runs(records)
-    dense = dense_runs(runs)
+    dense, metrics = dense_runs(runs), metrics_for(runs)
     rows = []
     for configuration in configurations(runs):
         row: dict[str, Any] = {
@@ -91,7 +126,7 @@ def summary_rows(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
             "label": configuration.label,
             "n": len(configuration.records),
         }
-        for metric in METRICS:
+        for metric in metrics:
             row[metric.key] = _entry([metric_of(run, metric.key, dense) for run in configuration.records])
         rows.append(row)
     return rows
@@ -117,21 +152,11 @@ def _training(run: RunRecord) -> tuple[object, ...]:
 def metric_of(record: RunRecord, key: str, dense: Mapping[str, RunRecord]) -> float | None:
     """One number of a run; `dense` are the runs that `dense_runs` found."""
     if key != "time_against_dense":
-        value = record.result.get(key)
+        value = record.result.get(key) if key in _TAKEN else record.result["metrics"].get(key, {}).get("value")
         return None if value is None else float(value)
     other = dense.get(record.id)
     seconds = 0.0 if other is None else float(other.result["train_seconds"])
     return float(record.result["train_seconds"]) / seconds if seconds > 0.0 else None
-
-
-def metrics_for(records: Sequence[RunRecord]) -> tuple[Metric, ...]:
-    """The metrics, with as many decimals of accuracy as the smallest test split bears."""
-    images = min((record.data["split_sizes"]["test"] for record in records), default=0)
-    decimals = 2 if images >= _MANY_IMAGES else 1
-    return tuple(
-        replace(metric, form=replace(metric.form, decimals=decimals)) if metric.key == "accuracy" else metric
-        for metric in METRICS
-    )
 
 
 def terminal_table(records: Sequence[RunRecord]) -> "Table":
@@ -143,10 +168,10 @@ def terminal_table(records: Sequence[RunRecord]) -> "Table":
     """
     from bayesprune.experiments.fitting_table import FittingTable
 
-    metrics = [metric for metric in metrics_for(records) if metric.key in _TERMINAL_HEADINGS]
-    headings = ["method", *(_TERMINAL_HEADINGS[metric.key] for metric in metrics)]
+    metrics = [metric for metric in metrics_for(records) if metric.narrow]
+    headings = ["method", *(metric.narrow for metric in metrics)]
     rows = [
-        [flagged(row["label"], one.records), *(metric.show(row[metric.key], narrow=True) for metric in metrics)]
+        [flagged(row["label"], one.records), *(metric.show(row[metric.key], compact=True) for metric in metrics)]
         for row, one in zip(summary_rows(records), configurations(records), strict=True)
     ]
     stacked_rows = [[row[0], *(cell.replace(" ± ", "\n± ") for cell in row[1:])] for row in rows]

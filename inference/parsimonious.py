@@ -69,7 +69,7 @@ class Parsimonious:
         options = ParsimoniousOptions.of(settings.options)
         if state.need_structure().gate_count == 0:
             raise SettingError("the network has no groups to prune: `keep` or its layers exclude all of them")
-        recipe = Recipe(state.network, data.train, settings, options)
+        recipe = Recipe(state.network, data.train, settings, options, state.likelihood)
         price = make_price(state, settings, options, len(data.train), recipe.prune_steps)
         slab = GaussianSlab(options.slab)
         check_multiple(state.structure, options.round_to)

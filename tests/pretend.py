@@ -25,6 +25,8 @@ DEVICE = torch.device(KIND, 0)
 
 aten: Any = torch.ops.aten
 
+_DATA: Any = Tensor.data
+
 _WAITS = {
     aten._local_scalar_dense, aten.equal, aten.is_nonzero, aten.nonzero, aten.masked_select, aten.unique_dim,
     aten._unique2, aten.repeat_interleave, aten.bincount,
@@ -57,11 +59,11 @@ class Far(Tensor):
 
     @property
     def data(self) -> Any:
-        return Tensor.data.__get__(self)
+        return _DATA.__get__(self)
 
     @data.setter
     def data(self, value: Any) -> None:
-        Tensor.data.__set__(self, value)
+        _DATA.__set__(self, value)
         self.elem = value.elem
 
     def __deepcopy__(self, memory: dict[int, Any]) -> Any:
@@ -74,11 +76,13 @@ class Far(Tensor):
             memory[id(self)] = copy
         return memory[id(self)]
 
-    def __repr__(self, **_: Any) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # the stub has another name
         return f"Far({self.elem})"
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]  # torch's stub declares a method of the instance
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         raise AssertionError(f"{func} on a pretended tensor outside of Pretend")
 
 
@@ -163,7 +167,7 @@ class Pretend(TorchDispatchMode):
                 return Far(each)
             own = given[id(each)]
             if own.shape != each.shape:  # an axis was taken off in place
-                Tensor.data.__set__(own, Far(each))
+                _DATA.__set__(own, Far(each))
             return own
 
         with torch.inference_mode(False):  # torch would refuse views of other tensors

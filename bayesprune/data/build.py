@@ -140,6 +140,7 @@ def assemble(
         chosen,
         fingerprint,
         raw.features,
+        raw.class_names,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from bayesprune.data import digits
 from bayesprune.data.build import assemble
 from bayesprune.data.cifar import CIFAR10
+from bayesprune.data.csv_table import split_name
 from bayesprune.data.examples import RawData
 from bayesprune.data.fetch import Progress
 from bayesprune.data.folder import read_folder
@@ -17,16 +18,19 @@ from bayesprune.data.partition import check_seed
 from bayesprune.data.places import Places, find_places, first_writable
 from bayesprune.data.source import Source, obtain
 from bayesprune.data.svhn import SVHN
+from bayesprune.data.table_data import read_builtin, read_table_file
+from bayesprune.data.tables import TABLES
 from bayesprune.data.value import Data
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.tasks import Task
 
 _SOURCES: dict[str, Source] = {source.name: source for source in (MNIST, FASHION_MNIST, CIFAR10, SVHN)}
-_READERS = {"folder": read_folder, "npz": read_npz}
+_READERS = {"folder": read_folder, "npz": read_npz, "csv": read_table_file}
 _VALIDATION = 5_000
 _OWN = {
     "folder:PATH": "your own pictures: PATH/CLASS/*.png, or PATH/train/CLASS/*.png and PATH/test/CLASS/*.png",
     "npz:PATH": "your own arrays: x and y, or x_train, y_train, x_test, y_test",
+    "csv:FILE[:TARGET]": "your own table, a line an example; TARGET: a column, or several joined by +; else the last",
 }
 
 
@@ -56,8 +60,8 @@ class DataInfo:
 
 
 def known() -> tuple[str, ...]:
-    """The names that `load` takes; for the last two, PATH stands for a path of yours."""
-    return (digits.NAME, *_SOURCES, *_OWN)
+    """The names that `load` takes; for the last three, PATH and FILE stand for a path of yours."""
+    return (digits.NAME, *TABLES, *_SOURCES, *_OWN)
 
 
 def load(
@@ -109,7 +113,8 @@ def files_of(name: str) -> list[Path]:
     if plain in _SOURCES:
         found = _SOURCES[plain].find(find_places(None))
     else:
-        found = Path(os.path.expanduser(name.partition(":")[2])) if name.partition(":")[0] in _READERS else None
+        kind, _, path = name.partition(":")
+        found = _own_path(kind, path) if kind in _READERS else None
     if found is None:
         return []
     files = sorted(found.rglob("*")) if found.is_dir() else [found]
@@ -132,7 +137,27 @@ def describe(root: str | Path | None = None) -> list[DataInfo]:
         _size(packaged) if packaged.is_file() else None,
     )
     own = [DataInfo(name, what, None, None, None, None) for name, what in _OWN.items()]
-    return [bundled, *(_inform(source, find_places(root)) for source in _SOURCES.values()), *own]
+    tables = [
+        DataInfo(name, info.what, _table_sizes(info.examples), "scikit-learn", True, None)
+        for name, info in TABLES.items()
+    ]
+    return [bundled, *tables, *(_inform(source, find_places(root)) for source in _SOURCES.values()), *own]
+
+
+def _own_path(kind: str, path: str) -> Path | None:
+    """The file or folder of a name such as "npz:PATH"; None where it names none."""
+    if kind != "csv":
+        return Path(os.path.expanduser(path))
+    try:
+        return split_name(path)[0]
+    except SettingError:
+        return None
+
+
+def _table_sizes(examples: int) -> tuple[int, int]:
+    """Training (validation included) and test examples of a table that is split 60/20/20 %."""
+    test = round(0.2 * examples)
+    return examples - test, test
 
 
 def _held_out(name: str) -> tuple[str, int]:
@@ -150,9 +175,11 @@ def _held_out(name: str) -> tuple[str, int]:
 
 
 def _read_local(name: str) -> RawData:
-    """mnist5k, a folder or an npz file."""
+    """mnist5k, a table of scikit-learn's, or a file or folder of the user's."""
     if name == digits.NAME:
         return digits.read_digits()
+    if name in TABLES:
+        return read_builtin(name)
     kind, colon, path = name.partition(":")
     if kind not in _READERS or not colon:
         raise UnknownNameError("data set", name, known())

@@ -60,6 +60,7 @@ class RawData:
         classes: number of classes, or None to take it from the training labels.
         task: what is to be learnt: a task, its name, or None for the one that the targets suggest.
         features: names of the input's features, where it has them.
+        class_names: of the classes in their order, where they have any.
     """
 
     name: str
@@ -69,6 +70,7 @@ class RawData:
     classes: int | None = None
     task: Task | str | None = None
     features: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 def to_examples(inputs: Any, labels: Any, where: str, weights: Any = None) -> Examples:

@@ -17,8 +17,9 @@ Arrays = dict[str, npt.NDArray[np.generic]]
 def read_npz(path: Path, name: str | None = None) -> RawData:
     """Read a data set from an npz file; nothing in the file is ever executed.
 
-    Inputs are pictures [N, H, W], [N, C, H, W] or [N, H, W, C] with C of 1 or 3, or features [N, F]; uint8 is
-    scaled to [0, 1] later. Pictures become [N, C, H, W].
+    Inputs are pictures [N, H, W], [N, C, H, W] or [N, H, W, C] with C of 1 or 3, features [N, F], or tokens [N, ...]
+    (whole numbers other than uint8). uint8 is scaled to [0, 1] later. Pictures become [N, C, H, W]. Targets are those
+    of any task.
 
     Args:
         path: the file.
@@ -86,6 +87,8 @@ def _split(arrays: Arrays, inputs: str, labels: str, path: Path) -> Examples:
 
 def _channels_first(array: npt.NDArray[np.generic], key: str, path: Path) -> npt.NDArray[np.generic]:
     """Pictures as [N, C, H, W]; where both ends could be channels, the second dimension is taken for them."""
+    if array.dtype.kind in "iu" and array.dtype != np.uint8:
+        return array  # tokens
     if array.ndim == 3:
         return array[:, None]
     if array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):

@@ -32,6 +32,7 @@ class Data:
         fingerprint: short hash of kind, split seed, normalisation and all content: equal for equal data on every
             machine.
         features: names of the input's features, where it has them.
+        class_names: of the classes in their order, where they have any.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Data:
     normalisation: AnyNormalisation
     fingerprint: str
     features: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> Any:

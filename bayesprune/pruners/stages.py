@@ -54,7 +54,7 @@ class Stages:
             rate = self.settings.learning_rate
         return FixedTraining.of(
             self.settings, self.state.network, self.data.train, epochs=epochs, slab=options.slab,
-            learning_rate=rate, decay=options.fixed_decay,
+            learning_rate=rate, decay=options.fixed_decay, likelihood=self.state.likelihood,
         )  # fmt: skip
 
     def describe(self) -> Callable[[TrainState], dict[str, Any]] | None:

@@ -72,7 +72,7 @@ def without_usual_options(settings: RunSettings, own: object, usual: object) -> 
 def _without_usual_noise(settings: RunSettings, data: Data, network: nn.Module) -> RunSettings:
     """Without noise and consistency that are those of the kind of network anyway."""
     free = replace(settings, noise=None, consistency=None)
-    usual = FixedTraining.of(free, network, data.train, epochs=1, slab=1.0)
+    usual = FixedTraining.of(free, network, data.train, epochs=1, slab=1.0, likelihood=data.task.likelihood())
     same = {name: None for name in ("noise", "consistency") if getattr(settings, name) == getattr(usual, name)}
     return replace(settings, **same)  # type: ignore[arg-type]  # names of settings
 

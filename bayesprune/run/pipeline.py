@@ -170,12 +170,7 @@ def _fold(layer: nn.Module, kept: Tensor | None, mean: Tensor, std: Tensor) -> b
     """Let a linear layer, or a convolution without padding, take raw inputs; False where that is not possible."""
     if isinstance(layer, nn.Linear):
         mean, std = (each.flatten() if each.numel() >= layer.in_features else each for each in (mean, std))
-    elif (
-        isinstance(layer, CONVOLUTION)
-        and not isinstance(layer, TRANSPOSED)
-        and layer.groups == 1
-        and not any(layer.padding)
-    ):
+    elif _is_plain_convolution(layer):
         mean, std = (each.flatten(1)[:, 0] for each in (mean, std))
     else:
         return False

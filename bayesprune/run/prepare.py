@@ -122,9 +122,9 @@ def _materialise(network: nn.Module, example: Batch, seed: int) -> None:
 
 
 def on_cpu(network: nn.Module) -> nn.Module:
-    """A network on the CPU, moved there in place where it lies elsewhere."""
+    """A network on the CPU: itself where it lies there, else a copy."""
     tensors = (*network.parameters(), *network.buffers())
-    return network if all(each.device.type == CPU for each in tensors) else network.cpu()
+    return network if all(each.device.type == CPU for each in tensors) else copied(network).cpu()
 
 
 def _to_float32(network: nn.Module, example: Batch, dtype: torch.dtype) -> None:

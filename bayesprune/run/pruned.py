@@ -139,7 +139,7 @@ class Pruned:
                 "split_sizes": data.split_sizes,
                 "normalisation": data.normalisation.to_json(),
                 "inputs": data.inputs.to_json(),
-                **({"features": list(data.features)} if data.features else {}),
+                **{name: list(names) for name, names in _names_of(data).items() if names},
             },
             macs_ratio=state.macs_ratio(),
             seconds=sum(record["seconds"] for record in state.history),
@@ -188,6 +188,12 @@ class Pruned:
     def classes(self) -> int:
         """Number of classes; for other tasks of the outputs."""
         return 0 if self.task is None else self.task.outputs
+
+    @property
+    def kept_features(self) -> list[str] | None:
+        """Names of the input features that are left; None where features have no names, or no gates."""
+        names, kept = self.data_summary.get("features"), self.kept.get("inputs")
+        return None if not names or kept is None else [str(names[place]) for place in kept]
 
     @property
     def kept(self) -> dict[str, list[int]]:
@@ -324,3 +330,8 @@ class Pruned:
         record, posterior = self.remeasured().record(), posterior_tensors(self.posterior)
         RunFolder(Path(folder)).write_record(record, tensors, posterior, self.masks)
         return Path(folder)
+
+
+def _names_of(data: Data) -> dict[str, tuple[str, ...]]:
+    """What data call their features and classes."""
+    return {"features": data.features, "class_names": data.class_names}

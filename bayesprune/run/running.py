@@ -23,7 +23,7 @@ from bayesprune.run.identity import identity_of, tensors_digest
 from bayesprune.run.method import Method, Plan
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.normal import normal_settings
-from bayesprune.run.prepare import prepared
+from bayesprune.run.prepare import on_cpu, prepared
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.shares import is_table
@@ -99,7 +99,7 @@ def _run(
 ) -> Pruned:
     """See `run`: at a place that is there. The structure is found on the CPU, and all else done at the place."""
     data = placed(given_data, Place(precision=place.precision))
-    settings = normal_settings(method, settings, given_data, lambda: network)
+    settings = normal_settings(method, settings, given_data, lambda: on_cpu(network))
     state = initial_state(network, data, settings)
     _warn_of_idle_layers(state)
     state.move(place)
@@ -171,7 +171,9 @@ def _warn(lines: Sequence[str]) -> None:
 def _usual_objective(state: TrainState, data: Data, settings: RunSettings) -> Objective:
     """What dense training minimises by default."""
     assert settings.epochs is not None  # with_defaults
-    return FixedTraining.of(settings, state.network, data.train, epochs=settings.epochs, slab=1.0).objective
+    return FixedTraining.of(
+        settings, state.network, data.train, epochs=settings.epochs, slab=1.0, likelihood=state.likelihood
+    ).objective
 
 
 def check_request(method: Method, settings: RunSettings) -> None:

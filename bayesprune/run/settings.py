@@ -43,8 +43,8 @@ class RunSettings:
             for the method's default.
         noise: standard deviation of the multiplicative noise at fixed structure; None stands for 0.3
             (networks without convolutions) or 0.2, and for none where no channel of the network can be removed.
-        consistency: weight of the agreement between two noisy predictions at fixed structure; None stands for 0, which
-            sees every image once a step.
+        consistency: weight of the agreement between two noisy predictions at fixed structure; None stands for 0.5
+            (networks without convolutions, fewer than 10,000 training examples) or 0.
         density: share of the weights to keep, for methods that prune weights, 0.1 or "10%"; or a table with one for
             each layer, {"fc1": 0.1, "fc2": "50%"} or "fc1=10%,fc2=50%" (kept as "fc1=0.1,fc2=0.5"): others stay whole.
         budget: e.g. "macs=150k" or "params=5%", for methods that prune structure; beside a price it only caps what

@@ -90,10 +90,10 @@ RUN_DOCUMENT: Check = record(
 
 
 _FORMER_METRICS = {
-    "accuracy": ("accuracy", "%", "higher"),
-    "nll": ("NLL", "nats", "lower"),
-    "ece": ("ECE", "", "lower"),
-    "brier": ("Brier", "", "lower"),
+    "accuracy": ("accuracy", "share of right answers", "%", "higher"),
+    "nll": ("NLL", "mean negative log-likelihood of an example", "nats", "lower"),
+    "ece": ("ECE", "expected calibration error, 15 bins", "", "lower"),
+    "brier": ("Brier", "mean squared distance of the probabilities to the label", "", "lower"),
 }
 
 
@@ -116,8 +116,8 @@ def upgraded(document: dict[str, Any]) -> dict[str, Any]:
         if name not in result:
             raise Fault(f"result.{name}", "a number", None)
     metrics = {
-        name: {"value": result[name], "label": label, "unit": unit, "better": better}
-        for name, (label, unit, better) in _FORMER_METRICS.items()
+        name: {"value": result[name], "label": label, "meaning": meaning, "unit": unit, "better": better}
+        for name, (label, meaning, unit, better) in _FORMER_METRICS.items()
     }
     task = {"name": "classification", "outputs": document["classes"]}
     return document | {"task": task, "result": result | {"task": task["name"], "metrics": metrics}}

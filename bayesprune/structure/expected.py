@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,9 @@ class _Term:
     def to(self, device: torch.device) -> "_Term":
         """The same on a device."""
         places = ("written", "arriving", "selection", "common")
-        moved = {name: None if getattr(self, name) is None else getattr(self, name).to(device) for name in places}
+        moved: dict[str, Any] = {
+            name: None if getattr(self, name) is None else getattr(self, name).to(device) for name in places
+        }
         return replace(self, **moved)
 
     def expected(self, padded: Tensor) -> Tensor:

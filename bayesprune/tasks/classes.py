@@ -41,7 +41,7 @@ class Classification(Task):
         if outputs is None and largest >= len(labels):
             raise DataError(
                 f"the largest label of {where} is {largest} but there are only {len(labels):,} training examples; "
-                "number the classes 0, 1, 2, ..."
+                'number the classes 0, 1, 2, ..., or give task="regression" or task="counts" for numbers to predict'
             )
         if len(np.unique(labels)) < 2:
             raise DataError(f"{where} holds one class only; at least 2 are needed to classify")

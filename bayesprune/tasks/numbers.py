@@ -29,13 +29,14 @@ class Regression(Task):
 
     Attributes:
         mean, std: of the training targets, one for each output; () for those of the data that it is used with.
-        noise: standard deviations of the noise in the unit of the targets, one for each output; None to learn them.
+        noise: standard deviations of the noise in the unit of the targets, one for each output or one number for all;
+            None to learn them.
         given: whether mean and std were chosen, and not taken from targets.
     """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    noise: tuple[float, ...] | None = None
+    noise: Any = None
     given: bool = field(default=True, compare=False)
 
     name = "regression"
@@ -50,6 +51,8 @@ class Regression(Task):
     def __post_init__(self) -> None:
         if not self.mean or not self.std:
             object.__setattr__(self, "given", False)
+        if isinstance(self.noise, int | float):
+            object.__setattr__(self, "noise", (float(self.noise),))
         if self.noise is not None:
             if len(self.noise) == 1:
                 object.__setattr__(self, "noise", tuple(self.noise) * self.outputs)

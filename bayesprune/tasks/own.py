@@ -117,7 +117,14 @@ class FromLaw(Likelihood):
 
     def terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `Likelihood.terms`."""
-        log_prob: Tensor = self._law(outputs).log_prob(targets)
+        law = self._law(outputs)
+        log_prob: Tensor = law.log_prob(targets)
+        if log_prob.shape != law.batch_shape:
+            raise SettingError(
+                f"the law of the own task is one of targets {list(law.batch_shape + law.event_shape)}, and the targets "
+                f"are {list(targets.shape)}: let it give the shape of the targets, such as Normal(outputs[:, 0], 1) "
+                "for one number an example"
+            )
         if log_prob.dim() < 1 or len(log_prob) != len(outputs):
             raise SettingError(
                 f"the law of the own task gives log-probabilities {list(log_prob.shape)} for {len(outputs)} examples: "
@@ -155,6 +162,7 @@ class FromLoss(Likelihood):
 
     def terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `Likelihood.terms`: [B], each the loss of an example by itself."""
+        self._check(outputs, targets)
         if self._each is not None:
             terms = self._each(outputs, targets)
             summed = getattr(self._loss, "reduction", "") == "sum"
@@ -173,8 +181,21 @@ class FromLoss(Likelihood):
         """The user's loss as it is; weights of examples multiply the loss of each."""
         if isinstance(targets, tuple):
             return super().loss(outputs, targets)
+        self._check(outputs, targets)
         value = self._loss(outputs, targets)
         return value if value.dim() == 0 else per_example(value).mean()
+
+    def _check(self, outputs: Tensor, targets: Tensor) -> None:
+        """Refuse what a loss of torch's would compare every output with every target for: [B, 1] and [B].
+
+        Raises:
+            SettingError: names both shapes.
+        """
+        if self._each is not None and targets.is_floating_point() and outputs.dim() != targets.dim():
+            raise SettingError(
+                f"the loss compares outputs {list(outputs.shape)} with targets {list(targets.shape)}: give the targets "
+                "the shape of the outputs, such as y[:, None] for one number an example"
+            )
 
     def divergence(self, one: Tensor, other: Tensor) -> Tensor:
         """A loss says nothing of the targets' law."""

@@ -18,6 +18,7 @@ from bayesprune.structure.modes import train_mode
 from bayesprune.training.checkpoint import Checkpointer, are_finite
 from bayesprune.training.interrupt import Interrupt
 from bayesprune.training.losses import Losses, first_wrong
+from bayesprune.training.narrow import Narrow
 from bayesprune.training.objectives import Objective
 from bayesprune.training.phase import Phase, make_optimizers
 from bayesprune.training.progress import Progress
@@ -133,6 +134,9 @@ class _Loop:
         try:
             phase.objective.attach(state)
             train_mode(state.network)
+            begin = perf_counter()
+            self.narrow = Narrow(state, phase, self.data.train if phase.train is None else phase.train)
+            state.epoch_seconds += perf_counter() - begin
             if state.step == 0:
                 self._save()
             # A state that was saved after the last step of an epoch has that epoch still to be recorded.
@@ -174,14 +178,14 @@ class _Loop:
         order = _stream(self.seed, state.epoch)
         mark = perf_counter()
         batch_size = phase.batch_size or self.batch_size
-        examples = self.data.train if phase.train is None else phase.train
-        for inputs, labels in examples.batches(batch_size, seed=order, start=state.epoch_step):
-            loss = self._step(phase, inputs, labels)
-            state.epoch_seconds += perf_counter() - mark
-            self._after_step(phase, loss)
-            mark = perf_counter()
-            if state.phase_step >= phase.steps:
-                break
+        with self.narrow.examples() as examples:
+            for inputs, labels in examples.batches(batch_size, seed=order, start=state.epoch_step):
+                loss = self._step(phase, inputs, labels)
+                state.epoch_seconds += perf_counter() - mark
+                self._after_step(phase, loss)
+                mark = perf_counter()
+                if state.phase_step >= phase.steps:
+                    break
         self._read_losses()
         state.epoch_seconds += perf_counter() - mark
 

@@ -145,6 +145,8 @@ class TrainState:
             return
         if self._initial is not None:
             self.network, self.structure = copied(self._initial[0]), self._initial[1]
+        if self.heads is not None:
+            self.heads = Heads.of(self.network)  # the copy's hook has heads of its own
         self.masks = {}
         self.structure = compact(self.network, self.structure, self.structure.open_from_kept(kept))
         self.shape_version += 1

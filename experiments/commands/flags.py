@@ -61,9 +61,13 @@ class RunFlags:
 
     Attributes:
         network: lenet300, lenet5, conv4, mlp, or package.module:callable for your own.
-        data: mnist5k, mnist, fashion-mnist, cifar10, svhn, folder:PATH or npz:PATH.
+        data: mnist5k, mnist, fashion-mnist, cifar10, svhn, diabetes, breast-cancer, wine; your own:
+            folder:PATH, npz:PATH or csv:FILE[:TARGET].
+        task: classification, binary, multi-label, regression, counts or segmentation; by default as targets suggest.
         widths: Of the network's layers, where it takes them: 100 50.
         weights: A safetensors file with trained weights to start from.
+        output: Of a network that says several things, the one that counts, by its key or place; by default the first.
+        aux: Outputs that are trained on the same targets beside it: NAME=WEIGHT, such as aux1=0.3.
         price: What a gate must be worth in nats of training log-likelihood (ln gamma): 20, or inputs=5,fc1=20,fc2=10.
         budget: At most so much: macs=150k, params=40000 or macs=10%; beside a price, a cap on what that price leaves.
             For methods that choose channels also the share that each layer keeps: conv1=50%,fc1=10%.
@@ -77,8 +81,10 @@ class RunFlags:
         batch_size: Examples a step.
         learning_rate: Of the first phase with labels (pruned before training: the only one); by default the
             method's.
-        noise: Standard deviation of the multiplicative noise at fixed structure; by default 0.3, with convolutions 0.2.
-        consistency: Weight of the agreement between two noisy predictions at fixed structure; by default 0.
+        noise: Standard deviation of the multiplicative noise at fixed structure; by default 0.5
+            with fewer than 10,000 training examples, else and with convolutions 0.3, with convolutions 0.2.
+        consistency: Weight of the agreement between two noisy predictions at fixed structure; by default 0.5
+            with fewer than 10,000 training examples, else and with convolutions 0.
         threads: Torch threads of a run.
         device: Where runs compute: auto, cpu, cuda, cuda:1 or mps; auto is the first CUDA device, or the CPU.
         precision: float32, bf16 (bfloat16 forward passes) or float64.
@@ -86,8 +92,11 @@ class RunFlags:
 
     network: Annotated[str, _one(SUBJECT)] = "lenet300"
     data: Annotated[str, _one(SUBJECT)] = "mnist5k"
+    task: Annotated[str | None, _one(SUBJECT)] = None
     widths: Annotated[tuple[int, ...], _several(SUBJECT), Parameter(converter=_integers)] = ()
     weights: Annotated[str | None, _one(SUBJECT)] = None
+    output: Annotated[str, Parameter(group=SUBJECT, negative=(), show_default=False)] = ""
+    aux: Annotated[tuple[str, ...], _several(SUBJECT)] = ()
     price: Annotated[str | None, _one(SIZE)] = None
     budget: Annotated[str | None, _one(SIZE)] = None
     density: Annotated[str | None, _one(SIZE)] = None
@@ -115,10 +124,22 @@ class RunFlags:
 
         given = dict(vars(self))
         options = dict(_option(text) for text in given.pop("option"))
-        return RunSettings(method, seed=seed, options=options, **given | {"widths": self.widths or None})
+        changed = {"widths": self.widths or None, "aux": dict(_weight(text) for text in self.aux)}
+        return RunSettings(method, seed=seed, options=options, **given | changed)
 
 
 DEFAULTS = RunFlags()
+
+
+def _weight(text: str) -> tuple[str, float]:
+    """Read NAME=WEIGHT; `RunSettings` checks the number."""
+    name, separator, value = text.partition("=")
+    try:
+        if separator and name:
+            return name, float(value)
+    except ValueError:
+        pass
+    raise SettingError(f"aux {text!r}: write NAME=WEIGHT with a number, for example aux1=0.3")
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -10,6 +10,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from bayesprune.experiments.commands.output import note, terminal
 from bayesprune.experiments.jobs import WAITING, Job
+from bayesprune.experiments.number_format import MISSING
+from bayesprune.experiments.scores import score_of
 from bayesprune.experiments.words import counted
 from bayesprune.store.runs import RunRecord
 
@@ -155,7 +157,7 @@ def labels(jobs: Sequence[Job]) -> list[str]:
     found = []
     for job, own in zip(jobs, settings, strict=True):
         alike = [other for other in settings if other["method"] == own["method"]]
-        varied = [name for name in own if name != "seed" and any(other[name] != own[name] for other in alike)]
+        varied = [name for name in own if name != "seed" and any(other.get(name) != own[name] for other in alike)]
         found.append(" ".join([job.label, *(f"{name}={own[name]}" for name in varied)]))
     return found
 
@@ -169,6 +171,8 @@ def _time_left(spent: float, done: float, total: float) -> str:
 
 
 def _outcome(record: RunRecord) -> str:
-    """Accuracy, cost and time of a run in a few words."""
-    result = record.result
-    return f"accuracy {100 * result['accuracy']:.1f} %, {result['macs']:,} MACs, {result['train_seconds']:.1f} s"
+    """The task's first metric, cost and time of a run in a few words."""
+    result, score = record.result, score_of(record)
+    value = score.of(record)
+    quality = f"{score.label} {MISSING if value is None else score.show(value)}"
+    return f"{quality}, {result['macs']:,} MACs, {result['train_seconds']:.1f} s"

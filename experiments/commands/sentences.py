@@ -5,13 +5,19 @@ from typing import Any
 
 from bayesprune.experiments.configurations import configurations, unique_runs
 from bayesprune.experiments.gates import gates_sentence
+from bayesprune.experiments.number_format import MISSING
+from bayesprune.experiments.recalls import unseen_sentence
 from bayesprune.experiments.run_settings import method_of, place_of
-from bayesprune.experiments.summary import metrics_for
+from bayesprune.experiments.scores import score_of
+from bayesprune.experiments.summary import form_of
 from bayesprune.experiments.verdict import verdict_of
 from bayesprune.experiments.words import counted
 from bayesprune.store.runs import RunRecord
 from bayesprune.structure import OTHER
 from bayesprune.structure.whole import KEPT, OUTPUTS
+
+_PICTURE = 3
+"""Axes of an input that is an image."""
 
 
 def sentence_about(records: Sequence[RunRecord]) -> str:
@@ -19,21 +25,22 @@ def sentence_about(records: Sequence[RunRecord]) -> str:
     runs = unique_runs(records)
     if len(runs) == 1:
         return _about_one(runs[0])
-    if len({(method_of(run), *place_of(run)) for run in runs}) == 1:
-        return _about_one_method(runs)
-    return verdict_of(runs)
+    kinds = {(method_of(run), *place_of(run), score_of(run).key) for run in runs}
+    sentence = _about_one_method(runs) if len(kinds) == 1 else verdict_of(runs)
+    return " ".join(filter(None, [sentence, unseen_sentence(runs)]))
 
 
 def _about_one(run: RunRecord) -> str:
-    """Accuracy, cost and its share of dense, and what happened to the gates."""
+    """Quality, cost and its share of dense, and what happened to the gates."""
     network, data = place_of(run)
-    result, images = run.result, run.data["split_sizes"]["test"]
+    result, count = run.result, run.data["split_sizes"]["test"]
     sentence = (
-        f"{method_of(run)}, {network} on {data}, seed {result['seed']}: accuracy {_accuracy([run])} % on "
-        f"{images:,} test images with {result['macs']:,} MACs a sample{_unattributed(run)}, "
-        f"{100 * _share(run):.3g} % of the dense network's."
+        f"{method_of(run)}, {network} on {data}, seed {result['seed']}: {_quality([run])} on {count:,} test "
+        f"{'images' if len(run.input_shape) == _PICTURE else 'examples'} with {result['macs']:,} MACs a "
+        f"sample{_unattributed(run)}, {100 * _share(run):.3g} % of the dense network's."
     )
-    return " ".join(filter(None, [sentence, _silent_classes(run), gates_sentence(run), _left_whole(run)]))
+    parts = [sentence, _silent_classes(run), unseen_sentence([run]), gates_sentence(run), _left_whole(run)]
+    return " ".join(filter(None, parts))
 
 
 def _unattributed(run: RunRecord) -> str:
@@ -63,24 +70,26 @@ def _left_whole(run: RunRecord) -> str:
 
 
 def _about_one_method(runs: Sequence[RunRecord]) -> str:
-    """From where to where accuracy and cost go."""
+    """From where to where quality and cost go."""
     network, data = place_of(runs[0])
     macs = sorted(int(run.result["macs"]) for run in runs)
     shares = sorted(100 * _share(run) for run in runs)
     kinds = len(configurations(runs))
     settings = f" with {kinds} different settings" if kinds > 1 else ""
     return (
-        f"{counted(len(runs), 'run')} of {method_of(runs[0])}{settings}, {network} on {data}: accuracy "
-        f"{_accuracy(runs)} % with {_span(f'{macs[0]:,}', f'{macs[-1]:,}')} MACs a sample, "
+        f"{counted(len(runs), 'run')} of {method_of(runs[0])}{settings}, {network} on {data}: "
+        f"{_quality(runs)} with {_span(f'{macs[0]:,}', f'{macs[-1]:,}')} MACs a sample, "
         f"{_span(f'{shares[0]:.3g}', f'{shares[-1]:.3g}')} % of the dense network's."
     )
 
 
-def _accuracy(runs: Sequence[RunRecord]) -> str:
-    """Accuracies in percent, from the lowest to the highest."""
-    metric = next(metric for metric in metrics_for(runs) if metric.key == "accuracy")
-    values = [run.result["accuracy"] for run in runs]
-    return _span(metric.form.show(min(values)), metric.form.show(max(values)))
+def _quality(runs: Sequence[RunRecord]) -> str:
+    """The task's first metric, from the lowest to the highest value."""
+    score = score_of(runs[0])
+    form = form_of(score, runs)
+    values = sorted(value for run in runs if (value := score.of(run)) is not None)
+    shown = _span(form.show(values[0]), form.show(values[-1])) if values else MISSING
+    return score.with_unit(f"{score.label} {shown}")
 
 
 def _share(run: RunRecord) -> float:

@@ -12,6 +12,7 @@ from bayesprune.experiments.report.tables import (
     Table,
     gates_table,
     layer_table,
+    recall_tables,
     runs_table,
     settings_tables,
     summary_table,
@@ -19,7 +20,8 @@ from bayesprune.experiments.report.tables import (
 )
 from bayesprune.experiments.report.words import clean, seeds_sentence
 from bayesprune.experiments.run_settings import place_of
-from bayesprune.experiments.summary import METRICS
+from bayesprune.experiments.scores import score_of, scores_of
+from bayesprune.experiments.summary import metrics_for
 from bayesprune.experiments.words import counted, listed
 from bayesprune.store.atomic import write_text
 from bayesprune.store.runs import RunRecord
@@ -118,8 +120,12 @@ def _context(found: list[Configuration], records: Sequence[RunRecord]) -> dict[s
         "subtitle": _subtitle(found),
         "summary": summary_table(records),
         "warnings": warning_lines(unique_runs(records)),
-        "metrics": METRICS,
-        "scatter": plots.accuracy_against_macs(found) if sum(len(one.records) for one in found) > 1 else None,
+        "metrics": metrics_for(records),
+        "directions": _directions(records),
+        "interval_of_images": any(score_of(run).counts_examples for run in records),
+        "other_intervals": not all(score_of(run).counts_examples for run in records),
+        "recalls": recall_tables(found),
+        "scatters": plots.scores_against_macs(found),
         "galleries": _galleries(found),
         "by_epoch": [picture for picture in by_epoch if picture is not None],
         "pixels": [picture for picture in pixels if picture is not None],
@@ -179,6 +185,16 @@ def _subtitle(found: Sequence[Configuration]) -> str:
     runs = [run for one in found for run in one.records]
     seconds = sum(run.result["train_seconds"] for run in runs)
     return f"{counted(len(runs), 'run')}: {listed([one.label for one in found])}; {seconds:,.0f} s of training."
+
+
+def _directions(records: Sequence[RunRecord]) -> str:
+    """Of which metrics more is better, and of which less."""
+    scores = scores_of(records)
+    kinds = [
+        ("Higher is better", [one.label for one in scores if one.direction and one.higher_is_better]),
+        ("Lower is better", [*(one.label for one in scores if not one.higher_is_better), "all costs"]),
+    ]
+    return " ".join(f"{side}: {listed(labels)}." for side, labels in kinds if labels)
 
 
 def _splits(found: Sequence[Configuration]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The pictures of the report that compare methods: accuracy against cost, and cost epoch by epoch."""
+"""The pictures of the report that compare methods: quality against cost, and cost epoch by epoch."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bayesprune.experiments.configurations import Configuration
-from bayesprune.experiments.number_format import compact
+from bayesprune.experiments.number_format import MISSING, compact
 from bayesprune.experiments.report.drawing import Look, count_axis, drawing, legend_below, looks, new_figure
 from bayesprune.experiments.report.pictures import Picture, Sketch
 from bayesprune.experiments.report.svg import to_svg
 from bayesprune.experiments.report.words import short
+from bayesprune.experiments.scores import Score, score_of
 from bayesprune.experiments.words import counted
 
 
@@ -32,33 +33,58 @@ class EpochCurve:
 Entry = dict[str, Any]
 
 
-def accuracy_against_macs(found: Sequence[Configuration]) -> Picture:
-    """Every run as a point: accuracy on the test split against multiply-accumulates of one sample."""
+def scores_against_macs(found: Sequence[Configuration]) -> list[Picture]:
+    """A picture for each task's first metric: runs of different tasks share no axis."""
+    keys = dict.fromkeys(score_of(one.records[0]).key for one in found)
+    alike = [[one for one in found if score_of(one.records[0]).key == key] for key in keys]
+    return [
+        score_against_macs(some, f"score-macs-{place}")
+        for place, some in enumerate(alike)
+        if sum(len(one.records) for one in some) > 1
+    ]
+
+
+def score_against_macs(found: Sequence[Configuration], name: str = "score-macs") -> Picture:
+    """Every run as a point: the task's first metric on the test split against multiply-accumulates of one sample.
+
+    Args:
+        found: configurations of one task; runs whose metric is not defined are left out.
+        name: of the picture, unique on its page.
+    """
+    score = score_of(found[0].records[0])
+    label = f"{score.label[:1].upper()}{score.label[1:]}"
     with drawing():
         figure, axes = new_figure(4.6, 3.3)
-        for name, look, one in _named(found):
-            macs, accuracy = _points(one)
+        for legend, look, one in _named(found):
+            macs, values = _points(one, score)
             axes.plot(
                 macs,
-                accuracy,
+                values,
                 marker=look.marker,
                 color=look.colour,
                 linestyle="none",
                 markersize=7,
                 markeredgewidth=0,
                 alpha=0.9,
-                label=name,
+                label=legend,
             )
         count_axis(axes, [run.result["macs"] for one in found for run in one.records])
         axes.set_xlabel("MACs of one sample")
-        axes.set_ylabel("test accuracy, %")
+        axes.set_ylabel(_axis_label(score))
         axes.margins(0.08)
         legend_below(figure, axes)
         runs = counted(sum(len(one.records) for one in found), "run")
-        means = [f"{name}: {_mean_point(one)}" for name, _, one in _named(found)]
-        title = "Accuracy against multiply-accumulates"
-        svg = to_svg(figure, "accuracy-macs", title, f"{runs}. Means: {'; '.join(means)}.")
-    return Picture("Accuracy against MACs", svg, f"Each point is one of {runs}; up and to the left is better.")
+        means = [f"{legend}: {_mean_point(one, score)}" for legend, _, one in _named(found)]
+        title = f"{label} against multiply-accumulates"
+        svg = to_svg(figure, name, title, f"{runs}. Means: {'; '.join(means)}.")
+    side = "up" if score.higher_is_better else "down"
+    return Picture(f"{label} against MACs", svg, f"Each point is one of {runs}; {side} and to the left is better.")
+
+
+def _axis_label(score: Score) -> str:
+    """Metric, unit, and the direction where lower is better."""
+    parts = [f"test {score.label}", score.unit, "" if score.higher_is_better else score.direction]
+    return short(", ".join(filter(None, parts)))
 
 
 def macs_by_epoch(found: Sequence[Configuration]) -> Picture | None:
@@ -163,12 +189,17 @@ def _named(found: Sequence[Configuration]) -> list[tuple[str, Look, Configuratio
     return [(short(one.label), styles[one.label], one) for one in found]
 
 
-def _points(found: Configuration) -> tuple[list[float], list[float]]:
-    """MACs and accuracy in percent of every run."""
-    results = [run.result for run in found.records]
-    return [float(row["macs"]) for row in results], [100.0 * row["accuracy"] for row in results]
+def _points(found: Configuration, score: Score) -> tuple[list[float], list[float]]:
+    """MACs and metric (shares in percent) of every run that has it."""
+    factor = 100.0 if score.is_share else 1.0
+    pairs = [(float(run.result["macs"]), score.of(run)) for run in found.records]
+    known = [(macs, factor * value) for macs, value in pairs if value is not None]
+    return [macs for macs, _ in known], [value for _, value in known]
 
 
-def _mean_point(found: Configuration) -> str:
-    macs, accuracy = _points(found)
-    return f"{sum(accuracy) / len(accuracy):.1f} % at {compact(sum(macs) / len(macs))} MACs"
+def _mean_point(found: Configuration, score: Score) -> str:
+    macs, _ = _points(found, score)
+    values = [value for run in found.records if (value := score.of(run)) is not None]
+    if not values:
+        return MISSING
+    return f"{score.show(sum(values) / len(values))} at {compact(sum(macs) / len(macs))} MACs"

@@ -7,12 +7,16 @@ from typing import Any
 
 from bayesprune.experiments.configurations import Configuration, configurations, unique_runs
 from bayesprune.experiments.gates import GateCounts, counts_together, flagged, gate_counts
-from bayesprune.experiments.number_format import MISSING
+from bayesprune.experiments.number_format import MISSING, NumberFormat
+from bayesprune.experiments.recalls import recalls_of
+from bayesprune.experiments.statistics import mean_and_spread
 from bayesprune.experiments.summary import dense_runs, metric_of, metrics_for, summary_rows
 from bayesprune.store.runs import RunRecord
 
 _NOT_IN_SUMMARY = ("brier", "density")
 _SMALL = 0.0005
+NEVER_RIGHT = "\N{NO-BREAK SPACE}!"
+"""Behind the recall of a class that some run never gets right."""
 _CLOSED = ("gates closed by their price", "gates closed at the end", "gates closed for the budget")
 
 
@@ -59,6 +63,34 @@ def runs_table(found: Sequence[Configuration], records: Sequence[RunRecord]) -> 
             rows.append((flagged(one.label, [run]), str(run.result["seed"]), *numbers, *_closed(run), run.id))
     headings = ("method", "seed", *(m.heading for m in metrics), *_CLOSED, "run")
     return Table("Every run", headings, tuple(rows))
+
+
+def recall_tables(found: Sequence[Configuration]) -> list[Table]:
+    """For each data set with classes the share of right answers in each class, mean and spread over seeds."""
+    with_recalls = [one for one in found if any(recalls_of(run) for run in one.records)]
+    places = dict.fromkeys(str(one.records[0].data["name"]) for one in with_recalls)
+    return [
+        _recall_table(name, [one for one in with_recalls if one.records[0].data["name"] == name]) for name in places
+    ]
+
+
+def _recall_table(data: str, found: Sequence[Configuration]) -> Table:
+    """One row a class, one column a configuration."""
+    classes = max(len(recalls_of(run)) for one in found for run in one.records)
+    rows = tuple((str(number), *(_recall_cell(one, number) for one in found)) for number in range(classes))
+    caption = f"Recall % of each class of {data}: share of its test examples with the right answer; higher is better"
+    return Table(caption, ("class", *(one.label for one in found)), rows)
+
+
+def _recall_cell(one: Configuration, number: int) -> str:
+    """Mean and spread of a class; marked where some run never gives it the right answer."""
+    recalls = [recalls_of(run)[number : number + 1] for run in one.records]
+    values = [value for some in recalls for value in some if value is not None]
+    if not values or len(values) < len(recalls):
+        return MISSING
+    spread = mean_and_spread(values)
+    shown = NumberFormat(1, 100.0).show(spread.mean, spread.sd)
+    return f"{shown}{NEVER_RIGHT}" if 0.0 in values else shown
 
 
 def gates_table(run: RunRecord, caption: str) -> Table | None:

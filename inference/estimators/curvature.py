@@ -5,6 +5,7 @@ from torch import Tensor
 
 from bayesprune.inference.estimators.base import GateProblem, attached, negative_log_likelihood, surrogate
 from bayesprune.inference.handlers import draw_gates
+from bayesprune.tasks.likelihood import IGNORED, Positions, unweighted
 
 
 class StraightThrough:
@@ -27,7 +28,7 @@ class SampledLabelCurvature:
     With u_nj = d(-log p(y~_n | x_n))/dz_nj for y~_n drawn from the model, E[u^2] is the Gauss-Newton curvature, so
     `d_j = mean_n [t_nj + (1/2 - z_nj) u_nj^2]` estimates C(z_j = 1) - C(z_j = 0) to second order (recipe, estimator
     B). One extra backward pass without weight gradients; any architecture; any likelihood. With the true labels
-    instead of drawn ones it collapses.
+    instead of drawn ones it collapses. A weight w of an example multiplies u^2: sqrt(w) multiplies -log p.
     """
 
     name, unbiased = "curvature", False
@@ -37,9 +38,12 @@ class SampledLabelCurvature:
         sampled = draw_gates(theta, problem.size)
         gates = attached(sampled, theta)
         predicted = problem.predict(gates)
-        drawn = predicted.sample()
         labels = problem.labels()
-        own = -predicted.log_prob((drawn, labels[1].sqrt()) if isinstance(labels, tuple) else drawn).sum()
+        targets, weights = unweighted(labels)
+        drawn = predicted.sample()
+        if isinstance(getattr(predicted, "likelihood", None), Positions):
+            drawn = torch.where(targets == IGNORED, targets, drawn)  # what does not count curves nothing
+        own = -predicted.log_prob(drawn if weights is None else (drawn, weights.sqrt())).sum()
         (slope,) = torch.autograd.grad(own, gates, retain_graph=True)
         correction = slope.square_().mul_(0.5 - sampled).mean(0)
         loss: Tensor = -predicted.log_prob(labels).mean()

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bayesprune.store.runs import RunFolder, RunRecord
-from bayesprune.store.schema import upgraded
+from bayesprune.store.schema import FLAT_METRICS, upgraded
+from bayesprune.tasks import TASKS
 
 SIZES = {"inputs": 16, "fc1": 8, "fc2": 6}
 EPOCHS, STEPS, CLASSES = 6, 35, 10
@@ -71,9 +72,24 @@ def history_of(kept_macs: int, dense_macs: int, epochs: int, pace: float) -> lis
     return entries
 
 
+def with_task(task: str, former: dict[str, Any]) -> dict[str, Any]:
+    """The document of a run of another task: its metrics are those that are given by key, else like an NLL."""
+    plain = {name: value for name, value in former["result"].items() if name not in FLAT_METRICS}
+    given, metrics = former["result"], TASKS[task].metrics
+    values = {metric.key: given.get(metric.key, given["nll"]) for metric in metrics}
+    entries = {metric.key: {"value": values[metric.key]} | metric.to_json() for metric in metrics}
+    flat = {name: values[name] for name in FLAT_METRICS if name in values}
+    rest = {name: value for name, value in plain.items() if name not in values}
+    result = rest | flat | {"task": task, "metrics": entries}
+    return {"schema": 2, "task": {"name": task, "outputs": 1}, "result": result}
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Makes a finished run: stores it in a folder of its own and reads it back."""
+    """Makes a finished run: stores it in a folder of its own and reads it back.
+
+    Without `task` it is one of classification as version 0.1.0 wrote it.
+    """
 
     def make(
         method: str = "parsimonious",
@@ -87,6 +103,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         epochs: int = EPOCHS,
         settings: dict[str, Any] | None = None,
         ends: list[int] | None = None,
+        task: str | None = None,
         **result: Any,
     ) -> RunRecord:
         sizes = SIZES if sizes is None else sizes
@@ -114,7 +131,8 @@ def make_run(tmp_path: Path) -> MakeRun:
         if bayesian:
             theta = posterior["inclusion_probability"]
             row["decided_at_end"] = int(((theta > 0) & (theta < 1)).sum())
-        today = upgraded({"schema": 1, "classes": CLASSES, "result": row | result})
+        document = {"schema": 1, "classes": CLASSES, "result": row | result}
+        today = upgraded(document if task is None else with_task(task, document))
         record = RunRecord(
             settings={"method": method, "network": network, "data": data, "seed": seed, "epochs": epochs}
             | (settings or {}),

@@ -57,7 +57,7 @@ def test_comparisons_that_cannot_be() -> None:
 def test_json(make_run: MakeRun) -> None:
     records = [make_run("dense"), make_run("parsimonious")]
     assert as_json(records, [{"method": "dense"}], "report.html") == {
-        "schema": 1, "data": "mnist5k", "network": "lenet300",
+        "schema": 2, "data": "mnist5k", "network": "lenet300",
         "split_sizes": {"train": 3500, "validation": 500, "test": 1000}, "epochs": 6,
         "runs": [run_row(record) for record in records], "summary": [{"method": "dense"}], "report": "report.html",
     }  # fmt: skip

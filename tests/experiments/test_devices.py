@@ -90,7 +90,13 @@ DUE = 5
 
 
 def prune(data: Any, device: str, **own: Any) -> Pruned:
-    settings = {"network": perceptron, "epochs": 6, "batch_size": 24, "seed": 3, "progress": False} | own
+    settings: dict[str, Any] = {
+        "network": perceptron,
+        "epochs": 6,
+        "batch_size": 24,
+        "seed": 3,
+        "progress": False,
+    } | own
     network = settings.pop("network")()
     return bp.prune(network, data, device=device, **settings)
 

@@ -273,4 +273,4 @@ def test_labels(make_job: MakeJob) -> None:
 
 def test_the_record_is_plain_json(make_job: MakeJob, tmp_path: Path) -> None:
     document = json.loads((make(make_job("parsimonious"), tmp_path) / "run.json").read_text())
-    assert document["schema"] == 1 and document["data"]["split_sizes"] == {"train": 240, "validation": 40, "test": 60}
+    assert document["schema"] == 2 and document["data"]["split_sizes"] == {"train": 240, "validation": 40, "test": 60}

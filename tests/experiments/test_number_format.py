@@ -18,6 +18,9 @@ from bayesprune.experiments.number_format import NumberFormat, compact, compact_
         (NumberFormat(), 1234.5, None, "1,234"),
         (NumberFormat(), 0.0, 0.0, "0 ± 0"),
         (NumberFormat(digits=2), 0.0946, None, "0.095"),
+        (NumberFormat(), 0.00002, 0.1, "0.000 ± 0.100"),
+        (NumberFormat(), 1.25e-7, 3e-9, "1.25e-07 ± 3e-09"),
+        (NumberFormat(), 2.5e12, None, "2.5e+12"),
     ],
 )
 def test_mean_and_spread_have_the_same_decimals(

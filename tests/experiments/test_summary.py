@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bayesprune.experiments.summary import METRICS, summary_rows, terminal_table
+from bayesprune.experiments.summary import metrics_for, summary_rows, terminal_table
 from bayesprune.store.runs import RunRecord
 
 MakeRun = Callable[..., RunRecord]
@@ -35,7 +35,7 @@ def test_rows_are_means_and_standard_deviations_in_order_of_appearance(study: li
     dense = {run.result["seed"]: run.result["train_seconds"] for run in study if run.result["method"] == "dense"}
     for row in rows:
         results = [run.result for run in study if run.result["method"] == row["method"]]
-        for metric in METRICS:
+        for metric in metrics_for(study):
             if metric.key == "time_against_dense":
                 values = [result["train_seconds"] / dense[result["seed"]] for result in results]
             else:

@@ -10,6 +10,7 @@ from bayesprune.pruners.saliency.gauss_newton import CLASSES, gauss_newton_diago
 from bayesprune.pruners.saliency.gradients import gradients
 from bayesprune.structure import weights_of
 from bayesprune.tasks import Likelihood
+from bayesprune.tasks.likelihood import unweighted
 
 MOST_WEIGHTS = 20_000
 """With more weights than this there are too many to take a Hessian-vector product for each."""
@@ -34,7 +35,7 @@ def exact_diagonal(network: nn.Module, batch: Batch, likelihood: Likelihood = CL
     """
     reason = obstacle(network, batch[0], likelihood)
     if reason is None:
-        found = gauss_newton_diagonal(network, batch[0], likelihood)
+        found = gauss_newton_diagonal(network, batch[0], likelihood, unweighted(batch[1])[1])
     else:
         _check_count(network, reason)
         found = _with_unit_vectors(network, batch, likelihood)

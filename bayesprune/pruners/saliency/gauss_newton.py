@@ -61,25 +61,38 @@ class _Call:
 Calls = Mapping[str, list[_Call]]
 
 
-def gauss_newton_diagonal(network: nn.Module, inputs: Any, likelihood: Likelihood = CLASSES) -> dict[str, Tensor]:
+def gauss_newton_diagonal(
+    network: nn.Module, inputs: Any, likelihood: Likelihood = CLASSES, importance: Tensor | None = None
+) -> dict[str, Tensor]:
     """The diagonal by parameter name, shaped like the weights. It does not depend on labels.
 
     Args:
         network: in evaluation mode, every weight with gradients on; `obstacle` must have found nothing.
         inputs: of B examples.
         likelihood: of the targets, whose curvature does not depend on them.
+        importance: of the examples [B], or of their targets [B, K]; None where all count alike.
     """
     weights = weights_of(network)
+    every = chunks(inputs, _EXAMPLES)
+    scales = [None] * len(every) if importance is None else list(importance.sqrt().split(_EXAMPLES))
     found = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    for part in chunks(inputs, _EXAMPLES):
+    for part, scale in zip(every, scales, strict=True):
         with _recorded(network, weights) as calls:
             logits = call(network, part)
         directions = likelihood.curvature(logits.detach())
         assert directions is not None  # `obstacle` has looked
         for direction in directions:
+            direction = direction if scale is None else direction * _beside(scale, direction)
             for name, slopes in _slopes(logits, calls, direction).items():
                 found[name] += _squares(weights[name], calls[name], slopes) / count(inputs)
     return found
+
+
+def _beside(scale: Tensor, direction: Tensor) -> Tensor:
+    """A number for each example, or for each output, where it multiplies a direction."""
+    if scale.numel() == direction.numel():
+        return scale.reshape(direction.shape)
+    return scale.reshape(len(scale), *[1] * (direction.dim() - 1))
 
 
 def obstacle(network: nn.Module, inputs: Any, likelihood: Likelihood = CLASSES) -> str | None:

@@ -11,7 +11,9 @@ from bayesprune.errors import DataUnavailableError, SettingError, UnknownNameErr
 
 
 def test_the_names_of_the_design_are_known() -> None:
-    assert known() == ("mnist5k", "mnist", "fashion-mnist", "cifar10", "svhn", "folder:PATH", "npz:PATH")
+    tables = ("diabetes", "breast-cancer", "wine")
+    downloads, own = ("mnist", "fashion-mnist", "cifar10", "svhn"), ("folder:PATH", "npz:PATH", "csv:FILE[:TARGET]")
+    assert known() == ("mnist5k", *tables, *downloads, *own)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_describe_tells_what_is_there(mnist_root: Path, cache: Path) -> None:
     assert infos["mnist5k"].present is True
     assert infos["mnist5k"].examples == (4_000, 1_000)
     assert infos["npz:PATH"].present is None
-    assert json.loads(json.dumps([info.as_dict() for info in infos.values()]))[1]["name"] == "mnist"
+    assert json.loads(json.dumps([info.as_dict() for info in infos.values()]))[1]["name"] == "diabetes"
     assert not cache.exists()
 
 

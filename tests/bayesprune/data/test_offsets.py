@@ -90,7 +90,7 @@ def loaders(inputs: Tensor, **settings: Any) -> Data:
     return from_loaders(*made, classes=3, **settings)
 
 
-@pytest.mark.parametrize("inputs", [signal() + 1.7e9, (signal() * 100).long() + 1_700_000_000])
+@pytest.mark.parametrize("inputs", [signal() + 1.7e9, (signal() * 100).round() + 1_700_000_000])
 def test_a_loader_whose_features_float32_cannot_tell_apart_is_refused_with_a_cure_that_works(inputs: Tensor) -> None:
     with pytest.raises(DataError, match=r"subtract the mean .* or give from_loaders\(\.\.\., normalisation="):
         loaders(inputs)
@@ -103,7 +103,7 @@ def test_a_loader_whose_features_float32_cannot_tell_apart_is_refused_with_a_cur
 
 
 def test_a_loader_s_ordinary_numbers_pass() -> None:
-    for inputs in (signal(), signal().float(), torch.arange(240).view(60, 4), torch.full((60, 4), 0.1).double()):
+    for inputs in (signal(), signal().float(), torch.arange(240.0).view(60, 4), torch.full((60, 4), 0.1).double()):
         assert torch.equal(next(iter(loaders(inputs).train.batches(20)))[0], inputs[:20].float())
 
 

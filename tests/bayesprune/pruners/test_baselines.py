@@ -90,7 +90,7 @@ def test_noise_is_that_of_the_bayesian_method(small_data: Data) -> None:
 
 
 def test_consistency_is_that_of_the_bayesian_method_at_fixed_structure_only(small_data: Data) -> None:
-    for given, expected in (({}, 0.0), ({"consistency": 0.5}, 0.5)):
+    for given, expected in (({}, 0.5), ({"consistency": 0.0}, 0.0)):
         _, phases = plan_of("l1-units", small_data, **SIZE["l1-units"], **given)
         assert [objective.consistency for objective in objectives(phases)] == [0.0, expected]
 

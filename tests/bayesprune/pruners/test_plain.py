@@ -53,7 +53,7 @@ def test_the_rate_falls_when_validation_stands_still(small_data: Data) -> None:
     expected = [(0.5, 1e-2, 0, False), (0.6, 1e-2, 0, False), (0.6, 1e-3, 0.5, False), (0.7, 1e-3, 0.5, False),
                 (0.65, 1e-4, 0.5, False), (0.66, 1e-4, 0.5, False), (0.66, 1e-4, 0.5, True)]  # fmt: skip
     for accuracy, rate, momentum, ends in expected:
-        state.history.append({"phase": "train", "validation_accuracy": accuracy})
+        state.history.append({"phase": "train", "validation_score": accuracy})
         assert plateau(state) is ends
         assert group["initial_lr"] == pytest.approx(rate) and group["momentum"] == momentum
 

@@ -55,7 +55,7 @@ def test_a_price_that_is_none_stays_for_its_own_refusal() -> None:
 @pytest.mark.parametrize(
     ("method", "written"),
     [
-        ("dense", {"noise": 0.3}), ("dense", {"consistency": 0.0}), ("dense", {"learning_rate": 2e-3}),
+        ("dense", {"noise": 0.3}), ("dense", {"consistency": 0.5}), ("dense", {"learning_rate": 2e-3}),
         ("dense", {"estimator": "disarm"}), ("dense", {"inputs": "all"}), ("dense", {"epochs": 120}),
         ("dense", {"options": {"slab": 0.5, "training": "recipe"}}),
         ("magnitude", {"options": {"trim": False, "allocation": "class-blind"}}),
@@ -74,7 +74,7 @@ def test_defaults_that_are_written_out_change_nothing(method: str, written: dict
 @pytest.mark.parametrize(
     ("method", "written"),
     [
-        ("dense", {"noise": 0.2}), ("dense", {"consistency": 0.5}), ("dense", {"learning_rate": 1e-3}),
+        ("dense", {"noise": 0.2}), ("dense", {"consistency": 0.0}), ("dense", {"learning_rate": 1e-3}),
         ("snip", {"learning_rate": 2e-3}), ("set", {"learning_rate": 2e-3}), ("ntt", {"learning_rate": 2e-3}),
         ("magnitude", {"learning_rate": 2e-3, "options": {"prune_share": 0.0}}),
         ("dense", {"learning_rate": 2e-3, "options": {"training": "plain"}}),

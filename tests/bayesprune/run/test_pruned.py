@@ -355,7 +355,7 @@ def test_it_prints_as_one_table(small_data: Data) -> None:
     pruned = bp.prune(LeNet300((12, 8), (1, 6, 6), 3), small_data, "l1-units", budget="macs=50%", epochs=2, seed=4)
     lines = str(pruned).splitlines()
     assert lines[0] == "l1-units: lenet300 on small, seed 4, 2 epochs" and repr(pruned) == str(pruned)
-    of = {line[:18].strip(): line[18:].split() for line in lines[1:]}
+    of = {line[:19].strip(): line[19:].split() for line in lines[1:]}
     assert of["accuracy"] == [f"{100 * pruned.evaluation.accuracy:.2f}", "%"]
     # dense: 36 x 12 + 12 x 8 + 8 x 3 weights, 12 + 8 + 3 biases
     assert of["parameters"][:3] == [f"{pruned.evaluation.params:,}", "of", "575"]
@@ -363,7 +363,7 @@ def test_it_prints_as_one_table(small_data: Data) -> None:
     for name, size in (("inputs", "36"), ("fc1", "12"), ("fc2", "8")):
         assert of[f"group {name}"][:3] == [str(len(pruned.kept[name])), "of", size]
     assert of["layer fc3"] == ["whole", "its", "channels", "are", "outputs", "of", "the", "network"]
-    assert len(lines) == 10 and not any(line != line.rstrip() for line in lines)
+    assert len(lines) == 14 and not any(line != line.rstrip() for line in lines)
 
 
 def test_layers_that_stay_whole_are_told_with_the_reason(small_data: Data, tmp_path: Path) -> None:

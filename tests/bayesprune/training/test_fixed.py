@@ -57,9 +57,10 @@ def test_otherwise_a_perceptron_takes_the_batch_size_of_the_run(train: Any, epoc
     assert found.steps == epochs * (500 if isinstance(train, Loader) else -(-len(train) // 100))
 
 
-def test_noise_depends_on_the_kind_of_network_and_consistency_is_0() -> None:
+def test_noise_depends_on_the_kind_of_network_and_consistency_on_the_number_of_examples_too() -> None:
     one, other = (training(network, split(500), 1) for network in (PERCEPTRON, CONVOLUTIONAL))
-    assert (one.noise, one.consistency, other.noise, other.consistency) == (0.3, 0.0, 0.2, 0.0)
+    assert (one.noise, one.consistency, other.noise, other.consistency) == (0.3, 0.5, 0.2, 0.0)
+    assert [training(PERCEPTRON, split(count), 1).consistency for count in (9_999, 10_000)] == [0.5, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,9 @@ def test_values_of_flags_become_settings() -> None:
     settings = flags.settings("parsimonious", 4)
     assert settings.options == {"start": 0.9, "price_kind": "cost", "sure": True}
     assert (settings.widths, settings.price, settings.keep, settings.seed) == ((20, 10), 3.0, ("fc1",), 4)
+    flags = RunFlags(task="regression", output="logits", aux=("aux1=0.3", "aux2=1e-1"))
+    settings = flags.settings("dense", 0)
+    assert (settings.task, settings.output, settings.aux) == ("regression", "logits", {"aux1": 0.3, "aux2": 0.1})
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -100,6 +103,9 @@ def test_help_of_a_command_loads_nothing_heavy(name: str, repository: Path) -> N
         (["compare", "--methods"], "--methods requires at least 1 element"),
         (["prune", "--option", "start"], "option 'start': write NAME=VALUE, for example start=0.9"),
         (["prune", "--option", "=3"], "option '=3': write NAME=VALUE"),
+        (["prune", "--aux", "aux1"], "aux 'aux1': write NAME=WEIGHT with a number, for example aux1=0.3"),
+        (["prune", "--aux", "aux1=much"], "aux 'aux1=much': write NAME=WEIGHT"),
+        (["prune", "--aux", "aux1=-1"], "aux['aux1'] must be a finite number > 0"),
         (["study"], "requires an argument"),
         (["study", "a.toml", "b.toml"], "There is no place for b.toml."),
         (["--json"], "Unknown command"),

@@ -122,7 +122,7 @@ def test_a_terminal_gets_a_bar_and_the_pipe_the_object(small_data: str, tmp_path
     assert process.returncode == 0
     assert "parsimonious seed 0: " in shown and "━" in shown and "/1 runs" in shown
     assert "into" not in shown
-    assert answer.startswith('{"schema": 1') and answer.count("\n") == 1
+    assert answer.startswith('{"schema": 2') and answer.count("\n") == 1
 
 
 def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

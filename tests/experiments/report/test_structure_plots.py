@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bayesprune.experiments.configurations import configurations
-from bayesprune.experiments.report.plots import accuracy_against_macs, epoch_curve, macs_by_epoch
+from bayesprune.experiments.report.plots import epoch_curve, macs_by_epoch, score_against_macs
 from bayesprune.experiments.report.structure_plots import (
     gate_histograms,
     group_slices,
@@ -123,6 +123,6 @@ def test_an_epoch_that_costs_nothing_dense_is_left_out(make_run: MakeRun) -> Non
 
 def test_the_scatter_tells_its_means(make_run: MakeRun) -> None:
     runs = [make_run("dense", seed, accuracy=0.9 + 0.02 * seed, macs=266_200) for seed in range(2)]
-    picture = accuracy_against_macs(configurations([*runs, make_run("random", accuracy=0.5, macs=0)]))
+    picture = score_against_macs(configurations([*runs, make_run("random", accuracy=0.5, macs=0)]))
     assert "dense: 91.0 % at 266.2k MACs; random: 50.0 % at 0 MACs" in picture.svg
     assert picture.caption.startswith("Each point is one of 3 runs")

@@ -6,7 +6,7 @@ from typing import Any
 from bayesprune.store.identity import canonical_json, run_id
 from bayesprune.store.runs import RunRecord
 
-FREE = frozenset({"seed", "threads", "device", "out"})
+FREE = frozenset({"seed", "threads", "device", "precision", "out"})
 """Settings in which the runs of one configuration may differ."""
 SIZES = ("budget", "density")
 """Settings that another run's result may have given."""

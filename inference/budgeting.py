@@ -1,9 +1,11 @@
 """Meeting a budget: a controller on the price while gates learn, and the last removals when they are decided."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
+from bayesprune.devices import wide
 from bayesprune.models.prices import Price
 from bayesprune.pruners import budgeted
 from bayesprune.run.budget import Budget
@@ -19,9 +21,14 @@ Limit = tuple[Budget, float]
 
 @dataclass
 class PriceFactor(Memory):
-    """What a budget multiplies the price by."""
+    """What a budget multiplies the price by.
 
-    value: float = 1.0
+    Attributes:
+        value: float64, without dimensions, where the network lies.
+    """
+
+    on_device = True
+    value: Tensor = field(default_factory=lambda: torch.ones((), dtype=torch.float64))
 
 
 class BudgetControl:
@@ -41,12 +48,13 @@ class BudgetControl:
 
     def __init__(self, price: Price, limit: Limit, steps: int, state: TrainState) -> None:
         self._price, (self._budget, self._limit), self._steps = price, limit, max(steps, 1)
-        self._state, self._expected = state, 0.0
+        self._state, self._expected = state, torch.zeros(())
 
     def log_gamma(self, structure: Structure, cost: ExpectedCost, theta: Tensor) -> Tensor:
         """Prices now."""
-        self._expected = spent(self._budget, cost, theta)
-        return self._price.log_gamma(structure, cost, theta) * self.factor
+        macs, params = cost(wide(theta))
+        self._expected = self._budget.part(macs, params)
+        return self._price.log_gamma(structure, cost, theta) * self._factor.to(theta.device)
 
     def total(self, structure: Structure, cost: ExpectedCost, gates: Tensor) -> float:
         """Nats of all that is open, now."""
@@ -57,14 +65,25 @@ class BudgetControl:
         start = self._budget.spent(state.initial_macs, state.initial_params)
         done = min(1.0, state.phase_step / self._steps)
         path = start * (self._limit / start) ** done
-        change = 1 + GAIN if self._expected > path else 1 / (1 + GAIN)
-        factor = LEAST if self._expected <= self._limit else self.factor * change
-        state.memory(PriceFactor).value = min(MOST, max(LEAST, factor))
+        factor = torch.where(self._expected > path, self._factor * (1 + GAIN), self._factor * (1 / (1 + GAIN)))
+        factor = torch.where(self._expected <= self._limit, LEAST, factor)
+        state.memory(PriceFactor).value = factor.clamp(LEAST, MOST)
 
     @property
     def factor(self) -> float:
         """What the price is multiplied by now."""
-        return self._state.memory(PriceFactor).value
+        return float(self._factor)
+
+    @property
+    def _factor(self) -> Tensor:
+        memory = self._state.memory(PriceFactor)
+        if memory.value.device != self._state.place.device:  # at the first step
+            memory.value = _moved(memory.value, self._state.place.device)
+        return memory.value
+
+
+def _moved(value: Tensor, device: torch.device) -> Tensor:
+    return value.to(device, torch.float32) if device.type == "mps" else value.to(device)
 
 
 def checked_limit(budget: Budget, state: TrainState, round_to: int = 1) -> Limit:
@@ -78,5 +97,5 @@ def checked_limit(budget: Budget, state: TrainState, round_to: int = 1) -> Limit
 
 def spent(budget: Budget, cost: ExpectedCost, theta: Tensor) -> float:
     """The part of the expected cost that the budget is about."""
-    macs, params = cost(theta.double())
+    macs, params = cost(wide(theta))
     return budget.spent(float(macs), float(params))

@@ -89,7 +89,7 @@ class Decide:
 
     def _settle(self, state: TrainState, chosen: Choice) -> None:
         """Remember what was decided and why, and shrink."""
-        memory, theta = state.memory(Decision), guide_of(state).theta.detach().clone()
+        memory, theta = state.memory(Decision), guide_of(state).theta.detach().cpu().clone()
         memory.theta = full(state, theta)
         reason = torch.full((state.structure.initial_gate_count,), int(Reason.GONE_BEFORE), dtype=torch.uint8)
         reason[slice(None) if self.began is None else self.began] = int(Reason.CLOSED_BY_PRICE)
@@ -105,7 +105,7 @@ class Decide:
 
 
 def full(state: TrainState, theta: Tensor) -> Tensor:
-    """theta [J at the start]: 0 where the gate was removed."""
-    whole = torch.zeros(state.structure.initial_gate_count)
-    whole[state.structure.original_gates()] = theta.detach()
+    """theta [J at the start] in float32: 0 where the gate was removed."""
+    whole = torch.zeros(state.structure.initial_gate_count, dtype=torch.float32)
+    whole[state.structure.original_gates()] = theta.detach().cpu().float()
     return whole

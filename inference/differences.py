@@ -49,7 +49,7 @@ class ExactDifferences:
 
     def __init__(self, state: TrainState, sample: Sample, price: Price, *, free: bool = False) -> None:
         self.state, self.price, self.free = state, price, free
-        self.theta, self.cost = guide_of(state).theta.detach(), state.expected_cost()
+        self.theta, self.cost = guide_of(state).theta.detach().cpu(), state.expected_cost()
         allowed = max(EFFORT * (state.macs + state.epoch_macs), LEAST_MACS) / max(state.network_macs(), 1)
         gates = max(1, len(self.theta))
         count = min(len(sample), max(FEWEST, round(allowed / (1.5 * gates))))
@@ -71,7 +71,8 @@ class ExactDifferences:
         """The objective with these gates open."""
         gates = open_gates.to(self.theta.dtype)
         price = 0.0 if self.free else self.price.total(self.state.structure, self.cost, gates)
-        return Objective(self.sample.gated_losses(self.state, self._gating, gates), price, self.sample.size)
+        losses = self.sample.gated_losses(self.state, self._gating, gates.to(self.state.place.device))
+        return Objective(losses, price, self.sample.size)
 
     def improve(self, chosen: Choice, limit: Limit | None) -> None:
         """Close or open single gates, the most doubtful first, while that lowers the objective."""
@@ -130,7 +131,9 @@ class ExactDifferences:
         """By how many prices each gate [J] is worth less than its price: by the averaged gradient, else by theta."""
         if GATES not in self.state.optimizers:
             return 0.5 - self.theta
-        return 1 - self.rises() / self.price.log_gamma(self.state.structure, self.cost, self.theta).clamp_min(1e-12)
+        return 1 - self.rises() / self.price.log_gamma(self.state.structure, self.cost, self.theta).cpu().clamp_min(
+            1e-12
+        )
 
     def _least_worth(self, open_gates: Tensor, limit: Limit) -> list[int]:
         """Open gates from the first to cut to the last: the least rise of the loss for the cost it saves.
@@ -160,7 +163,7 @@ class ExactDifferences:
         """What closing each gate [J] does to the loss by the averaged gradient, in nats; else by theta."""
         if GATES not in self.state.optimizers:
             return self.theta
-        return -gate_optimizer(self.state).average(guide_of(self.state).theta) * self.sample.size
+        return -gate_optimizer(self.state).average(guide_of(self.state).theta).cpu() * self.sample.size
 
     def _saved(self, open_gates: Tensor, limit: Limit) -> Tensor:
         """What closing each gate [J] saves of the budget's cost."""

@@ -10,6 +10,7 @@ from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor, nn
 
 from bayesprune.batches import count, take
+from bayesprune.devices import number
 from bayesprune.errors import SettingError
 from bayesprune.inference.estimators import GateEstimator, SampledLabelCurvature
 from bayesprune.inference.guides import GateGuide
@@ -30,7 +31,7 @@ class GatedELBO(ELBO):
     expectation of `pyro.infer.Trace_ELBO` on the same model and guide.
 
     Attributes:
-        data_loss: mean negative log-likelihood of the last mini-batch.
+        data_loss: mean negative log-likelihood of the last mini-batch; on an accelerator a tensor, to be read later.
 
     Args:
         estimator: of the gates' gradient; sampled-label curvature by default.
@@ -39,13 +40,13 @@ class GatedELBO(ELBO):
     def __init__(self, estimator: GateEstimator | None = None) -> None:
         super().__init__()
         self.estimator = estimator or SampledLabelCurvature()
-        self.data_loss = 0.0
+        self.data_loss: float | Tensor = 0.0
 
     def differentiable_loss(self, model: Any, guide: Any, inputs: Any, labels: Any) -> Tensor:
         """The estimate for one mini-batch, ready for `backward()`."""
         problem = MiniBatch(model, guide, inputs, labels)
         data = self.estimator.loss(problem, guide.theta)
-        self.data_loss = float(data.detach())
+        self.data_loss = number(data.detach())
         return data * problem.weight + problem.penalty(guide.theta)
 
     def loss(self, model: Any, guide: Any, inputs: Any, labels: Any) -> float:

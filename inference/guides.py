@@ -28,7 +28,7 @@ class GateGuide(nn.Module):
 
     def __init__(self, model: GatedModel, start: float | Tensor = 0.5) -> None:
         super().__init__()
-        theta = torch.as_tensor(start, dtype=torch.float32)
+        theta = torch.as_tensor(start, dtype=torch.get_default_dtype())
         if not bool(((theta >= 0) & (theta <= 1)).all()):
             raise SettingError(f"inclusion probabilities must lie in [0, 1], not {start}")
         self.theta = nn.Parameter(theta.expand(model.structure.gate_count).clone())

@@ -56,7 +56,8 @@ class LearntNoise(NegativeLogLikelihood):
 
     def draw(self, state: TrainState, count: int) -> Tensor:
         """Noise [count, J] around 0: normal, as the information that passes it supposes."""
-        return torch.randn(count, state.structure.gate_count) * noise_of(state).log_scale.exp()
+        scale = noise_of(state).log_scale
+        return torch.randn(count, len(scale), dtype=scale.dtype, device=scale.device) * scale.exp()
 
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """The loss of a mini-batch per example."""

@@ -1,8 +1,12 @@
 """How prices rise while the weights learn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
+from torch import Tensor
+
+from bayesprune.devices import READ_EVERY
 from bayesprune.errors import SettingError
 from bayesprune.training import Memory, TrainState
 
@@ -22,7 +26,7 @@ class Ramp(Protocol):
         """Whether the gates open at the step to come, because the network learns nothing as it is."""
         ...
 
-    def observe(self, state: TrainState, loss: float) -> None:
+    def observe(self, state: TrainState, loss: float | Tensor) -> None:
         """After the loss of a step: the mean negative log-likelihood of its mini-batch."""
         ...
 
@@ -53,7 +57,7 @@ class LinearRamp:
         """Gates move by their gradient only."""
         return False
 
-    def observe(self, state: TrainState, loss: float) -> None:
+    def observe(self, state: TrainState, loss: float | Tensor) -> None:
         """Nothing to look at."""
 
 
@@ -66,6 +70,7 @@ class Learning(Memory):
         recent, former: moving averages of the loss, the latter three times as long.
         first: the first loss.
         seen: losses.
+        unread: losses on an accelerator that are still to be read.
     """
 
     clock: int = 0
@@ -73,6 +78,7 @@ class Learning(Memory):
     former: float = 0.0
     first: float = 0.0
     seen: int = 0
+    unread: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -110,9 +116,20 @@ class LearningRamp:
     def _clock(self, state: TrainState) -> int:
         return max(state.memory(Learning).clock, state.phase_step - self.latest)
 
-    def observe(self, state: TrainState, loss: float) -> None:
-        """Go on unless the loss falls fast."""
+    def observe(self, state: TrainState, loss: float | Tensor) -> None:
+        """Go on unless the loss falls fast; losses on an accelerator are looked at every `READ_EVERY` steps."""
         learning = state.memory(Learning)
+        if not isinstance(loss, Tensor):
+            self._take_in(learning, loss)
+            return
+        learning.unread.append(loss)
+        if (state.phase_step + 1) % READ_EVERY == 0:
+            for one in torch.stack([unread.to(loss) for unread in learning.unread]).cpu().tolist():
+                self._take_in(learning, one)
+            learning.unread = []
+
+    def _take_in(self, learning: Learning, loss: float) -> None:
+        """Look at the loss of a step."""
         learning.seen += 1
         for name, memory in (("recent", self.memory), ("former", 3 * self.memory)):
             weight = max(1 / learning.seen, 1 / memory)

@@ -8,7 +8,7 @@ from torch import Tensor
 from bayesprune.errors import UnknownNameError
 from bayesprune.inference.attraction import StepAttraction
 from bayesprune.inference.objective import gate_optimizer, guide_of
-from bayesprune.structure.groups import UNGATED
+from bayesprune.structure.groups import UNGATED, Reader
 from bayesprune.training import TrainState
 
 SMOOTHING, SLOW_SMOOTHING = 0.98, 0.998
@@ -124,12 +124,20 @@ def outgoing(state: TrainState, pick: Any) -> tuple[Tensor, Tensor]:
         gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
         values = pick(weight.detach(), gradient).movedim(reader.weight_axis, 0).flatten(1)
         column = values.square().sum(1)
-        owners = [reader.arriving[reader.selected]] + ([] if reader.selection is None else [reader.selection])
-        for gates in owners:
-            place = torch.where(gates == UNGATED, theta.numel(), gates)
+        for place in _owners(reader, theta):
             squares.index_add_(0, place, column.to(theta.dtype))
             counts.index_add_(0, place, torch.full_like(column, values.shape[1], dtype=theta.dtype))
     return squares[:-1], counts[:-1]
+
+
+def _owners(reader: Reader, theta: Tensor) -> list[Tensor]:
+    """The gates of the features that a reader reads, J where there is none, where theta lies: copied there once."""
+    key = (str(theta.device), theta.numel())
+    places: dict[tuple[str, int], list[Tensor]] = reader.__dict__.setdefault("_places", {})
+    if key not in places:
+        owners = [reader.arriving[reader.selected]] + ([] if reader.selection is None else [reader.selection])
+        places[key] = [torch.where(gates == UNGATED, theta.numel(), gates).to(theta.device) for gates in owners]
+    return places[key]
 
 
 REMOVALS = (Closed.name, SlowAverage.name, Attraction.name)

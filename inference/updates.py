@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from bayesprune.devices import CPU
 from bayesprune.errors import SettingError
 from bayesprune.inference.deciding import Decision, full
 from bayesprune.inference.objective import gate_optimizer, guide_of
@@ -39,8 +40,8 @@ class Shrink:
         """Let the rule see the step; shrink when it is time."""
         self.rule.observe(state)
         if state.phase_step % self.every == 0:
-            closed = self.rule.removable(state)
-            usefulness = -gate_optimizer(state).average(guide_of(state).theta)
+            closed = self.rule.removable(state).cpu()
+            usefulness = -gate_optimizer(state).average(guide_of(state).theta).cpu()
             order = usefulness.argsort(stable=True)
             remove(state, rounded_gates(state.structure, ~closed, order[closed[order]], self.round_to, up=True))
 
@@ -69,6 +70,9 @@ def hold_last(state: TrainState) -> None:
     """
     theta = guide_of(state).theta
     is_open = theta >= 0.5
+    if theta.device.type != CPU:
+        theta.masked_fill_(state.held().reopened(is_open, theta) & ~is_open, 1.0)
+        return
     if state.structure.passes_on(is_open):
         return
     needed = state.structure.protect(is_open, theta) & ~is_open
@@ -77,7 +81,7 @@ def hold_last(state: TrainState) -> None:
 
 def remove(state: TrainState, open_gates: Tensor) -> None:
     """Shrink the network to the open gates; every group keeps at least the gate with the largest theta."""
-    theta = guide_of(state).theta.detach()
+    theta = guide_of(state).theta.detach().cpu()
     protected = state.structure.protect(open_gates, theta)
     if not bool(protected.all()):
         state.shrink(protected)
@@ -96,7 +100,7 @@ def describe(state: TrainState, price: Price | None = None) -> dict[str, object]
 
     They are undecided gates, open gates a group, how often a rise was undone, and at a price what is open costs (nats).
     """
-    theta, trace = guide_of(state).theta.detach(), state.memory(Trace)
+    theta, trace = guide_of(state).theta.detach().cpu(), state.memory(Trace)
     if state.memory(Decision).theta is None:
         trace.theta.append(full(state, theta))
         trace.steps.append(state.step)

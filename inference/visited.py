@@ -35,7 +35,7 @@ class Objective:
 
     def above(self, other: "Objective") -> tuple[float, float]:
         """By how much it is above another one of the same sample, and the standard error of that, in nats."""
-        difference = self.losses - other.losses
+        difference = self.losses - other.losses.to(self.losses.device)
         count = len(difference)
         left_out = max(0.0, 1 - count / self.size)
         error = self.size * float(difference.std()) * (left_out / count) ** 0.5 if count > 1 else 0.0

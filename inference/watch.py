@@ -27,12 +27,13 @@ class Best(Memory):
     Attributes:
         losses, prices: its objective: the losses of the sample, and the price at factor 1 in nats; no losses before
             the first visit.
-        gates: those of the start [J] that were open.
+        gates: those of the start [J] that were open; looked at on the CPU.
         snapshot: the state it was found in.
         slower: what the horizon is multiplied by.
         undone: how often a rise was undone.
     """
 
+    on_device = True
     losses: Tensor | None = None
     prices: float = 0.0
     gates: Tensor | None = None
@@ -115,13 +116,13 @@ class Watch:
     def _has_closed(self, state: TrainState) -> bool:
         """Whether a gate is closed that was open in the best network: else only the weights have moved."""
         gates = state.memory(Best).gates
-        return gates is not None and bool((gates & ~_open(state)).any())
+        return gates is not None and bool((gates.cpu() & ~_open(state)).any())
 
 
 def _open(state: TrainState) -> Tensor:
     """Gates of the start [J] that are open now: bool."""
     gates = torch.zeros(state.structure.initial_gate_count, dtype=torch.bool)
-    gates[state.structure.original_gates()] = guide_of(state).theta.detach() > 0.5
+    gates[state.structure.original_gates()] = guide_of(state).theta.detach().cpu() > 0.5
     return gates
 
 

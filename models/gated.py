@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bayesprune.batches import arguments_of, call, count
+from bayesprune.devices import widened
 from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
 from bayesprune.models.priors.gates import GatePrior
 from bayesprune.models.priors.weights import GaussianSlab, WeightPrior, slab_parameters
@@ -73,9 +74,11 @@ class GatedModel(nn.Module):
     def outputs(self, inputs: Any, gates: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """The network's outputs [B, K] under gates [J] or [B, J]."""
         with self._gating.applied(gates):
-            if not weights:
-                return call(self.network, inputs)  # type: ignore[no-any-return]  # a network of the user's
-            outputs: Tensor = functional_call(self.network, weights, *arguments_of(self.network, inputs))
+            if weights:
+                said = functional_call(self.network, weights, *arguments_of(self.network, inputs))
+            else:
+                said = call(self.network, inputs)
+            outputs: Tensor = widened(said)
             return outputs
 
     def weight_log_prob(self) -> Tensor:

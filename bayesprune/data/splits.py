@@ -63,6 +63,11 @@ class TensorSplit:
             self.inputs, self.labels = each(_learnable, inputs), _learnable(labels)
             self.weights = None if weights is None else _learnable(weights)
 
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> "TensorSplit":
+        """A split with a function of every tensor, which leaves the examples as many as they are."""
+        weights = None if self.weights is None else function(self.weights)
+        return TensorSplit(each(function, self.inputs), function(self.labels), weights)
+
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
@@ -76,7 +81,7 @@ class TensorSplit:
             yield self._chosen(partial(_piece, first=first, size=batch_size))
 
     def _shuffled(self, batch_size: int, seed: int, start: int) -> Iterator[tuple[Any, Any]]:
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed)).to(self.labels.device)
         for first in range(start * batch_size, len(self), batch_size):
             chosen = order[first : first + batch_size]
             yield self._chosen(partial(torch.index_select, dim=0, index=chosen))

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from bayesprune.batches import call
+from bayesprune.batches import call, each
 from bayesprune.data import Data, Split
+from bayesprune.devices import device_of, fitting
 from bayesprune.evaluation.cost import cost
 from bayesprune.evaluation.latency import latency_ms
 from bayesprune.structure import evaluating
@@ -83,11 +85,11 @@ def _predicted(
     network: nn.Module, split: Split, task: Task, likelihood: Likelihood | None, batch_size: int
 ) -> Prediction:
     likelihood = task.likelihood() if likelihood is None else likelihood
-    collected = []
+    likelihood, fits, collected = likelihood.to(device_of(network)), partial(fitting, network), []
     with evaluating(network):
         for inputs, targets in split.batches(batch_size):
             plain = targets[0] if isinstance(targets, tuple) else targets
-            collected.append(task.collected(call(network, inputs), plain, likelihood))
+            collected.append(task.collected(call(network, each(fits, inputs)), plain, likelihood))
     return Prediction(task.measure(collected, likelihood), _recalls(task, collected))
 
 
@@ -95,7 +97,7 @@ def _recalls(task: Task, collected: list[Any]) -> tuple[float | None, ...]:
     """Of every class, for classification."""
     if not isinstance(task, Classification):
         return ()
-    outputs, targets = (torch.cat([one[place] for one in collected]) for place in (0, 1))
+    outputs, targets = (torch.cat([one[place] for one in collected]).cpu() for place in (0, 1))
     return task.recalls(outputs, targets)
 
 
@@ -118,6 +120,7 @@ def evaluate_split(network: nn.Module, split: Split, task: Task, likelihood: Lik
     """Measure a network on a split, and count and time it; arguments as in `evaluate`."""
     example = next(iter(split.batches(1)))[0]
     found = _predicted(network, split, task, likelihood, 1000)
+    example = each(partial(fitting, network), example)
     costs = cost(network, example)
     return Evaluation(
         metrics=found.metrics,

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bayesprune.batches import Batch, call, each, parts
+from bayesprune.devices import fitting
 from bayesprune.errors import DataError, SettingError
 from bayesprune.structure import evaluating
 
@@ -33,8 +34,7 @@ def latency_ms(network: nn.Module, example: Batch, *, repeats: int = 50, warmup:
     for part in parts(example):
         if part.ndim < 1 or part.shape[0] < 1:
             raise DataError(f"the example has shape {list(part.shape)}: it must hold at least one sample")
-    first = next(network.parameters(), parts(example)[0])
-    sample = each(lambda part: part[:1].to(first.device), example)
+    sample = each(lambda part: fitting(network, part[:1]), example)
     with evaluating(network), _one_thread(), torch.inference_mode():
         for _ in range(warmup):
             call(network, sample)
@@ -52,8 +52,8 @@ def _seconds(network: nn.Module, sample: Batch) -> float:
 
 def _wait(sample: Batch) -> None:
     for part in parts(sample):
-        if part.is_cuda:
-            torch.cuda.synchronize(part.device)
+        if part.device.type in ("cuda", "mps"):
+            torch.get_device_module(part.device).synchronize()
 
 
 @contextmanager

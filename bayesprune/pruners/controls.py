@@ -18,7 +18,7 @@ from bayesprune.training.initial import INITIAL
 def shuffle(state: TrainState) -> None:
     """Move the entries of every layer's mask about at random; each layer keeps as many weights."""
     for name, mask in state.masks.items():
-        state.masks[name] = mask.flatten()[torch.randperm(mask.numel())].view_as(mask)
+        state.masks[name] = mask.flatten()[torch.randperm(mask.numel()).to(mask.device)].view_as(mask)
 
 
 def shuffle_inputs(state: TrainState) -> None:
@@ -29,7 +29,7 @@ def shuffle_inputs(state: TrainState) -> None:
     """
     for name, mask in state.masks.items():
         axis = 1 if mask.dim() == 2 else 2
-        order = torch.rand(mask.shape).argsort(axis)
+        order = torch.rand(mask.shape).argsort(axis).to(mask.device)
         state.masks[name] = mask.gather(axis, order)
 
 

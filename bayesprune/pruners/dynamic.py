@@ -56,7 +56,7 @@ class SparseEvolution:
             survivors[_largest(-values, negative, len(negative) - int(self.fraction * len(negative)))] = True
             dead = _where(_may_grow(name, survivors, self.within))
             grown = torch.zeros_like(alive)
-            grown[dead[torch.randperm(len(dead))[: int(alive.sum() - survivors.sum())]]] = True
+            grown[dead[torch.randperm(len(dead)).to(dead.device)[: int(alive.sum() - survivors.sum())]]] = True
             _rewire(state, name, survivors, grown, fresh=grown)
 
 

@@ -19,6 +19,7 @@ class WeightsKept(Memory):
         values: its parameters and buffers by name.
     """
 
+    on_device = True
     values: dict[str, Tensor] = field(default_factory=dict)
 
 

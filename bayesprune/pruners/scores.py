@@ -28,7 +28,7 @@ def l1_norms(problem: Problem) -> Tensor:
 
 
 def l1_norms_of(network: nn.Module, structure: Structure) -> Tensor:
-    """`l1_norms` of a network with this structure."""
+    """`l1_norms` of a network with this structure, on the CPU."""
     norms = torch.zeros(structure.gate_count + 1)
     for axis in structure.axes:
         if axis.tensor == "weight" and isinstance(network.get_submodule(axis.layer), COUNTED):
@@ -49,4 +49,4 @@ def _add_norms(scores: Tensor, layer: nn.Module, axis: int, gates: Tensor) -> No
     """Add the L1 norms of a weight's slices along an axis to their gates' (the last entry: no gate)."""
     weight = layer.get_parameter("weight")
     others = [dimension for dimension in range(weight.dim()) if dimension != axis]
-    scores.index_add_(0, gates % len(scores), weight.abs().sum(others).to(scores.dtype))
+    scores.index_add_(0, gates % len(scores), weight.abs().sum(others).to(scores))

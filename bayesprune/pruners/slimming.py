@@ -39,7 +39,7 @@ class ScaleSparsity(NegativeLogLikelihood):
         """
         found = channel_scales(state.network, state.structure)
         super().attach(state)
-        self._scales = [(gamma, gates != UNGATED) for gamma, gates in found.values()]
+        self._scales = [(gamma, _gated(gates).to(gamma.device)) for gamma, gates in found.values()]
 
     def detach(self) -> None:
         """Let go of the scales and take the noise's hooks off."""
@@ -48,5 +48,10 @@ class ScaleSparsity(NegativeLogLikelihood):
 
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """Mean loss of outputs and targets, and the penalty."""
-        penalty = torch.stack([gamma[gated].abs().sum() for gamma, gated in self._scales]).sum()
+        penalty = torch.stack([gamma.index_select(0, gated).abs().sum() for gamma, gated in self._scales]).sum()
         return super().loss(state, inputs, labels) + self.strength * penalty
+
+
+def _gated(gates: Tensor) -> Tensor:
+    """The positions that have a gate."""
+    return (gates != UNGATED).nonzero().flatten()

@@ -82,7 +82,7 @@ class UnitPruner:
         self, state: TrainState, *, data: Data, options: PruneOptions, choose: Callable[[TrainState, Tensor], Tensor]
     ) -> None:
         """One round."""
-        scores = self.score(Problem.of(state, data))
+        scores = self.score(Problem.of(state, data)).cpu()
         preferences = unit_preferences(state.structure, scores, allocation(options.allocation), least=options.least)
         state.shrink(choose(state, preferences))
 

@@ -115,7 +115,7 @@ def _draw_and_prune(draw: Callable[[nn.Module], None], prune: Start, state: Trai
 def mask_weights(
     state: TrainState, data: Data, score: WeightScore, choose: Choose, correct: Correct | None = None
 ) -> None:
-    """Give a state the masks of the weights that stay, and set the others to zero.
+    """Give a state the masks of the weights that stay, and set the others to zero; they are chosen on the CPU.
 
     Args:
         state: changed in place; what its masks hold at zero stays there.
@@ -129,10 +129,11 @@ def mask_weights(
         NetworkError: weights or scores that are not finite, named by layer.
     """
     problem = Problem.of(state, data)
-    weights = {name: weight.detach() for name, weight in problem.weights().items()}
+    weights = {name: weight.detach().cpu() for name, weight in problem.weights().items()}
     scores = score(problem)
     check_finite("scores", scores)
-    masks = choose(Layers(alive({name: scores[name] for name in weights}, state.masks), weights))
+    left = alive({name: scores[name].cpu() for name in weights}, state.masks)
+    masks = {name: mask.to(state.place.device) for name, mask in choose(Layers(left, weights)).items()}
     if correct is not None:
         correct(problem, masks)
     state.masks = masks
@@ -142,7 +143,7 @@ def mask_weights(
 def alive(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Scores with -inf at what was pruned before."""
     return {
-        name: score.masked_fill(masks[name] == 0, float("-inf")) if name in masks else score
+        name: score.masked_fill(masks[name].to(score.device) == 0, float("-inf")) if name in masks else score
         for name, score in scores.items()
     }
 

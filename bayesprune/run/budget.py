@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite
 
+from torch import Tensor
+
 from bayesprune.errors import BudgetError
 
 _FORM = re.compile(r"(macs|params)\s*=\s*([0-9.]+(?:e[0-9]+)?)\s*(%|k|m)?", re.IGNORECASE)
@@ -62,6 +64,10 @@ class Budget:
         """The number allowed for a network that costs so much at the start."""
         whole = macs if self.kind == "macs" else params
         return round(self.amount * whole, 6) if self.relative else self.amount  # 0.29 * 100 is below 29
+
+    def part(self, macs: Tensor, params: Tensor) -> Tensor:
+        """The part of a cost that this budget is about, as a tensor."""
+        return macs if self.kind == "macs" else params
 
     def spent(self, macs: float, params: float) -> float:
         """The part of a cost that this budget is about."""

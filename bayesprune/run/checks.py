@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bayesprune.batches import Batch, call, count, head, parts, repeated, shape_of
 from bayesprune.data import Data, last_batch
 from bayesprune.data.loaders import LoaderSplit
+from bayesprune.data.placing import as_given
 from bayesprune.errors import NetworkError, PruningWarning, SettingError
 from bayesprune.run.settings import RunSettings
 from bayesprune.structure import evaluating
@@ -189,7 +190,7 @@ def _check_last_batch(network: nn.Module, example: Batch, data: Data, settings: 
         with torch.random.fork_rng(devices=[]):
             call(copy, head(example, 1))
     except ValueError as error:
-        if isinstance(data.train, LoaderSplit):
+        if isinstance(as_given(data.train), LoaderSplit):
             raise SettingError(
                 f"the last batch of the training loader has one of {len(data.train):,} examples, which batch "
                 f"normalisation cannot train on: give the loader drop_last=True or another batch_size ({_said(error)})"
@@ -202,11 +203,11 @@ def _check_last_batch(network: nn.Module, example: Batch, data: Data, settings: 
 
 def _leaves_one(data: Data, batch_size: int) -> bool:
     """Whether a batch of training has one example."""
-    last = last_batch(data.train, batch_size)
-    if last is not None or not isinstance(data.train, LoaderSplit):
+    last, train = last_batch(data.train, batch_size), as_given(data.train)
+    if last is not None or not isinstance(train, LoaderSplit):
         return last == 1
     with torch.random.fork_rng(devices=[]):
-        return any(len(indices) == 1 for indices in data.train.loader.batch_sampler or ())
+        return any(len(indices) == 1 for indices in train.loader.batch_sampler or ())
 
 
 def _warn_of_probabilities(network: nn.Module, data: Data, settings: RunSettings) -> None:
@@ -218,7 +219,7 @@ def _warn_of_probabilities(network: nn.Module, data: Data, settings: RunSettings
         outputs = picked(call(network, inputs), settings.output).float()
     last = _last_function(outputs)
     several = outputs.dim() > 1 and outputs.shape[1] > 1 and bool((outputs >= 0).all())
-    if several and torch.allclose(outputs.sum(1), torch.ones(()), atol=1e-4):
+    if several and torch.allclose(outputs.sum(1), torch.ones((), dtype=outputs.dtype), atol=1e-4):
         last = "softmax"
     if last in ("softmax", "sigmoid"):
         warnings.warn(

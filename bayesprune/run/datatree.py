@@ -28,7 +28,7 @@ NOTE = (
     "sizes therefore compare restarts only: with one chain R-hat is undefined, and neither says how well a "
     "run has converged."
 )
-_MAY_DIFFER = frozenset({"seed", "threads", "device", "out", "weights_digest"})
+_MAY_DIFFER = frozenset({"seed", "threads", "device", "precision", "out", "weights_digest"})
 """Settings in which restarts of the same run may differ."""
 
 

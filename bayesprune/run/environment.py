@@ -6,6 +6,8 @@ from threading import RLock
 
 import torch
 
+from bayesprune.devices import CPU, Place, random_apart
+
 _ONE_RUN = RLock()
 
 _SMALLEST_NORMAL = torch.finfo(torch.float32).tiny
@@ -36,6 +38,18 @@ def environment() -> Iterator[None]:
         stack.callback(torch.set_flush_denormal, flushes_subnormal())
         torch.set_default_dtype(torch.float32)
         torch.set_flush_denormal(True)
+        yield
+
+
+@contextmanager
+def computing_at(place: Place) -> Iterator[None]:
+    """Inside `environment`: numbers are made in the precision of a place, and its random numbers are put back."""
+    with ExitStack() as stack:
+        if place.device.type != CPU:
+            stack.enter_context(random_apart(place.device))
+            stack.enter_context(torch.autocast(place.device.type, enabled=False))
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(place.dtype)
         yield
 
 

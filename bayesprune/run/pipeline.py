@@ -101,12 +101,13 @@ def make_pipeline(
     """The pipeline of a network, its normalisation folded into the first layer where that is exact.
 
     Args:
-        network: pruned; it is copied.
+        network: pruned; it is copied, in float32.
         normalisation: of raw inputs.
         task: what it was trained for.
         output: that counts.
         example: raw inputs [B, ...], on which folding is checked.
     """
+    network = _in_float32(network)
     copy = deepcopy(network).eval()
     parts = {"": normalisation} if isinstance(normalisation, Normalisation) else dict(normalisation.by_name)
     prepare: dict[str, nn.Module] = {
@@ -121,6 +122,12 @@ def make_pipeline(
         return plain
     short = Pipeline(folded, {}, finish, output).eval()
     return short if _agree(short, plain, example) else plain
+
+
+def _in_float32(network: nn.Module) -> nn.Module:
+    """The network, or a copy of one in float64."""
+    wide = any(parameter.dtype == torch.float64 for parameter in network.parameters())
+    return deepcopy(network).float() if wide else network
 
 
 @torch.no_grad()

@@ -7,31 +7,35 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from bayesprune.batches import Batch, call, whole_shape
+from bayesprune.devices import CPU
 from bayesprune.errors import NetworkError, PruningWarning
 from bayesprune.structure.copying import copied
 from bayesprune.structure.modes import evaluating, remember_frozen
 
 
-def prepared(network: nn.Module, example: Batch, seed: int) -> nn.Module:
+def prepared(network: nn.Module, example: Batch, seed: int, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A copy of a network that can be trained; the network itself is left as it is.
 
     A compiled module gives its original, a parallel one what it wraps, a lazy one gets its weights by one pass, and
-    one in another precision becomes float32 unless it casts its inputs itself. What the user keeps in evaluation mode
-    stays in it.
+    one in another precision becomes float32 (or what is asked for) unless it casts its inputs itself. What the user
+    keeps in evaluation mode stays in it. The copy lies on the CPU.
 
     Args:
         network: the user's.
         example: inputs [B, ...] of the data.
         seed: of the weights of lazy layers.
+        dtype: that its weights are to have.
 
     Raises:
         NetworkError: it is scripted, cannot be copied, or nothing of it can be trained.
     """
     _refuse_scripted(network)
-    copy = _unwrapped(copied(network))
+    copy = on_cpu(_unwrapped(copied(network)))
     _restore_forward(copy)
     _materialise(copy, example, seed)
-    _to_float32(copy, example)
+    if dtype != torch.float32:
+        copy.to(dtype)
+    _to_float32(copy, example, dtype)
     _refuse_frozen(copy)
     remember_frozen(copy)
     return copy
@@ -117,10 +121,16 @@ def _materialise(network: nn.Module, example: Batch, seed: int) -> None:
         raise NetworkError(f"the lazy parameters {left} are never used: leave their layers out of the network")
 
 
-def _to_float32(network: nn.Module, example: Batch) -> None:
+def on_cpu(network: nn.Module) -> nn.Module:
+    """A network on the CPU: itself where it lies there, else a copy."""
+    tensors = (*network.parameters(), *network.buffers())
+    return network if all(each.device.type == CPU for each in tensors) else copied(network).cpu()
+
+
+def _to_float32(network: nn.Module, example: Batch, dtype: torch.dtype) -> None:
     """Make a network float32 that has other weights and does not cast its inputs itself."""
     tensors = (*network.parameters(), *network.buffers())
-    others = {str(each.dtype) for each in tensors if each.is_floating_point() and each.dtype != torch.float32}
+    others = {str(each.dtype) for each in tensors if each.is_floating_point() and each.dtype != dtype}
     if not others or _runs(network, example):
         return
     network.float()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from bayesprune.batches import call, chunks
+from bayesprune.batches import call, chunks, each
 from bayesprune.data import Data, InputSpec, TensorSplit
 from bayesprune.data.given import as_data, raw_pair
 from bayesprune.data.inputs import AnyNormalisation
 from bayesprune.data.loaders import as_numbers
+from bayesprune.devices import fitting
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate, evaluate_split
 from bayesprune.run.environment import environment
@@ -22,7 +24,7 @@ from bayesprune.run.identity import tensors_digest
 from bayesprune.run.method import GatePosterior
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pipeline import make_pipeline
-from bayesprune.run.raw_inputs import NO_NORMALISATION, prepared_inputs, to_device
+from bayesprune.run.raw_inputs import NO_NORMALISATION, prepared_inputs
 from bayesprune.run.reading_records import fields_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.table import table_of
@@ -269,9 +271,9 @@ class Pruned:
     def outputs(self, raw: Any, batch_size: int = 1000) -> Tensor:
         """What the network says of raw inputs, on the CPU; arguments and errors as in `predict`."""
         ready = prepared_inputs(raw, self.inputs, self.normalisation)
-        place = next(self.network.parameters()).device
+        place = partial(fitting, self.network)
         with saying(self.network, self.settings.output), evaluating(self.network):
-            said = [call(self.network, to_device(part, place)).cpu() for part in chunks(ready, batch_size)]
+            said = [call(self.network, each(place, part)).cpu() for part in chunks(ready, batch_size)]
         return torch.cat(said)
 
     def pipeline(self) -> nn.Module:

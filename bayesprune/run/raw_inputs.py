@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from bayesprune.batches import Batch, each, named_parts
+from bayesprune.batches import Batch, named_parts
 from bayesprune.data.examples import to_examples
 from bayesprune.data.inputs import AnyNormalisation, InputSpec, form_of
 from bayesprune.errors import DataError, StoreError
@@ -46,9 +46,3 @@ def _rows(raw: Any) -> int:
         return len(first)
     except TypeError:
         return 0
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch on a device."""
-    moved: Batch = each(lambda part: part.to(device), batch)
-    return moved

@@ -1,13 +1,16 @@
 """What a record on disk says of inputs, task, likelihood and metrics."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bayesprune.batches import each
 from bayesprune.data import InputSpec
 from bayesprune.data.inputs import normalisation_from_json
+from bayesprune.devices import fitting
 from bayesprune.errors import StoreError
 from bayesprune.evaluation.evaluate import Evaluation
 from bayesprune.run.method import GatePosterior, Reason
@@ -106,7 +109,7 @@ def fields_of(record: RunRecord, network: nn.Module) -> dict[str, Any]:
         posterior=None if tensors is None else _posterior_of(tensors),
         evaluation=evaluation_of(result),
         history=record.history,
-        layers=layer_costs(network, inputs_of(record).zeros()),
+        layers=layer_costs(network, each(partial(fitting, network), inputs_of(record).zeros())),
         dense_layers=dense,
         settings=settings,
         spec=None if factory is None else NetworkSpec(factory["name"], factory["arguments"]),

@@ -31,6 +31,8 @@ def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory |
             raise ValueError(f"its groups are {sizes}")
         kept = {group["name"]: group["kept"] for group in record.groups}
         compact(network, structure, structure.open_from_kept(kept))
+        if record.settings.get("precision") == "float64":
+            network.double()
         network.load_state_dict(state_dict)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, BayespruneError) as error:
         made_by, reason = spec.factory or "the given factory", " ".join(str(error).split())

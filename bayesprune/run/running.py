@@ -3,24 +3,27 @@
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bayesprune import __version__
 from bayesprune.batches import Batch, call
 from bayesprune.data import Data
+from bayesprune.data.placing import placed
+from bayesprune.devices import PRECISIONS, Place, device_of, place_of, random_apart
 from bayesprune.errors import NetworkError, PruningWarning, SettingError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
 from bayesprune.run.checks import check_network, listen
-from bayesprune.run.environment import environment
+from bayesprune.run.environment import computing_at, environment
 from bayesprune.run.identity import identity_of, tensors_digest
 from bayesprune.run.method import Method, Plan
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.normal import normal_settings
-from bayesprune.run.prepare import prepared
+from bayesprune.run.prepare import on_cpu, prepared
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.shares import is_table
@@ -55,6 +58,9 @@ def run(
 ) -> Pruned:
     """Train and prune a copy of a network; torch's global settings are as `environment` says, and then put back.
 
+    It runs where `settings.device` says; the result's network lies on the CPU, in float32, or in float64 where that was
+    the precision.
+
     Args:
         method: of the table of methods.
         network: with the weights to start from; it is not changed.
@@ -66,17 +72,40 @@ def run(
         progress: called after every step.
 
     Raises:
-        SettingError: the method cannot do what is asked.
+        SettingError: the method cannot do what is asked, or the device is not there or lacks the precision.
         NetworkError: the network cannot take the data, or has layers that cannot be gated.
         DivergenceError: the loss is not finite.
         StoreError: a checkpoint is damaged, belongs to another run, or cannot be written.
     """
     check_request(method, settings)
     torch.set_num_threads(settings.threads)
-    settings = normal_settings(method, settings, data, lambda: network)
+    place = place_of(settings.device, settings.precision)
+    settings = replace(settings, device=str(place.device))
+    with computing_at(place):
+        return _run(method, network, data, settings, place, spec, checkpointer, progress, given=given)
+
+
+def _run(
+    method: Method,
+    network: nn.Module,
+    given_data: Data,
+    settings: RunSettings,
+    place: Place,
+    spec: NetworkSpec | None,
+    checkpointer: Checkpointer | None,
+    progress: Callable[[Progress], None] | None,
+    *,
+    given: bool,
+) -> Pruned:
+    """See `run`: at a place that is there. The structure is found on the CPU, and all else done at the place."""
+    data = placed(given_data, Place(precision=place.precision))
+    settings = normal_settings(method, settings, given_data, lambda: on_cpu(network))
     state = initial_state(network, data, settings)
     _warn_of_idle_layers(state)
+    state.move(place)
+    data = placed(given_data, place)
     plan = method.plan(state, data, settings)
+    state.move(place)
     notes = (*plan.notes, *_without_training(plan, settings))
     identity = identity_of(settings, spec, data.fingerprint, network if given else None)
     state.identity = _identity(state.network, identity)
@@ -97,16 +126,16 @@ def run(
     if state.step:
         _recalibrate(state, data, settings)
     _refit(state, data)
-    with torch.random.fork_rng(devices=[]):  # a network may draw in evaluation mode, too
-        torch.default_generator.manual_seed(settings.seed)
+    with random_apart(place.device, settings.seed):  # a network may draw in evaluation mode, too
         evaluation = evaluate(state.network.eval(), data, data.task, state.likelihood)
     Heads.remove(state.network)
+    state.move(Place(precision=place.precision))
     score = evaluation.metrics[data.task.metric.key]
     _LOG.info("run %s is done: %s %s, %d MACs", name, data.task.metric.label, score, evaluation.macs)
     posterior = plan.posterior(state) if plan.posterior is not None else None
     found = (*_diverged(evaluation, data), *(plan.review(state) if plan.review is not None else ()))
     _warn(found)
-    return Pruned.of(state, settings, data, evaluation, posterior, spec, identity, (*notes, *found))
+    return Pruned.of(state, settings, given_data, evaluation, posterior, spec, identity, (*notes, *found))
 
 
 def _without_training(plan: Plan, settings: RunSettings) -> list[str]:
@@ -187,7 +216,7 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
         SettingError: `keep` names no layer, or noise is asked for and the network's channels cannot be removed.
     """
     example = next(iter(data.test.batches(2)))[0]
-    copy = prepared(network, example, settings.seed)
+    copy = prepared(network, example, settings.seed, PRECISIONS[settings.precision])
     check_network(copy, example, data, settings)
     structure, refusal = _structure(copy, example, settings)
     heads = listen(copy, example, settings)
@@ -281,7 +310,8 @@ def _identity(network: nn.Module, identity: dict[str, Any]) -> dict[str, Any]:
     """All that decides a run's numbers, each as JSON: settings, data, version, code, initial weights and masks."""
     parts = deciding(identity) | {"version": __version__}
     masks = {f"mask of {name}": mask for name, mask in attached_masks(network).items()}
-    weights = tensors_digest(dict(network.state_dict()) | masks)
+    tensors = {name: _as_float32(value) for name, value in network.state_dict().items()}
+    weights = tensors_digest(tensors | masks)
     digests = {"initial weights": weights, "code of the network": code_digest(network)}
     return {name: canonical_json(part) for name, part in parts.items()} | digests
 
@@ -291,9 +321,14 @@ def _refit(state: TrainState, data: Data) -> None:
     """Learn the noise of the targets anew where it is learnt: training saw noisy outputs."""
     if not any(True for _ in state.likelihood.parameters()):
         return
-    with torch.random.fork_rng(devices=[]), evaluating(state.network):
+    with random_apart(device_of(state.network)), evaluating(state.network):
         batches = data.train.batches(1000)
         state.likelihood.refit((call(state.network, inputs), targets) for inputs, targets in batches)
+
+
+def _as_float32(value: Any) -> Any:
+    """Weights in any precision have one digest, so that a run can go on in another one."""
+    return value.float() if isinstance(value, Tensor) and value.dtype == torch.float64 else value
 
 
 def _recalibrate(state: TrainState, data: Data, settings: RunSettings) -> None:

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from bayesprune.data import Split, steps_per_epoch
+from bayesprune.devices import check_device, check_precision
 from bayesprune.errors import SettingError, UnknownNameError, nearest_name
 from bayesprune.run.budget import Budget
 from bayesprune.run.shares import as_text, is_table, shares_of
@@ -55,6 +56,10 @@ class RunSettings:
         inputs: gates on input features: "auto", "all" or "none".
         flatten_inputs: gates on flattened features as well.
         threads: torch threads; runs that differ in these only are one run.
+        device: where it computes: "cpu", "cuda", "cuda:1", "mps", or "auto": the first CUDA device where there is one,
+            else the CPU. Like threads it is no part of what run this is.
+        precision: "float32"; "bf16", which computes forward passes in bfloat16 and keeps weights in float32; or
+            "float64". No part of what run this is either.
         weights: a safetensors file with trained weights to start from; its content names the run.
         widths: of the network's layers, where its factory takes them.
         task: what is learnt: "classification", "binary", "multi-label", "regression", "counts" or "segmentation"; None
@@ -81,6 +86,8 @@ class RunSettings:
     inputs: str = "auto"
     flatten_inputs: bool = False
     threads: int = 1
+    device: str = "auto"
+    precision: str = "float32"
     weights: str | None = None
     widths: tuple[int, ...] | None = None
     task: str | None = None
@@ -103,6 +110,8 @@ class RunSettings:
         check_type("task", self.task, str | None, "the name of a task")
         check_type("output", self.output, str | int, "the key or place of an output")
         object.__setattr__(self, "output", str(self.output))
+        object.__setattr__(self, "device", check_device(self.device))
+        object.__setattr__(self, "precision", check_precision(self.precision))
         object.__setattr__(self, "aux", _aux(self.aux))
         check_type("options", self.options, Mapping, "a table of the method's own settings")
         check_integer("seed", self.seed, 0, LARGEST_SEED)

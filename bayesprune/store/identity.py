@@ -22,15 +22,15 @@ def canonical_json(value: JSON) -> str:
         raise SettingError(f"settings cannot be written as JSON: {error}") from error
 
 
-_DECIDES_NOTHING = ("threads",)
+_DECIDES_NOTHING = ("threads", "device", "precision")
 _NAMES_DATA = ("data", "transfer_data")
 
 
 def deciding(settings: Mapping[str, JSON]) -> dict[str, JSON]:
     """The settings that decide a run's result: names of files give way to hashes of their content.
 
-    How many threads compute a run is no part of it, nor where its data and weights lie. Settings of 0.1.0, which had
-    no such hashes, stay as they are.
+    How many threads compute a run is no part of it, nor on what device and in which precision, nor where its data and
+    weights lie. Settings of 0.1.0, which had no such hashes, stay as they are.
     """
     found = dict(settings)
     if "code_digest" not in found:

@@ -43,8 +43,8 @@ def compact(
     Raises:
         SettingError: the gates have the wrong number or type, or a group would be emptied.
     """
-    _check(structure, open_gates)
     open_gates = open_gates.cpu()
+    _check(structure, open_gates)
     optimizers, masks = tuple(optimizers), {} if masks is None else masks
     for reader in structure.readers:
         structure = _select(network, structure, reader, open_gates, masks)
@@ -91,7 +91,7 @@ def _check(structure: Structure, open_gates: Tensor) -> None:
         if not open_gates[gates].any():
             raise SettingError(f"layer {layer!r} would be emptied: keep at least one of its channels open")
     for reader in structure.readers:
-        if not reader.open_positions(open_gates.cpu()).any():
+        if not reader.open_positions(open_gates).any():
             groups = [group.name for group in structure.groups if reader.layer in group.consumers]
             raise SettingError(
                 f"layer {reader.layer!r} would have nothing left to read: "
@@ -148,11 +148,12 @@ def _cuts(structure: Structure, open_gates: Tensor) -> Cuts:
 
 
 def _cut(tensor: Tensor, cuts: list[tuple[int, Tensor]]) -> Tensor:
-    """Keep the given positions along the given axes."""
+    """Keep the given positions along the given axes; a tensor with channels last stays one."""
+    last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
     for axis, stays in cuts:
         if len(stays) < tensor.shape[axis]:
             tensor = tensor.index_select(axis, stays.to(tensor.device))
-    return tensor
+    return tensor.contiguous(memory_format=torch.channels_last) if last else tensor
 
 
 def _cut_parameter(parameter: nn.Parameter, cuts: list[tuple[int, Tensor]], optimizers: tuple[Optimizer, ...]) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from bayesprune.batches import Batch, call, head
+from bayesprune.devices import device_of, random_apart
 from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED, weight_of
 from bayesprune.structure.macs import MacCounter
 from bayesprune.structure.modes import evaluating, hooked
@@ -69,7 +70,7 @@ def layer_costs(network: nn.Module, example: Batch) -> tuple[LayerCost, ...]:
     """
     layers = {name: module for name, module in network.named_modules() if isinstance(module, COUNTED)}
     account = _Account({name: weight_of(layer).numel() for name, layer in layers.items() if not is_lazy(layer.weight)})
-    with account.watching(network), evaluating(network), torch.random.fork_rng(devices=[]), account.counter:
+    with account.watching(network), evaluating(network), random_apart(device_of(network)), account.counter:
         call(network, head(example, 1))
     used = [name for name in account.sizes if id(layers[name].weight) in account.counter.used]
     running = account.positions | {name: 0 for name in used if name not in account.positions}

@@ -1,11 +1,13 @@
 """The expected cost of a gated network: multiply-accumulates and parameters as functions of the gates."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bayesprune.devices import CPU
 from bayesprune.structure.cost import COUNTED, OTHER, LayerCost
 from bayesprune.structure.groups import UNGATED, Reader, Structure
 from bayesprune.structure.selectors import plain_name
@@ -34,6 +36,14 @@ class _Term:
     def is_product(self) -> bool:
         """Whether it is a sum of gates written times a sum of gates read."""
         return self.selection is None and self.common is None
+
+    def to(self, device: torch.device) -> "_Term":
+        """The same on a device."""
+        places = ("written", "arriving", "selection", "common")
+        moved: dict[str, Any] = {
+            name: None if getattr(self, name) is None else getattr(self, name).to(device) for name in places
+        }
+        return replace(self, **moved)
 
     def expected(self, padded: Tensor) -> Tensor:
         """Expected number of open pairs at theta padded with a 1."""
@@ -76,9 +86,17 @@ class _Products:
 
     def expected(self, padded: Tensor) -> Tensor:
         """Expected (macs, params) [2] at theta padded with a 1."""
-        values = padded.double()
-        units, written, read = (part.to(values.device) for part in (self.units, self.written, self.read))
-        return (written.mv(values) * read.mv(values) @ units).to(padded)
+        values = padded.to(self.units)
+        return (self.written.mv(values) * self.read.mv(values) @ self.units).to(padded)
+
+    def to(self, device: torch.device) -> "_Products":
+        """The same on a device."""
+        return _Products(*(_wide_on(device, part) for part in (self.units, self.written, self.read)))
+
+
+def _wide_on(device: torch.device, part: Tensor) -> Tensor:
+    """A float64 tensor on a device, in the widest type that it has."""
+    return part.to(device, torch.float32 if device.type == "mps" else torch.float64)
 
 
 class ExpectedCost:
@@ -110,8 +128,8 @@ class ExpectedCost:
             for name, parameter in layer.named_parameters(recurse=False)
             for reader, used in [_weight_use(layer_name, layer, name, readers, positions)]
         ]
-        self._products = _Products.of([term for term in terms if term.is_product], gates)
-        self._others = [term for term in terms if not term.is_product]
+        products = _Products.of([term for term in terms if term.is_product], gates)
+        self._parts = {CPU: (products, [term for term in terms if not term.is_product])}
 
     @classmethod
     def of(cls, network: nn.Module, structure: Structure, layers: Sequence[LayerCost]) -> "ExpectedCost":
@@ -122,13 +140,22 @@ class ExpectedCost:
     def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Expected (macs per sample, params) at inclusion probabilities theta [J]; differentiable."""
         padded = torch.cat([theta, theta.new_ones(1)])
-        macs, params = self._products.expected(padded)
+        products, others = self._parts_on(theta.device)
+        macs, params = products.expected(padded)
         macs = macs + self._constant
-        for term in self._others:
+        for term in others:
             pairs = term.expected(padded)
             params = params + term.unit * pairs
             macs = macs + term.unit_macs * pairs
         return macs, params
+
+    def _parts_on(self, device: torch.device) -> tuple[_Products, list[_Term]]:
+        """The terms on a device, moved there once."""
+        name = str(device)
+        if name not in self._parts:
+            products, others = self._parts[CPU]
+            self._parts[name] = products.to(device), [term.to(device) for term in others]
+        return self._parts[name]
 
 
 def _weight_use(

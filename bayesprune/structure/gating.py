@@ -141,11 +141,15 @@ def _by_slice(start: int, count: int, repeat: int, feature_axis: int) -> Apply:
 
 def _by_index(index: Tensor, feature_axis: int) -> Apply:
     """Gates in any order, and features without one."""
+    here = {index.device: index}  # copied to each device once
 
     def apply(features: Tensor, gates: _Gates) -> Tensor:
         whole = gates.whole
+        own = here.get(whole.device)
+        if own is None:
+            own = here[whole.device] = index.to(whole.device)
         padded = torch.cat([whole, whole.new_ones(*whole.shape[:-1], 1)], dim=-1)
-        gated: Tensor = features * _aligned(padded[..., index].to(features.dtype), features.dim(), feature_axis)
+        gated: Tensor = features * _aligned(padded[..., own].to(features.dtype), features.dim(), feature_axis)
         return gated
 
     return apply

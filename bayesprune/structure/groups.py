@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from bayesprune.devices import CPU
 from bayesprune.errors import SettingError
 
 UNGATED = -1
@@ -162,6 +163,8 @@ class Structure:
         concatenated), and for a layer that would be left with nothing to read (all its open channels'
         features closed).
         """
+        if open_gates.device.type != CPU:
+            return self.protect(open_gates.cpu(), preference.cpu()).to(open_gates.device)
         protected = open_gates.clone()
         if self.passes_on(open_gates):
             return protected
@@ -178,13 +181,14 @@ class Structure:
 
     def passes_on(self, open_gates: Tensor) -> bool:
         """Whether `protect` has nothing to reopen at open_gates [J] (bool): asked after every step, so in few calls."""
-        sets, others = self._needed
+        open_gates = open_gates.cpu()
+        sets, others = self.needed
         if not bool(sets.mv(open_gates.to(sets)).all()):
             return False
         return all(bool(reader.open_positions(open_gates).any()) for reader in others)
 
     @cached_property
-    def _needed(self) -> tuple[Tensor, tuple[Reader, ...]]:
+    def needed(self) -> tuple[Tensor, tuple[Reader, ...]]:
         """Sets of gates [S, J] (0 or 1), one of each of which must be open, and readers that two gates a feature shut.
 
         Of sets that contain another one only the smaller counts.
@@ -227,14 +231,16 @@ class Structure:
         flattened features is read. The gated network stays the same function; no group is emptied by it. Call
         it after `protect`.
         """
+        if open_gates.device.type != CPU:
+            return self.consistent(open_gates.cpu()).to(open_gates.device)
         needed, used = torch.zeros(2, self.gate_count + 1, dtype=torch.long)
         for reader in self.readers:
             arriving = reader.arriving[reader.selected]
-            stays = reader.open_positions(open_gates.cpu()).long()
+            stays = reader.open_positions(open_gates).long()
             for gates in (arriving,) if reader.selection is None else (arriving, reader.selection):
                 needed.index_add_(0, gates % len(needed), torch.ones_like(stays))
                 used.index_add_(0, gates % len(used), stays)
-        useful: Tensor = open_gates & ~((needed > 0) & (used == 0))[:-1].to(open_gates.device)
+        useful: Tensor = open_gates & ~((needed > 0) & (used == 0))[:-1]
         parts = [torch.arange(place.start, place.stop) for place in self.slices().values()]
         for gates in (*parts, *(gates for _, gates in self.partial_writers)):
             if not useful[gates].any():

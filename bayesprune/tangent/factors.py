@@ -77,9 +77,18 @@ class Part:
 
     def _contracted(self, name: str, tensor: str, count: int, keep: Mapping[str, Tensor]) -> Tensor:
         """From the Jacobian of one parameter."""
-        kept = keep[name].flatten().nonzero().flatten() if name in keep else None
+        kept = _places(keep[name]) if name in keep else None
         jacobian = _sum([use.jacobian(tensor, kept) for use in self.uses])
         return _pairs(jacobian, jacobian, count)
+
+
+def _places(mask: Tensor) -> Tensor:
+    """Where a mask is not 0; remembered with it, since an accelerator must be waited for to know."""
+    version, places = getattr(mask, "_places", (None, None))
+    if version != mask._version or places is None:
+        places = mask.flatten().nonzero().flatten()
+        mask._places = (mask._version, places)  # type: ignore[attr-defined]  # an attribute of our own
+    return places
 
 
 def layer_parts(network: nn.Module, calls: Sequence[Call], gradients: Sequence[Tensor], samples: int) -> list[Part]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
+from bayesprune.devices import CPU
 from bayesprune.errors import DataError, NetworkError
 from bayesprune.tangent.capture import check_separate, forward, plain_layers
 from bayesprune.tangent.elementary import Elementary
@@ -178,12 +179,12 @@ def _given(network: nn.Module, first: Tensor, second: Tensor, parameters: Parame
 
 
 def _check(kernel: Tensor) -> None:
-    """Refuse numbers that are none.
+    """Refuse numbers that are none; on an accelerator that is left to the loss, which need not be read at every step.
 
     Raises:
         NetworkError: the kernel has them.
     """
-    if not bool(torch.isfinite(kernel.detach()).all()):
+    if kernel.device.type == CPU and not bool(torch.isfinite(kernel.detach()).all()):
         raise NetworkError(
             "the tangent kernel holds NaN or infinite values: check the network's weights and the scale of its inputs"
         )

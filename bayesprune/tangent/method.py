@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from bayesprune.data import Data, last_batch, load
+from bayesprune.data.placing import placed
 from bayesprune.errors import DataError, NetworkError, SettingError
 from bayesprune.pruners.controls import check_movable
 from bayesprune.pruners.reading import normal_of, options_of
@@ -66,7 +67,7 @@ class NeuralTangentTransfer:
         objective = TangentTransfer(
             _density(settings, budget, state), options.kernel_weight, decay, options.kernel == "projected"
         )
-        own = data if options.transfer_data is None else _other(options.transfer_data, data)
+        own = data if options.transfer_data is None else placed(_other(options.transfer_data, data), state.place)
         _check_last_batch(own, options.transfer_batch, steps)
         transfer = Transfer(options, own, objective, steps, density, budget, dict(state.masks))
         first = Phase(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from bayesprune.devices import number
 from bayesprune.errors import DataError
 from bayesprune.run.settings import check_number
 from bayesprune.structure import weights_of
@@ -30,6 +31,7 @@ class Student(Memory):
         open_gates: of the channels that the student keeps, where it loses whole channels.
     """
 
+    on_device = True
     teacher: dict[str, Tensor] = field(default_factory=dict)
     masks: dict[str, Tensor] = field(default_factory=dict)
     distances: list[float] = field(default_factory=list)
@@ -69,7 +71,7 @@ class TangentTransfer:
         check_number("kernel_weight", kernel_weight, 0.0, low_allowed=True)
         check_number("decay", decay, 0.0, low_allowed=True)
         self.density, self.kernel_weight, self.decay, self.projected = density, kernel_weight, decay, projected
-        self.parts: Mapping[str, float] = {}
+        self.parts: Mapping[str, float | Tensor] = {}
 
     def attach(self, state: TrainState) -> None:
         """Nothing to prepare."""
@@ -86,7 +88,8 @@ class TangentTransfer:
         """
         student = state.memory(Student)
         found = self.distances(state.network, student.teacher, student.masks, inputs)
-        self.parts = {"kernel distance": float(found.kernel.detach()), "target distance": float(found.target.detach())}
+        named = {"kernel distance": found.kernel, "target distance": found.target}
+        self.parts = {name: number(distance.detach()) for name, distance in named.items()}
         return self.weighed(found)
 
     def weighed(self, found: Distances) -> Tensor:

@@ -83,7 +83,10 @@ class Transfer:
         problem = Problem(state.network, state.structure, self.data, {}, state.running())
         by_slopes = first and self.options.first == "logit-snip"
         scores = logit_snip(problem, _SNIP_EXAMPLES) if by_slopes else magnitude(problem)
-        return choice(self.options.masks)(alive(scores, self.within), self.density, self.options.least)
+        chosen = choice(self.options.masks)(
+            alive({name: score.cpu() for name, score in scores.items()}, self.within), self.density, self.options.least
+        )
+        return {name: mask.to(state.place.device) for name, mask in chosen.items()}
 
     def hand_over(self, state: TrainState) -> None:
         """Leave the student: its weights under its masks, or without the channels that it does not keep."""

@@ -128,8 +128,8 @@ class Task(ABC):
         """All metrics; outputs and targets lie on the CPU."""
 
     def collected(self, outputs: Tensor, targets: Tensor, likelihood: Likelihood) -> Any:
-        """What is kept of a batch for `measure`."""
-        return outputs.detach().cpu(), targets.detach().cpu()
+        """What is kept of a batch for `measure`, where it lies."""
+        return outputs.detach(), targets.detach()
 
     def measure(self, collected: Sequence[Any], likelihood: Likelihood) -> Values:
         """All metrics of the batches that were collected.
@@ -137,9 +137,9 @@ class Task(ABC):
         Raises:
             NetworkError: an output is NaN or infinite.
         """
-        outputs = torch.cat([some for some, _ in collected])
+        outputs, targets = (torch.cat([one[place] for one in collected]).cpu() for place in (0, 1))
         check_logits_finite(outputs)
-        return self.measured(outputs, torch.cat([some for _, some in collected]), likelihood)
+        return self.measured(outputs, targets, likelihood)
 
     def answers(self, outputs: Tensor) -> Tensor:
         """What the outputs answer, in the form and unit of the user's targets."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bayesprune.devices import put_random_states, random_states
 from bayesprune.errors import BayespruneError, SettingError, StoreError
 from bayesprune.store.tree import load_tree, save_tree
 from bayesprune.training import memory
@@ -89,7 +90,8 @@ class Checkpointer:
 
 def are_finite(*modules: nn.Module) -> bool:
     """Whether no parameter is NaN or infinite; buffers may be (a mask of attention holds -inf)."""
-    return all(bool(torch.isfinite(p).all()) for module in modules for p in module.parameters())
+    found = [torch.isfinite(p).all() for module in modules for p in module.parameters()]
+    return not found or bool(torch.stack(found).all())
 
 
 def _check_identity(saved: dict[str, Any], own: dict[str, Any]) -> None:
@@ -111,7 +113,7 @@ def _describe(state: TrainState) -> dict[str, Any]:
         **{name: getattr(state, name) for name in _CONTAINERS},
         **take(state),
         "memories": memory.to_tree(state.memories),
-        "random": torch.get_rng_state(),
+        "random": random_states(state.place.device),
     }
 
 
@@ -124,10 +126,10 @@ def _restore(state: TrainState, saved: dict[str, Any], phases: Sequence[Phase]) 
         setattr(state, name, value)
     if not isinstance(saved["masks"], dict):
         raise TypeError(f"its masks are {saved['masks']!r}")
-    state.memories = memory.from_tree(saved["memories"])
+    state.memories = memory.from_tree(saved["memories"], state.place.device)
     if not 0 <= state.phase <= len(phases):
         raise ValueError(f"its phase is {state.phase} of {len(phases)}")
     if state.phase < len(phases):
         make_optimizers(state, phases[state.phase])
     put_back(state, saved)
-    torch.set_rng_state(saved["random"])
+    put_random_states(state.place.device, saved["random"], state.step)

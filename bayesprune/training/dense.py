@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from bayesprune.batches import head, repeated
+from bayesprune.devices import random_apart
 from bayesprune.structure import MacCounter
 from bayesprune.training.heads import Heads
 from bayesprune.training.objectives import Objective
@@ -31,12 +32,15 @@ def dense_step(state: TrainState, objective: Objective, targets: Any) -> Callabl
 def _count(state: TrainState, objective: Objective, targets: Any, examples: int) -> int:
     """One step on copies of one example."""
     copy = TrainState(deepcopy(state.network).train(), state.structure, state.example, state.task)
-    copy.heads = Heads.of(copy.network)
+    copy.place, copy.heads = state.place, Heads.of(copy.network)
+    state.place.settle(copy.likelihood)
     inputs = repeated(head(state.example, 1), examples)
     objective.attach(copy)
     try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad(), MacCounter() as counter:
-            objective.loss(copy, inputs, repeated(head(targets, 1), examples)).backward()
+        with random_apart(state.place.device), torch.enable_grad(), MacCounter() as counter:
+            with state.place.computing():
+                loss = objective.loss(copy, inputs, repeated(head(targets, 1), examples))
+            loss.backward()
     finally:
         objective.detach()
     macs: int = counter.macs

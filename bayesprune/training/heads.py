@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.batches import count, repeated
+from bayesprune.devices import widened
 from bayesprune.errors import NetworkError
 from bayesprune.tasks import Likelihood
 
@@ -53,7 +54,7 @@ class Heads:
         total: Any = 0.0
         for name, said in self._said.items():
             times = len(said) // count(targets)
-            total = total + self.aux[name] * likelihood.loss(said, repeated(targets, times))
+            total = total + self.aux[name] * likelihood.loss(widened(said), repeated(targets, times))
         self._said = {}
         return total
 

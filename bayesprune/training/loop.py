@@ -3,20 +3,21 @@
 import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from math import isfinite
 from time import perf_counter
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from bayesprune.batches import count
 from bayesprune.data import Data
+from bayesprune.devices import number, random_apart
 from bayesprune.errors import DataError, DivergenceError, NetworkError
 from bayesprune.evaluation.evaluate import Scores, predict
 from bayesprune.structure import MacCounter
 from bayesprune.structure.modes import train_mode
 from bayesprune.training.checkpoint import Checkpointer, are_finite
 from bayesprune.training.interrupt import Interrupt
+from bayesprune.training.losses import Losses, first_wrong
 from bayesprune.training.narrow import Narrow
 from bayesprune.training.objectives import Objective
 from bayesprune.training.phase import Phase, make_optimizers
@@ -47,8 +48,9 @@ def train(
     """Run the phases from where the state stands to the end.
 
     Batches are drawn in an order given by (seed, epoch) alone, so a resumed run sees the same ones. All that
-    is random in a step comes from torch's global generator, whose state is part of a checkpoint; the caller's
-    is put back.
+    is random in a step comes from the global generators of the CPU and of the state's device, whose states are part
+    of a checkpoint; the caller's are put back. On an accelerator losses are read every so many steps
+    (`Place.read_every`).
 
     Args:
         state: changed in place.
@@ -74,8 +76,7 @@ def train(
         "phases": ", ".join(f"{phase.name} {phase.steps} x {phase.batch_size or batch_size}" for phase in phases),
         "groups": ", ".join(f"{group.name} {group.size}" for group in state.structure.groups),
     }
-    with torch.random.fork_rng(devices=[]), Interrupt() as interrupt:
-        torch.default_generator.manual_seed(_stream(seed, _NOISE))
+    with random_apart(state.place.device, _stream(seed, _NOISE)), Interrupt() as interrupt:
         if checkpointer is not None:
             checkpointer.restore(state, phases)
         loop = _Loop(state, data, batch_size, seed, checkpointer, progress, describe, validate, interrupt, dense)
@@ -115,6 +116,7 @@ class _Loop:
         self.checkpointer, self.progress, self.describe = checkpointer, progress, describe
         self.validate, self.interrupt, self.dense = validate, interrupt, dense
         self.step_macs: dict[Hashable, int] = {}
+        self.losses = Losses(state.place.read_every)
 
     def run(self, phase: Phase, later: int) -> None:
         """One phase, from its step `state.phase_step` on; `later` is how many steps the phases after it have."""
@@ -135,8 +137,8 @@ class _Loop:
             begin = perf_counter()
             self.narrow = Narrow(state, phase, self.data.train if phase.train is None else phase.train)
             state.epoch_seconds += perf_counter() - begin
-            if self.checkpointer is not None and state.step == 0:
-                self.checkpointer.save(state)
+            if state.step == 0:
+                self._save()
             # A state that was saved after the last step of an epoch has that epoch still to be recorded.
             while state.phase_step < phase.steps or state.epoch_step > 0:
                 self._epoch(phase)
@@ -145,9 +147,15 @@ class _Loop:
 
     def stop_if_asked(self) -> None:
         """Save the state and raise KeyboardInterrupt when Ctrl-C asked for it."""
-        if self.interrupt.asked and self.checkpointer is not None:
-            self.checkpointer.save(self.state)
+        if self.interrupt.asked:
+            self._save()
         self.interrupt.raise_if_asked()
+
+    def _save(self) -> None:
+        """Save the state, where somebody wants it saved."""
+        if self.checkpointer is not None:
+            self._read_losses()
+            self.checkpointer.save(self.state)
 
     def _epoch(self, phase: Phase) -> None:
         """Steps until the training data or the phase ends; records the epoch."""
@@ -178,8 +186,10 @@ class _Loop:
                 mark = perf_counter()
                 if state.phase_step >= phase.steps:
                     break
+        self._read_losses()
+        state.epoch_seconds += perf_counter() - mark
 
-    def _step(self, phase: Phase, inputs: Any, labels: Any) -> float:
+    def _step(self, phase: Phase, inputs: Any, labels: Any) -> float | Tensor:
         """One optimizer step; returns its loss."""
         state, objective = self.state, phase.objective
         self._set_learning_rate(phase)
@@ -192,7 +202,6 @@ class _Loop:
         for optimizer in state.optimizers.values():
             optimizer.step()
         state.apply_masks()
-        state.epoch_loss += value
         if self.dense is not None and objective.needs_labels:
             state.epoch_dense_macs += self.dense(count(inputs))
         state.step += 1
@@ -204,20 +213,33 @@ class _Loop:
             objective.attach(state)
         return value
 
-    def _gradients(self, objective: Objective, inputs: Any, labels: Any) -> float:
+    def _gradients(self, objective: Objective, inputs: Any, labels: Any) -> float | Tensor:
         """The loss and its gradients; the first step of its kind is counted, and stands for the others."""
         state = self.state
         kind = (state.phase, state.shape_version, count(inputs), objective.kind(state))
         with nullcontext() if kind in self.step_macs else MacCounter() as counter:
-            loss = objective.loss(state, inputs, labels)
-            value = float(loss.item())
-            if not isfinite(value):
-                raise self._divergence(state.step + 1)
+            with state.place.computing():
+                loss = objective.loss(state, inputs, labels)
+            if self.losses.add(loss):
+                self._read_losses(ahead=1)
             loss.backward()
         if counter is not None:
             self.step_macs[kind] = counter.macs
         state.epoch_macs += self.step_macs[kind]
-        return value
+        return number(loss.detach())
+
+    def _read_losses(self, ahead: int = 0) -> None:
+        """Add the losses that were not read yet to the epoch's; the last step is not done yet where one is `ahead`.
+
+        Raises:
+            DivergenceError: one is not finite.
+        """
+        losses = self.losses.read()
+        wrong = first_wrong(losses)
+        if wrong is not None:
+            raise self._divergence(self.state.step + ahead - len(losses) + 1 + wrong)
+        for loss in losses:
+            self.state.epoch_loss += loss
 
     def _set_learning_rate(self, phase: Phase) -> None:
         """Set the network optimizer's rate for the coming step."""
@@ -226,15 +248,17 @@ class _Loop:
             group["lr"] = group["initial_lr"] * factor
             self.state.learning_rate = group["lr"]
 
-    def _after_step(self, phase: Phase, loss: float) -> None:
+    def _after_step(self, phase: Phase, loss: float | Tensor) -> None:
         """Report, save now and then, and stop where Ctrl-C asked for it."""
         if self.progress is not None:
             total = self.state.step + phase.steps - self.state.phase_step + self.later
-            parts: Mapping[str, float] = getattr(phase.objective, "parts", {})  # of `HasParts`, whose check is slow
+            parts: Mapping[str, float | Tensor] = getattr(
+                phase.objective, "parts", {}
+            )  # of `HasParts`, whose check is slow
             self.progress(Progress(phase.name, self.state.step, total, loss, parts))
         self.stop_if_asked()
         if self.checkpointer is not None and self.checkpointer.is_due(self.state):
-            self.checkpointer.save(self.state)
+            self._save()
 
     def _record(self, phase: Phase) -> None:
         """Append the epoch's record to the history."""

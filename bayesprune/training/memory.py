@@ -18,6 +18,9 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
+import torch
+from torch import Tensor
+
 
 class Memory:
     """Base of such dataclasses; every field has a default and holds what a checkpoint can.
@@ -26,6 +29,8 @@ class Memory:
     """
 
     kinds: ClassVar[dict[str, type["Memory"]]] = {}
+    on_device: ClassVar[bool] = False
+    """Whether the tensors lie where the network does; else on the CPU."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -65,11 +70,26 @@ def to_tree(memories: dict[str, Memory]) -> dict[str, dict[str, Any]]:
     return {name: memory.to_tree() for name, memory in memories.items()}
 
 
-def from_tree(tree: dict[str, dict[str, Any]]) -> dict[str, Memory]:
-    """What `to_tree` gave.
+def from_tree(tree: dict[str, dict[str, Any]], device: torch.device) -> dict[str, Memory]:
+    """What `to_tree` gave, for a network on a device.
 
     Raises:
         LookupError: no method here has such a memory.
         TypeError: a memory has other fields.
     """
-    return {name: Memory.kinds[name].from_tree(own) for name, own in tree.items()}
+    kinds = {name: Memory.kinds[name] for name in tree}
+    return {
+        name: kind.from_tree(_moved(tree[name], device) if kind.on_device else tree[name])
+        for name, kind in kinds.items()
+    }
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """A tree of dicts, lists and tuples with its tensors on a device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _moved(part, device) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_moved(part, device) for part in value)
+    return value

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.data import Split, TensorSplit
+from bayesprune.devices import device_of, random_apart
 from bayesprune.structure.modes import evaluating
 from bayesprune.structure.selectors import SelectChannels, Selected
 from bayesprune.training.objectives import NegativeLogLikelihood
@@ -29,7 +30,7 @@ class Narrow:
         self._full, self._narrow = full, full
         self._select: SelectChannels | None = None
         plain = type(phase.objective) is NegativeLogLikelihood and not phase.updates
-        if not (plain and isinstance(full, TensorSplit) and isinstance(full.inputs, Tensor)):
+        if not (plain and type(full) is TensorSplit and isinstance(full.inputs, Tensor)):
             return
         for select in _first(state.network, full.inputs[0].numel()):
             if _agrees(state.network, select, state.example):
@@ -79,7 +80,7 @@ def _same(features: Tensor) -> Tensor:
 @torch.no_grad()
 def _agrees(network: nn.Module, select: SelectChannels, example: Tensor) -> bool:
     """Whether the network makes the same of an example's selected features as of all of them."""
-    with evaluating(network), torch.random.fork_rng(devices=[]):
+    with evaluating(network), random_apart(device_of(network)):
         outputs = network(example)
         try:
             with _passing(select):

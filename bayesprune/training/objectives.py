@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from bayesprune.batches import call, count, repeated
+from bayesprune.batches import count, repeated
 from bayesprune.errors import SettingError
 from bayesprune.structure import Gating
 from bayesprune.training.draws import draw_uniform
@@ -44,10 +44,10 @@ class HasParts(Protocol):
     """An objective that says what its last loss was made of.
 
     Attributes:
-        parts: by name, for the progress bar.
+        parts: by name, for the progress bar; on an accelerator tensors, which are read when they are shown.
     """
 
-    parts: Mapping[str, float]
+    parts: Mapping[str, float | Tensor]
 
 
 class NegativeLogLikelihood:
@@ -92,13 +92,13 @@ class NegativeLogLikelihood:
         """Mean loss of outputs [B, ...] and targets, and what two noisy predictions differ by."""
         assert labels is not None  # needs_labels
         if self._gating is None:
-            return state.loss(call(state.network, inputs), labels)
+            return state.loss(state.outputs(inputs), labels)
         noise = self.draw(state, count(inputs))
         if self.consistency == 0:
             with self._gating.applied(1 + noise):
-                return state.loss(call(state.network, inputs), labels)
+                return state.loss(state.outputs(inputs), labels)
         with self._gating.applied(torch.cat([1 + noise, 1 - noise])):
-            outputs = call(state.network, repeated(inputs, 2))
+            outputs = state.outputs(repeated(inputs, 2))
         one, other = outputs.chunk(2)
         difference = state.likelihood.divergence(one, other).mean()
         loss: Tensor = state.loss(outputs, repeated(labels, 2)) + 0.5 * self.consistency * difference
@@ -106,7 +106,7 @@ class NegativeLogLikelihood:
 
     def draw(self, state: TrainState, count: int) -> Tensor:
         """Noise [count, J] around 0."""
-        return draw_uniform(count, state.structure.gate_count, self.noise)
+        return draw_uniform(count, state.structure.gate_count, self.noise, state.place.device)
 
     def kind(self, state: TrainState) -> str:
         """All steps do the same."""

@@ -36,9 +36,9 @@ def put_back(state: TrainState, saved: dict[str, Any]) -> None:
     state.network.load_state_dict(saved["network"])
     for name, module in state.modules.items():
         for own, parameter in module.named_parameters() if isinstance(module, GateShaped) else ():
-            replace_data(parameter, saved["modules"][name][own].to(parameter.dtype))
+            replace_data(parameter, saved["modules"][name][own].to(parameter))
         module.load_state_dict(saved["modules"][name])
-    state.masks = saved["masks"]
+    state.masks = {name: mask.to(state.place.device) for name, mask in saved["masks"].items()}
     if state.make_optimizers is not None:
         state.make_optimizers()
         for name, optimizer in state.optimizers.items():

@@ -9,7 +9,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bayesprune.batches import Batch
+from bayesprune.batches import Batch, call, each
+from bayesprune.devices import Place, device_of, widened
 from bayesprune.errors import NetworkError
 from bayesprune.structure import (
     OTHER,
@@ -24,6 +25,7 @@ from bayesprune.structure import (
     weights_of,
 )
 from bayesprune.structure.copying import copied
+from bayesprune.structure.held import Held
 from bayesprune.tasks import Classification, Task
 from bayesprune.training.heads import Heads
 from bayesprune.training.masks import apply_masks
@@ -58,6 +60,7 @@ class TrainState:
         task: what is learnt.
         likelihood: of the targets, with what it learns on the way.
         heads: which of several outputs counts, and what auxiliary ones said; None where the network says one.
+        place: where all of it lies; `move` brings it elsewhere. The structure stays on the CPU: it decides.
         refusal: why no channel of the network can be removed; None where some can.
         modules: parameters outside the network, such as a guide, by name; `state_dict` is saved.
         masks: by parameter name, multiplied into the weights after every step.
@@ -102,10 +105,12 @@ class TrainState:
     make_optimizers: Callable[[], None] | None = None
     refusal: NetworkError | None = None
     heads: Heads | None = None
+    place: Place = field(default_factory=Place)
     shape_version: int = 0
     _costs: tuple[int, tuple[LayerCost, ...]] | None = None
     _expected: tuple[int, ExpectedCost] | None = None
     _initial: tuple[nn.Module, Structure] | None = None
+    _held: tuple[Structure, Held] | None = None
 
     def __post_init__(self) -> None:
         self.likelihood = self.task.likelihood()
@@ -115,6 +120,16 @@ class TrainState:
         self.initial_macs = self.network_macs()
         self.initial_params = self.params()
         self.initial_weights = self.weights()
+
+    def move(self, place: Place) -> None:
+        """Bring network, modules, masks and example to a place, before there are optimizers."""
+        self.place = place
+        for module in (self.network, self.likelihood, *self.modules.values()):
+            place.settle(module)
+        self.masks = {name: place.bring(mask) for name, mask in self.masks.items()}
+        self.example = each(place.bring, self.example)
+        if self._initial is not None:
+            place.settle(self._initial[0])
 
     def remember_initial(self) -> None:
         """Keep a copy of the network as it is now, so that `reshape` can make it larger again."""
@@ -160,19 +175,20 @@ class TrainState:
         Raises:
             SettingError: a group would be emptied.
         """
-        open_gates = self.structure.consistent(open_gates)
+        open_gates = self.structure.consistent(open_gates.cpu())
         positions = open_gates.nonzero().flatten()
+        own = positions.to(device_of(self.network))
         self.structure = compact(
             self.network, self.structure, open_gates, optimizers=self.optimizers.values(), masks=self.masks
         )
         for module in self.modules.values():
             for parameter in module.gate_parameters() if isinstance(module, GateShaped) else ():
-                replace_data(parameter, parameter.data[positions])
+                replace_data(parameter, parameter.data[own])
                 for optimizer in self.optimizers.values():
                     memory = optimizer.state.get(parameter, {})
                     for key, value in memory.items():
                         if isinstance(value, Tensor) and value.shape == open_gates.shape:
-                            memory[key] = value[positions]
+                            memory[key] = value[own]
         self.shape_version += 1
         _LOG.debug("step %d: %d of %d gates left", self.step, len(positions), len(open_gates))
         return positions
@@ -227,10 +243,20 @@ class TrainState:
             self._expected = (self.shape_version, ExpectedCost.of(self.network, self.structure, self.layers()))
         return self._expected[1]
 
+    def outputs(self, inputs: Any) -> Any:
+        """What the network says of inputs, in float32 or wider."""
+        return widened(call(self.network, inputs))
+
     def loss(self, outputs: Any, targets: Any) -> Tensor:
         """Mean loss of what the network says in training, its auxiliary outputs included where it has some."""
         loss = self.likelihood.loss(outputs, targets)
         return loss if self.heads is None else loss + self.heads.loss(self.likelihood, targets)
+
+    def held(self) -> Held:
+        """What reopens gates on the state's device, for the network as it is now."""
+        if self._held is None or self._held[0] is not self.structure:
+            self._held = (self.structure, Held(self.structure, self.place.device))
+        return self._held[1]
 
     def params(self) -> int:
         """Parameters of the network as it is now."""

@@ -86,6 +86,8 @@ class RunFlags:
         consistency: Weight of the agreement between two noisy predictions at fixed structure; by default 0.5
             with fewer than 10,000 training examples, else and with convolutions 0.
         threads: Torch threads of a run.
+        device: Where runs compute: auto, cpu, cuda, cuda:1 or mps; auto is the first CUDA device, or the CPU.
+        precision: float32, bf16 (bfloat16 forward passes) or float64.
     """
 
     network: Annotated[str, _one(SUBJECT)] = "lenet300"
@@ -109,6 +111,8 @@ class RunFlags:
     noise: Annotated[float | None, _one(TRAINING)] = None
     consistency: Annotated[float | None, _one(TRAINING)] = None
     threads: Annotated[int, _count(TRAINING)] = 1
+    device: Annotated[str, _one(TRAINING)] = "auto"
+    precision: Annotated[str, _one(TRAINING)] = "float32"
 
     def settings(self, method: str, seed: int) -> "RunSettings":
         """The settings of a run.

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from bayesprune.devices import wide
 from bayesprune.errors import SettingError
 from bayesprune.inference.estimators.base import GateProblem, attached, negative_log_likelihood, surrogate
 from bayesprune.inference.handlers import draw_gates
@@ -26,7 +27,7 @@ class _Flips:
         with torch.no_grad(), problem.apart() as coupled:
             flipped = gates[rows]
             before = negative_log_likelihood(problem, flipped, rows) if coupled else base.detach()[rows]
-            pairs = torch.arange(len(rows))
+            pairs = torch.arange(len(rows), device=rows.device)
             drawn = flipped[pairs, columns]
             flipped[pairs, columns] = 1 - drawn
             after = negative_log_likelihood(problem, flipped, rows)
@@ -89,7 +90,7 @@ class UniformFlips(_Flips):
         sampled = draw_gates(theta, problem.size)
         gates = attached(sampled, theta) if self.control else sampled
         losses = negative_log_likelihood(problem, gates)
-        drawn = torch.randint(sampled.numel(), (self.flips,))
+        drawn = torch.randint(sampled.numel(), (self.flips,), device=theta.device)
         rows, columns = drawn // theta.numel(), drawn % theta.numel()
         difference = self._differences(problem, sampled, losses, rows, columns)
         if self.control:
@@ -102,6 +103,7 @@ class UniformFlips(_Flips):
 
 def systematic(weights: Tensor, count: int) -> Tensor:
     """Draw `count` indices with expected numbers proportional to weights [n], by systematic sampling."""
-    cumulative = weights.double().cumsum(0)
-    points = (torch.arange(count, dtype=torch.float64) + torch.rand((), dtype=torch.float64)) / count
+    cumulative = wide(weights).cumsum(0)
+    numbers = torch.arange(count, dtype=cumulative.dtype, device=cumulative.device)
+    points = (numbers + torch.rand((), dtype=cumulative.dtype, device=cumulative.device)) / count
     return torch.searchsorted(cumulative, points * cumulative[-1]).clamp_max(len(weights) - 1)

@@ -29,7 +29,7 @@ class ScoreFunction:
         """Mean negative log-likelihood over all draws with the score estimate attached."""
         chance = clamped(theta.detach(), self.margin)
         gates = torch.bernoulli(chance.expand(self.draws, problem.size, -1))
-        rows = torch.arange(problem.size).repeat(self.draws)
+        rows = torch.arange(problem.size, device=theta.device).repeat(self.draws)
         losses: Tensor = negative_log_likelihood(problem, gates.flatten(0, 1), rows).unflatten(0, gates.shape[:2])
         with torch.no_grad():
             others = (losses.sum(0) - losses) / (self.draws - 1)
@@ -57,9 +57,9 @@ class DisARM:
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood over both twins with the estimate attached."""
         chance = clamped(theta.detach(), self.margin)
-        uniform = torch.rand(problem.size, theta.numel(), dtype=theta.dtype)
+        uniform = torch.rand(problem.size, theta.numel(), dtype=theta.dtype, device=theta.device)
         gates, twins = (uniform < chance).to(theta.dtype), (1 - uniform < chance).to(theta.dtype)
-        rows = torch.arange(problem.size).repeat(2)
+        rows = torch.arange(problem.size, device=theta.device).repeat(2)
         both = negative_log_likelihood(problem, torch.cat([gates, twins]), rows)
         losses: Tensor = both.unflatten(0, (2, problem.size))
         with torch.no_grad():

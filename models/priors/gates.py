@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from bayesprune.devices import CPU
 from bayesprune.errors import SettingError
 from bayesprune.models.priors.flattening import (
     FlatteningHyperPrior,
@@ -53,12 +54,20 @@ class FlatteningGatePrior(nn.Module):
         self.set_log_gamma(log_gamma)
 
     def set_log_gamma(self, log_gamma: Tensor) -> None:
-        """Change the prices [J]; what depends on them is computed once for each change, the law of pi once needed."""
+        """Change the prices [J]; what depends on them is computed once for each change, the law of pi once needed.
+
+        On an accelerator prices count as changed: to compare them it must be waited for.
+        """
         log_gamma = log_gamma.detach()
-        if self.log_gamma.shape != log_gamma.shape or not torch.equal(self.log_gamma, log_gamma):
+        if not (log_gamma.device.type == CPU and self._has(log_gamma)):
             self.log_gamma = log_gamma.clone()
             self._floor = flattened_penalty(torch.zeros_like(log_gamma), log_gamma)
             self._hyper_prior: Any = None
+
+    def _has(self, log_gamma: Tensor) -> bool:
+        """Whether the prices are these."""
+        former = self.log_gamma
+        return former.device == log_gamma.device and torch.equal(former, log_gamma)
 
     def sample_gates(self) -> Tensor:
         """Sample "pi" and "z"."""

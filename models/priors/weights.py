@@ -9,6 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from bayesprune.devices import device_of
 from bayesprune.errors import SettingError
 from bayesprune.structure.cost import COUNTED
 
@@ -67,7 +68,7 @@ class GaussianSlab:
         """Sum of Normal log densities of all slab parameters."""
         parameters = tuple(slab_parameters(network).values()) if parameters is None else parameters
         if self.scale == float("inf") or not parameters:
-            return torch.zeros(())
+            return torch.zeros((), device=device_of(network))
         squares: Tensor = _SumOfSquares.apply(*parameters)
         count = sum(parameter.numel() for parameter in parameters)
         return -squares / (2 * self.scale**2) - count * (log(self.scale) + 0.5 * log(2 * pi))

@@ -29,7 +29,7 @@ def batchnorm_scale(problem: Problem) -> Tensor:
     count = problem.structure.gate_count
     totals, writers = torch.zeros(count + 1), torch.zeros(count + 1)
     for gamma, gates in scales.values():
-        totals.index_add_(0, gates % len(totals), gamma.abs().float())  # the last entry: no gate
+        totals.index_add_(0, gates % len(totals), gamma.abs().cpu().float())  # the last entry: no gate
         writers.index_add_(0, gates % len(totals), torch.ones(len(gates)))
     scored, totals = writers[:-1] > 0, totals[:-1]
     return totals.where(scored, totals[scored].max() + 1)

@@ -41,11 +41,11 @@ def geometric_median(problem: Problem) -> Tensor:
 def _filters(network: nn.Module, structure: Structure, place: slice) -> Tensor:
     """The filters [K, F] of the group whose K gates lie at `place`."""
     count, blocks = place.stop - place.start, []
-    for weight, axis, gates in _vectors(network, structure):
+    for weight, axis, gates in _vectors(network, structure):  # on the CPU, whose float64 every machine has
         inside = (gates >= place.start) & (gates < place.stop)
         if not bool(inside.any()):
             continue
-        rows = weight.movedim(axis, 0).flatten(1)
+        rows = weight.detach().cpu().movedim(axis, 0).flatten(1)
         block = rows.new_zeros(count, rows.shape[1])
         block[gates[inside] - place.start] = rows[inside]
         blocks.append(block)

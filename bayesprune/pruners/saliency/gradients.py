@@ -58,10 +58,10 @@ def balanced(problem: Problem, per_class: int) -> Batch:
     missing = torch.full((classes,), per_class)
     chosen: list[Batch] = []
     for inputs, targets in train.batches(_WALKED, seed=int(torch.randint(2**31, ()))):
-        labels = parts(targets)[0]
+        labels, place = parts(targets)[0].cpu(), parts(inputs)[0].device
         rank = one_hot(labels, classes).cumsum(0)[torch.arange(len(labels)), labels]
         taken = rank <= missing[labels]
-        chosen.append((take(inputs, taken), take(targets, taken)))
+        chosen.append((take(inputs, taken.to(place)), take(targets, taken.to(place))))
         missing -= labels[taken].bincount(minlength=classes)
         if not bool(missing.any()):
             break

@@ -75,18 +75,18 @@ def test_json_and_back() -> None:
 CHANGED: dict[str, Any] = {
     "method": "random", "network": "lenet5", "data": "mnist", "seed": 1, "epochs": 3, "batch_size": 50,
     "learning_rate": 0.1, "noise": 0.2, "consistency": 0.2, "density": 0.5, "budget": "macs=5%",
-    "price": 3.0, "estimator": "disarm",
+    "device": "cpu", "precision": "bf16", "price": 3.0, "estimator": "disarm",
     "keep": ("fc1",), "inputs": "none", "flatten_inputs": True, "threads": 2, "weights": "w", "widths": (5, 4),
     "options": {"slab": 2.0}, "task": "regression", "output": "logits", "aux": {"aux1": 0.3},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(RunSettings)])
-def test_every_setting_but_the_threads_changes_the_name_of_the_run(name: str) -> None:
+def test_every_setting_but_threads_device_and_precision_changes_the_name_of_the_run(name: str) -> None:
     plain = RunSettings("dense")
     changed = replace(plain, **{name: CHANGED[name]})
     ids = {run_id(identity_of(settings, None, "data")) for settings in (plain, changed)}
-    assert len(ids) == (1 if name == "threads" else 2)
+    assert len(ids) == (1 if name in ("threads", "device", "precision") else 2)
     assert run_id(identity_of(replace(plain), None, "data")) in ids
 
 

@@ -152,9 +152,9 @@ class Gaussian(Likelihood):
     """Numbers with normal noise: outputs are means [B, K] (or [B]), targets [B, K], both in standard deviations.
 
     Attributes:
-        log_tenth: a tenth of the logarithm of the noise's deviation [K]; a parameter where it is learnt. Adam's steps are
-            of one length for all parameters, and the noise has farther to go than a weight: from the deviation of
-            the targets to that of the errors.
+        log_tenth: a tenth of the logarithm of the noise's deviation [K]; a parameter where it is learnt. Adam's steps
+            are of one length for all parameters, and the noise has farther to go than a weight: from the deviation
+            of the targets to that of the errors.
 
     Args:
         outputs: K.

@@ -168,7 +168,7 @@ def test_learnt_noise_is_learnt_by_maximum_likelihood() -> None:
         loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)
     torch.testing.assert_close(found.deviation(), errors.square().mean(0).sqrt(), rtol=1e-3, atol=0.0)
 
 

@@ -70,7 +70,9 @@ def test_pixels_tokens_and_floats_in_a_tuple_and_a_dict() -> None:
 def test_parts_of_unequal_length_are_refused_by_name() -> None:
     with pytest.raises(DataError, match="99 inputs 'rows' but 100 labels"):
         from_tensors({"pixels": PIXELS, "rows": ROWS[:99]}, LABELS)
-    with pytest.raises(DataError, match="inputs of the test split are '0', '1', those of the training split one tensor"):
+    with pytest.raises(
+        DataError, match="inputs of the test split are '0', '1', those of the training split one tensor"
+    ):
         from_tensors(ROWS, LABELS, test=((ROWS, ROWS), LABELS))
 
 
@@ -106,7 +108,9 @@ def test_loaders_of_numbers_are_standardised_by_the_training_loader() -> None:
     assert isinstance(data.task, Regression)
     assert data.task.mean == pytest.approx([float(NUMBERS.mean())])
     _, targets = next(iter(data.test.batches(1)))
-    assert float(targets.mean()) * data.task.std[0] == pytest.approx(100 + float((NUMBERS[:25] - NUMBERS.mean()).mean()))
+    assert float(targets.mean()) * data.task.std[0] == pytest.approx(
+        100 + float((NUMBERS[:25] - NUMBERS.mean()).mean())
+    )
 
 
 def test_targets_of_numbers_lose_no_digits() -> None:

@@ -363,7 +363,7 @@ def test_it_prints_as_one_table(small_data: Data) -> None:
     for name, size in (("inputs", "36"), ("fc1", "12"), ("fc2", "8")):
         assert of[f"group {name}"][:3] == [str(len(pruned.kept[name])), "of", size]
     assert of["layer fc3"] == ["whole", "its", "channels", "are", "outputs", "of", "the", "network"]
-    assert len(lines) == 10 and not any(line != line.rstrip() for line in lines)
+    assert len(lines) == 14 and not any(line != line.rstrip() for line in lines)
 
 
 def test_layers_that_stay_whole_are_told_with_the_reason(small_data: Data, tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ def test_a_finished_run_comes_back_whole(
 def test_run_json_has_the_keys_that_others_read(finished: RunFolder) -> None:
     document = json.loads(finished.run_file.read_text())
     assert list(document) == [
-        "schema", "id", "settings", "result", "groups", "layers", "input_shape", "classes", "data",
-        "versions", "whole", "checksums",
+        "schema", "id", "settings", "result", "groups", "layers", "input_shape", "classes", "task",
+        "data", "versions", "whole", "checksums",
     ]  # fmt: skip
-    assert (document["schema"], document["input_shape"]) == (1, [1, 2, 2])
+    assert (document["schema"], document["input_shape"]) == (2, [1, 2, 2])
     assert document["versions"]["bayesprune"] == bayesprune.__version__
     # A CUDA wheel's own version has a "+cu" that the package's metadata lack.
     assert document["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
@@ -167,13 +167,14 @@ def drop(name: str) -> Callable[[dict[str, Any]], None]:
         (drop("settings"), "key 'settings' is missing"),
         (drop("result.macs"), "key 'result.macs' is missing"),
         (drop("versions.bayesprune"), "key 'versions.bayesprune' is missing"),
-        (change("schema", 2), "key 'schema' must be 1"),
-        (change("schema", True), "key 'schema' must be 1"),
+        (change("schema", 3), "key 'schema' must be 2 or 1"),
+        (change("schema", True), "key 'schema' must be 2 or 1"),
         (change("settings.seed", 1), "key 'id' is .* but its settings and version make"),
         (change("versions.bayesprune", "0.0.1"), "key 'id' is"),
         (change("id", "0" * 12), "key 'id' is '000000000000'"),
-        (change("result.accuracy", 1.5), "key 'result.accuracy' must be a number from 0 to 1, not 1.5"),
+        (change("result.accuracy", 1.5), "key 'result.accuracy' must be a number from 0 to 1 or null, not 1.5"),
         (change("result.accuracy", None), "key 'result.accuracy'"),
+        (change("result.accuracy", 0.125), "key 'result.accuracy' must be .*, as among the metrics"),
         (change("result.accuracy", True), "key 'result.accuracy'"),
         (change("result.brier", 2.5), "key 'result.brier' must be a number from 0 to 2"),
         (change("result.params", 1.0), "key 'result.params' must be a whole number of at least 0"),

@@ -111,6 +111,8 @@ def upgraded(document: dict[str, Any]) -> dict[str, Any]:
         for name in FLAT_METRICS:
             if name in result["metrics"] and name not in result:
                 raise Fault(f"result.{name}", "there, as it is among the metrics", None)
+            if name in result["metrics"] and result[name] != result["metrics"][name]["value"]:
+                raise Fault(f"result.{name}", f"{result['metrics'][name]['value']}, as among the metrics", result[name])
         return document
     for name in FLAT_METRICS:
         if name not in result:

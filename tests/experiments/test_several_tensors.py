@@ -10,7 +10,11 @@ from torch import Tensor, nn
 
 import bayesprune as bp
 from bayesprune.batches import call
+from bayesprune.experiments.methods import METHODS as EVERY_METHOD
+from bayesprune.run.running import initial_state, run
+from bayesprune.run.settings import RunSettings
 from bayesprune.structure import Gating, compact, find
+from bayesprune.training import Checkpointer
 from bayesprune.training.heads import Heads
 
 COUNT = 120
@@ -261,9 +265,6 @@ def test_auxiliary_heads_help() -> None:
 
 
 def test_a_state_that_gets_another_shape_keeps_its_heads() -> None:
-    from bayesprune.run.running import initial_state
-    from bayesprune.run.settings import RunSettings
-
     data = bp.data.from_tensors(ROWS, LABELS)
     state = initial_state(Helped(), data, RunSettings("l1-units", aux={"1": 0.5}))
     state.remember_initial()
@@ -275,3 +276,29 @@ def test_a_state_that_gets_another_shape_keeps_its_heads() -> None:
     state.loss(call(state.network, inputs), labels).backward()
     network: Any = state.network
     assert float(network.extra.weight.grad.abs().max()) > 0
+
+
+@pytest.mark.parametrize("name", ["auxiliary head", "named outputs", "tokens and numbers"])
+def test_a_run_that_is_stopped_ends_as_an_undisturbed_one(name: str, tmp_path: Path) -> None:
+    """A resumed network is a smaller copy, and its heads are still listened to."""
+    torch.manual_seed(0)
+    case = CASES[name]
+    network, data = case.network(), bp.data.from_tensors(case.inputs, LABELS)
+    options = {"start": 0.6, "horizon": 6, "shrink_every": 2, "prune_share": 0.5}
+    settings = RunSettings("parsimonious", epochs=4, batch_size=20, price=3.0, options=options, **case.settings)
+
+    def once(stop: int = 0) -> bp.Pruned:
+        def progress(now: Any) -> None:
+            if now.step == stop:
+                raise InterruptedError
+
+        saved = Checkpointer(tmp_path / "state", steps=1)
+        return run(EVERY_METHOD["parsimonious"], network, data, settings, checkpointer=saved, progress=progress)
+
+    whole = run(EVERY_METHOD["parsimonious"], network, data, settings)
+    for stop in (3, 7, 13):
+        with pytest.raises(InterruptedError):
+            once(stop)
+    resumed = once()
+    assert resumed.kept == whole.kept
+    torch.testing.assert_close(resumed.network.state_dict(), whole.network.state_dict(), rtol=0, atol=0)

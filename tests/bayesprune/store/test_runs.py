@@ -92,8 +92,10 @@ def test_a_history_in_the_record_is_written(
 
 
 def test_numbers_that_are_not_finite_are_null_on_disk(folder: RunFolder, record: RunRecord, network: Tensors) -> None:
-    folder.write_record(replace(record, result=record.result | {"nll": math.inf}), network)
-    assert folder.read_record().result["nll"] is None
+    metrics = record.result["metrics"] | {"nll": record.result["metrics"]["nll"] | {"value": math.inf}}
+    folder.write_record(replace(record, result=record.result | {"nll": math.inf, "metrics": metrics}), network)
+    result = folder.read_record().result
+    assert result["nll"] is None and result["metrics"]["nll"]["value"] is None
 
 
 def test_run_json_is_written_last_and_means_finished(
@@ -177,6 +179,8 @@ def drop(name: str) -> Callable[[dict[str, Any]], None]:
         (drop("result.metrics"), "key 'metrics' must be there"),
         (change("task", {}), "key 'task' must be there"),
         (change("result.metrics.nll.value", "low"), "key 'result.metrics.nll.value' must be a number"),
+        (change("result.accuracy", None), "key 'result.accuracy'"),
+        (change("result.accuracy", 0.125), "key 'result.accuracy' must be .*, as among the metrics"),
         (change("result.accuracy", True), "key 'result.accuracy'"),
         (change("result.brier", 2.5), "key 'result.brier' must be a number from 0 to 2"),
         (change("result.params", 1.0), "key 'result.params' must be a whole number of at least 0"),

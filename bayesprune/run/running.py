@@ -98,9 +98,8 @@ def _run(
     given: bool,
 ) -> Pruned:
     """See `run`: at a place that is there. The structure is found on the CPU, and all else done at the place."""
-    data = placed(given_data, Place(precision=place.precision))
     settings = normal_settings(method, settings, given_data, lambda: on_cpu(network))
-    state = initial_state(network, data, settings)
+    state = initial_state(network, given_data, settings)
     _warn_of_idle_layers(state)
     state.move(place)
     data = placed(given_data, place)
@@ -178,11 +177,12 @@ def _usual_objective(state: TrainState, data: Data, settings: RunSettings) -> Ob
 
 
 def check_request(method: Method, settings: RunSettings) -> None:
-    """Refuse a size that the method cannot use, and a missing one that it needs.
+    """Refuse a size that the method cannot use, a missing one that it needs, and a device that is not there.
 
     Raises:
-        SettingError: saying what the method can do.
+        SettingError: saying what the method can do, or which devices there are.
     """
+    place_of(settings.device, settings.precision)
     given = {name for name in ("density", "budget", "price") if getattr(settings, name) is not None}
     can = ", ".join(f"{name}=..." for name in sorted(method.takes - {"estimator", "shares"})) or "no size"
     for name in sorted(given - method.takes):
@@ -205,7 +205,7 @@ def check_request(method: Method, settings: RunSettings) -> None:
 
 
 def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> TrainState:
-    """A fresh state for a copy of the network.
+    """A fresh state for a copy of the network, on the CPU and in the precision of the settings.
 
     Masks of an earlier pruning that the network still keeps to hold on, and its selected inputs stay selected.
     A network whose channels cannot be removed gets a state without groups: methods that need none can train and mask
@@ -215,6 +215,7 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
         NetworkError: the network cannot take the data's inputs or gives another number of outputs.
         SettingError: `keep` names no layer, or noise is asked for and the network's channels cannot be removed.
     """
+    data = placed(data, Place(precision=settings.precision))
     example = next(iter(data.test.batches(2)))[0]
     copy = prepared(network, example, settings.seed, PRECISIONS[settings.precision])
     check_network(copy, example, data, settings)

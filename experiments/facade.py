@@ -134,7 +134,7 @@ def compare(
     data: Any = "mnist5k",
     *,
     seeds: int = 3,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str] | str | None = None,
     out: str | Path = "runs",
     workers: int = 2,
     progress: bool | None = None,
@@ -152,7 +152,7 @@ def compare(
             draws. Of a module every run gets a copy: all seeds start from the weights that it has.
         data: what `prune` takes.
         seeds: how many, from 0 on.
-        methods: names in the table of methods.
+        methods: names in the table of methods, or one.
         out: folder of the run folders.
         workers: processes, one thread each, where network and data are names.
         progress: whether to show how the runs get on; by default in a terminal and in a notebook.
@@ -180,7 +180,8 @@ def compare(
             raise UnknownNameError("setting", name, known | {"seeds", "methods", "out", "workers", "progress"})
     subject, names = subject_of(network, data, settings.get("task"))
     base = RunSettings(method="parsimonious", **names, **settings)
-    jobs = comparison(base, seeds_from(seeds), methods or COMPARED, subject)
+    named = (methods,) if isinstance(methods, str) else methods
+    jobs = comparison(base, seeds_from(seeds), named or COMPARED, subject)
     check_writable(out)
     phases = [phase_steps(job) for job in jobs]
     with watched(progress, jobs, phases, Path(out), workers if subject is NAMED else 1) as watcher:

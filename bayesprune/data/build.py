@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayesprune.data.examples import Examples, RawData, check_alike, to_examples
+from bayesprune.data.examples import Examples, RawData, check_alike, named_columns, to_examples
 from bayesprune.data.inputs import AnyNormalisation, InputSpec, fitted_normalisation
 from bayesprune.data.normalisation import Normalisation
 from bayesprune.data.partition import split_off
@@ -66,8 +66,9 @@ def from_tensors(
     given, counts = {}, {}
     for key, split in (("validation", validation), ("test", test)):
         given[key], counts[key] = _pair_or_count(key, split)
+    features, inputs = named_columns(inputs)
     train = to_examples(inputs, labels, _LONG["train"], example_weights)
-    raw = RawData(name, train, given["validation"], given["test"], classes=classes, task=task)
+    raw = RawData(name, train, given["validation"], given["test"], classes=classes, task=task, features=features)
     return assemble(raw, **counts, seed=seed, normalisation=normalisation, class_weights=class_weights)
 
 
@@ -158,6 +159,11 @@ def _task(raw: RawData, train: Examples, spec: InputSpec) -> Task:
     whole_split = f"the training split of {raw.name}"
     labels = raw.train.labels.numpy()
     task = task_for(raw.task, labels, spec.shape, whole_split, raw.classes)
+    if raw.class_names and not task.has_classes:
+        raise DataError(
+            f"the targets of {raw.name} are classes ({', '.join(raw.class_names[:5])}), and the task is {task.name!r}: "
+            "leave the task out, or name a target of numbers"
+        )
     if task.has_classes:
         type(task).fitted(train.labels.numpy(), whole_split, task.outputs)  # at least two classes are left
         return task

@@ -97,6 +97,8 @@ def load(
         DataError: it cannot be learned from, or its files are damaged.
     """
     check_seed(seed)
+    if not isinstance(name, str):
+        raise SettingError(f"the name of the data is {name!r}: give some text, such as {digits.NAME!r}")
     plain, held_out = _held_out(name)
     if plain in _SOURCES:
         raw = obtain(_SOURCES[plain], find_places(root), download=download, progress=progress)

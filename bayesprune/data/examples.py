@@ -86,6 +86,7 @@ def to_examples(inputs: Any, labels: Any, where: str, weights: Any = None) -> Ex
     Raises:
         DataError: no examples, unequal lengths, no numbers, values that are not finite or beyond float32's range.
     """
+    _, inputs = named_columns(inputs)
     parts = {
         name: _checked_inputs(part, f"the inputs{name and f' {name!r}'} of {where}", where)
         for name, part in _named(inputs).items()
@@ -99,6 +100,15 @@ def to_examples(inputs: Any, labels: Any, where: str, weights: Any = None) -> Ex
             )
     made: Batch = parts[""] if "" in parts else parts if isinstance(inputs, Mapping) else tuple(parts.values())
     return Examples(made, targets, None if weights is None else _as_weights(weights, targets, where))
+
+
+def named_columns(inputs: Any) -> tuple[tuple[str, ...], Any]:
+    """Names of the columns of a table of pandas, and its content as floats; anything else as it is, without names."""
+    if not (hasattr(inputs, "columns") and hasattr(inputs, "to_numpy")):
+        return (), inputs
+    array = inputs.to_numpy()
+    whole = array.dtype.kind in "biu"
+    return tuple(map(str, inputs.columns)), array.astype(np.float64) if whole else array
 
 
 def _named(inputs: Any) -> dict[str, Any]:
@@ -170,7 +180,9 @@ def _as_array(values: Tensor | npt.NDArray[np.generic], what: str) -> npt.NDArra
             f"{what} are no array of numbers ({' '.join(str(error).split())}): give a tensor or a numpy array"
         ) from error
     if array.dtype.kind not in "buif":
-        raise DataError(f"{what} hold {_TYPE_NAMES.get(array.dtype.kind, str(array.dtype))}; numbers are needed")
+        cure = " (for classes: numpy.unique(labels, return_inverse=True)[1])" if what.startswith("the labels") else ""
+        held = _TYPE_NAMES.get(array.dtype.kind, str(array.dtype))
+        raise DataError(f"{what} hold {held}; numbers are needed{cure}")
     return array
 
 

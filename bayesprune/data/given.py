@@ -58,11 +58,21 @@ def raw_pair(given: Any) -> tuple[Any, Any] | None:
         return _read(given)
     if isinstance(given, tuple | list) and len(given) == 2 and _is_inputs(given[0]) and _is_array(given[1]):
         return given[0], given[1]
+    if isinstance(given, tuple | list) and len(given) == 2 and _are_tensors(given[0]) and _is_array(given[1]):
+        return tuple(given[0]), given[1]
     return None
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, Tensor | np.ndarray)
+    """Whether something is an array, a table or column of pandas, or a list of numbers or of lists."""
+    if isinstance(value, list):
+        return bool(value) and isinstance(value[0], bool | int | float | list | np.number)
+    return isinstance(value, Tensor | np.ndarray) or (hasattr(value, "to_numpy") and hasattr(value, "__array__"))
+
+
+def _are_tensors(value: Any) -> bool:
+    """Whether something is a list of tensors or arrays: several inputs."""
+    return isinstance(value, list) and bool(value) and all(isinstance(part, Tensor | np.ndarray) for part in value)
 
 
 def _is_inputs(value: Any) -> bool:
@@ -85,7 +95,7 @@ def _cure(given: Any) -> str:
     if parts and all(isinstance(part, Tensor | np.ndarray) for part in parts):
         return f"make it with {_TENSORS}"
     if any(isinstance(part, DataLoader) for part in parts):
-        return f"make it with {_LOADERS}"
+        return f"give one loader, or three (train, validation, test), or make it with {_LOADERS}"
     if any(isinstance(part, Dataset) for part in parts):
         return f"put a torch.utils.data.DataLoader around it, and make it with {_LOADERS}"
     return f"give bayesprune.load_data(NAME), {_TENSORS} or {_LOADERS}"

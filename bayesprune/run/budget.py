@@ -4,10 +4,12 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from bayesprune.errors import BudgetError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FORM = re.compile(r"(macs|params)\s*=\s*([0-9.]+(?:e[0-9]+)?)\s*(%|k|m)?", re.IGNORECASE)
 _FACTORS = {"k": "1e3", "m": "1e6", "%": "0.01", "": "1"}
@@ -65,7 +67,7 @@ class Budget:
         whole = macs if self.kind == "macs" else params
         return round(self.amount * whole, 6) if self.relative else self.amount  # 0.29 * 100 is below 29
 
-    def part(self, macs: Tensor, params: Tensor) -> Tensor:
+    def part(self, macs: "Tensor", params: "Tensor") -> "Tensor":
         """The part of a cost that this budget is about, as a tensor."""
         return macs if self.kind == "macs" else params
 

@@ -91,8 +91,10 @@ class Pipeline(nn.Module):
 
     def _prepared(self, name: str, part: Tensor) -> Tensor:
         key = f"input_{name}"
-        prepared: Tensor = self.prepare[key](part) if key in self.prepare else part
-        return prepared
+        if key in self.prepare:
+            prepared: Tensor = self.prepare[key](part)
+            return prepared
+        return part.float() if part.is_floating_point() else part
 
 
 def make_pipeline(

@@ -24,7 +24,7 @@ from bayesprune.run.identity import tensors_digest
 from bayesprune.run.method import GatePosterior
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pipeline import make_pipeline
-from bayesprune.run.raw_inputs import NO_NORMALISATION, prepared_inputs
+from bayesprune.run.raw_inputs import NO_NORMALISATION, clear_refusal, prepared_inputs
 from bayesprune.run.reading_records import fields_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.table import table_of
@@ -62,7 +62,7 @@ class Pruned:
         macs_ratio: training multiply-accumulates over those of the method `dense` with as many epochs; None where
             nothing was trained.
         seconds: training time.
-        dense_weights: weights of the network at the start.
+        dense_weights, dense_params: weights, and all parameters, of the network at the start.
         normalisation: of the inputs; None in folders of earlier versions, which do not tell.
         identity: all that the run depended on, as JSON.
         measured_before_change: whether the network's weights were changed after they were measured.
@@ -90,6 +90,7 @@ class Pruned:
     macs_ratio: float | None
     seconds: float
     dense_weights: int
+    dense_params: int
     identity: Mapping[str, Any]
     normalisation: AnyNormalisation | None = None
     measured_before_change: bool = False
@@ -145,6 +146,7 @@ class Pruned:
             macs_ratio=state.macs_ratio(),
             seconds=sum(record["seconds"] for record in state.history),
             dense_weights=state.initial_weights,
+            dense_params=state.initial_params,
             normalisation=data.normalisation,
             identity=identity,
             warnings=warnings,
@@ -272,7 +274,7 @@ class Pruned:
         """What the network says of raw inputs, on the CPU; arguments and errors as in `predict`."""
         ready = prepared_inputs(raw, self.inputs, self.normalisation)
         place = partial(fitting, self.network)
-        with saying(self.network, self.settings.output), evaluating(self.network):
+        with saying(self.network, self.settings.output), evaluating(self.network), clear_refusal():
             said = [call(self.network, each(place, part)).cpu() for part in chunks(ready, batch_size)]
         return torch.cat(said)
 

@@ -125,6 +125,7 @@ def fields_of(record: RunRecord, network: nn.Module) -> dict[str, Any]:
         measured_before_change=bool(result.get("measured_before_change", False)),
         dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
         normalisation=normalisation_from_json(record.data.get("normalisation")),
+        dense_params=result.get("dense_params", sum(layer.params for layer in dense)),
         identity=record.settings,
         warnings=tuple(result.get("warnings", ())),
         masks=_fitting(record.masks, network),

@@ -13,16 +13,16 @@ Row = tuple[str, ...]
 def table_of(pruned: "Pruned") -> str:
     """Method, quality, cost, how many channels of every group are left, and why other layers keep all."""
     evaluation, settings = pruned.evaluation, pruned.settings
-    dense = {name: sum(getattr(layer, name) for layer in pruned.dense_layers) for name in ("params", "macs")}
+    dense_macs = sum(layer.macs for layer in pruned.dense_layers)
     head = (
         f"{settings.method}: {settings.network} on {pruned.data_summary['name']}, seed {settings.seed}, "
         f"{settings.epochs} epochs"
     )
     quality: list[Row] = [
         *((one.label, one.show(evaluation.metrics[one.key]), _class_of(one.key, evaluation)) for one in pruned.metrics),
-        ("parameters", f"{evaluation.params:,}", _of(evaluation.params, dense["params"])),
+        ("parameters", f"{evaluation.params:,}", _of(evaluation.params, pruned.dense_params)),
         ("non-zero weights", f"{evaluation.nonzero_weights:,}", _of(evaluation.nonzero_weights, pruned.dense_weights)),
-        ("MACs a sample", f"{evaluation.macs:,}", _of(evaluation.macs, dense["macs"])),
+        ("MACs a sample", f"{evaluation.macs:,}", _of(evaluation.macs, dense_macs)),
     ]
     widths: list[Row] = [
         (f"group {group.name}", f"{len(group.kept):,}", _of(len(group.kept), group.size)) for group in pruned.groups

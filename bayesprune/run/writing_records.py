@@ -30,6 +30,7 @@ def result_of(pruned: "Pruned") -> dict[str, Any]:
         },
         **({"recalls": list(evaluation.recalls)} if evaluation.recalls else {}),
         "params": evaluation.params,
+        "dense_params": pruned.dense_params,
         "nonzero_weights": evaluation.nonzero_weights,
         "macs": evaluation.macs,
         "unattributed_macs": sum(layer.macs for layer in pruned.layers if layer.name == OTHER),

@@ -46,6 +46,7 @@ _RESULT = record(
         "nll": number(nullable=True),
         "ece": number(0, 1, nullable=True),
         "brier": number(0, 2, nullable=True),
+        "dense_params": integer(),
         "task": text,
         "metrics": table_of(record({"value": number(nullable=True), "better": text})),
         "recalls": list_of(number(0, 1, nullable=True)),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayesprune.errors import DataError
+from bayesprune.errors import DataError, NetworkError
 from bayesprune.evaluation.measures.classes import balanced_accuracy, recalls
 from bayesprune.evaluation.metrics import measure
 from bayesprune.tasks.likelihood import Categorical, Likelihood
@@ -93,6 +93,16 @@ class Classification(Task):
     def described(self) -> str:
         """See `Task.described`."""
         return f"the {self.outputs} classes"
+
+    def check_outputs(self, outputs: Any, count: int, example_shape: Any, when: str, name: str) -> None:
+        """See `Task.check_outputs`; one logit for two classes is another task."""
+        single = isinstance(outputs, Tensor) and outputs.numel() == count and self.outputs == 2
+        if single:
+            raise NetworkError(
+                f"the network's outputs{when} for a batch of {count} are {list(outputs.shape)}; logits [{count}, 2] "
+                f'are needed for the 2 classes of {name}: let it give two, or make the data with task="binary"'
+            )
+        super().check_outputs(outputs, count, example_shape, when, name)
 
     def fits(self, outputs: Tensor, wanted: list[int]) -> bool:
         """More outputs than classes do no harm."""

@@ -49,6 +49,7 @@ class Regression(Task):
     )
 
     def __post_init__(self) -> None:
+        self._check_scale()
         if not self.mean or not self.std:
             object.__setattr__(self, "given", False)
         if isinstance(self.noise, int | float):
@@ -59,6 +60,20 @@ class Regression(Task):
             if len(self.noise) != self.outputs or not all(0 < each < float("inf") for each in self.noise):
                 raise SettingError(f"noise {self.noise}: give one finite number > 0, or one for each output")
 
+    def _check_scale(self) -> None:
+        """Refuse means and deviations that cannot be used.
+
+        Raises:
+            SettingError: naming them.
+        """
+        if bool(self.mean) != bool(self.std):
+            raise SettingError(f"mean={self.mean} and std={self.std}: give both, or neither")
+        fits = len(self.mean) == len(self.std) in (0, self.outputs)
+        if not (fits and all(map(isfinite, self.mean)) and all(0 < each < float("inf") for each in self.std)):
+            raise SettingError(
+                f"mean={self.mean} and std={self.std}: give {self.outputs} finite numbers each, deviations above 0"
+            )
+
     @property
     def unfitted(self) -> bool:
         """See `Task.unfitted`."""
@@ -66,7 +81,12 @@ class Regression(Task):
 
     def refitted(self, targets: Array, where: str) -> Task:
         """Mean and deviation of these targets, unless they were given; the noise stays."""
-        return self if self.given else replace(type(self).fitted(targets, where), noise=self.noise)
+        if self.given:
+            return self
+        found = type(self).fitted(targets, where)
+        if found.outputs != self.outputs:
+            raise DataError(f"the targets of {where} have {found.outputs} columns, and the task {self.outputs} outputs")
+        return replace(found, noise=self.noise)
 
     @classmethod
     def fitted(cls, targets: Array, where: str, outputs: int | None = None) -> Self:

@@ -1,6 +1,5 @@
 """A user's own task: a likelihood of their own, or only a loss, and metrics by name."""
 
-import inspect
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from dataclasses import dataclass, field
@@ -9,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import kl_divergence
 
 from bayesprune.errors import DataError, SettingError
+from bayesprune.tasks.code import said_by
 from bayesprune.tasks.likelihood import Likelihood, per_example
 from bayesprune.tasks.task import Array, Metric, Task, Values, numbers
 
@@ -56,6 +56,8 @@ class OwnTask(Task):
     def __post_init__(self) -> None:
         if (self.law is None) == (self.loss is None):
             raise SettingError("an own task needs law=..., from outputs to a distribution, or loss=..., not both")
+        if isinstance(self.lower_is_better, str):
+            object.__setattr__(self, "lower_is_better", (self.lower_is_better,))
         unknown = sorted(set(self.lower_is_better) - set(self.measures))
         if unknown:
             raise SettingError(f"lower_is_better names {', '.join(unknown)}, and measures has no such function")
@@ -103,7 +105,7 @@ class OwnTask(Task):
         functions = [self.law, self.loss, *self.measures.values()]
         digest = blake2b(digest_size=8)
         for function in functions:
-            digest.update(_source(function).encode())
+            digest.update(said_by(function).encode())
         own = {"law": self.law is not None, "code_digest": digest.hexdigest(), "measures": list(self.measures)}
         return super().to_json() | own
 
@@ -117,14 +119,14 @@ class FromLaw(Likelihood):
 
     def terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `Likelihood.terms`."""
-        law = self._law(outputs)
-        log_prob: Tensor = law.log_prob(targets)
-        if log_prob.shape != law.batch_shape:
+        law = self._of(outputs)
+        if tuple(law.batch_shape + law.event_shape) != tuple(targets.shape):
             raise SettingError(
                 f"the law of the own task is one of targets {list(law.batch_shape + law.event_shape)}, and the targets "
                 f"are {list(targets.shape)}: let its law have the shape of the targets, such as "
-                "Normal(outputs[:, 0], 1) for one number an example"
+                "Normal(outputs[:, 0], 1) for targets [N] and Normal(outputs, 1).to_event(1) for [N, K]"
             )
+        log_prob: Tensor = law.log_prob(targets)
         if log_prob.dim() < 1 or len(log_prob) != len(outputs):
             raise SettingError(
                 f"the law of the own task gives log-probabilities {list(log_prob.shape)} for {len(outputs)} examples: "
@@ -132,15 +134,35 @@ class FromLaw(Likelihood):
             )
         return -log_prob
 
+    def _of(self, outputs: Tensor) -> Any:
+        """The distribution that the user's function makes of outputs.
+
+        Raises:
+            SettingError: it fails, or makes something else.
+        """
+        try:
+            law = self._law(outputs)
+        except Exception as error:  # the function is the user's
+            said = " ".join(str(error).split())[:200]
+            raise SettingError(
+                f"the law of the own task failed on outputs {list(outputs.shape)} ({type(error).__name__}: {said})"
+            ) from error
+        if not all(hasattr(law, name) for name in ("log_prob", "sample", "batch_shape", "event_shape")):
+            raise SettingError(
+                f"the law of the own task gives a {type(law).__name__}: a distribution of pyro or torch is needed, "
+                "such as Normal(outputs, 1).to_event(1)"
+            )
+        return law
+
     @torch.no_grad()
     def sample(self, outputs: Tensor) -> Tensor:
         """See `Likelihood.sample`."""
-        drawn: Tensor = self._law(outputs).sample()
+        drawn: Tensor = self._of(outputs).sample()
         return drawn
 
     def divergence(self, one: Tensor, other: Tensor) -> Tensor:
         """See `Likelihood.divergence`; by one draw of each law where torch knows no closed form."""
-        p, q = self._law(one), self._law(other)
+        p, q = self._of(one), self._of(other)
         try:
             return per_example(kl_divergence(p, q) + kl_divergence(q, p))
         except NotImplementedError:
@@ -167,7 +189,7 @@ class FromLoss(Likelihood):
             terms = self._each(outputs, targets)
             summed = getattr(self._loss, "reduction", "") == "sum"
             return terms if terms.dim() < 2 else terms.flatten(1).sum(1) if summed else terms.flatten(1).mean(1)
-        value = self._loss(outputs, targets)
+        value = self._of(outputs, targets)
         if value.dim() == 1 and len(value) == len(outputs):
             return value
         if value.dim() > 0:
@@ -182,8 +204,21 @@ class FromLoss(Likelihood):
         if isinstance(targets, tuple):
             return super().loss(outputs, targets)
         self._check(outputs, targets)
-        value = self._loss(outputs, targets)
+        value = self._of(outputs, targets)
         return value if value.dim() == 0 else per_example(value).mean()
+
+    def _of(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """What the user's function gives.
+
+        Raises:
+            SettingError: no tensor, or one that does not depend on the outputs.
+        """
+        value = self._loss(outputs, targets)
+        if not isinstance(value, Tensor):
+            raise SettingError(f"loss gives a {type(value).__name__}: it must give a tensor, made from the outputs")
+        if torch.is_grad_enabled() and outputs.requires_grad and not value.requires_grad:
+            raise SettingError("loss does not depend on the outputs: leave out detach() and item()")
+        return value
 
     def _check(self, outputs: Tensor, targets: Tensor) -> None:
         """Refuse what a loss of torch's would compare every output with every target for: [B, 1] and [B].
@@ -208,16 +243,3 @@ def _number(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise SettingError(f"the metric {name!r} gives {value!r}: it must give one number") from error
-
-
-def _source(function: Any) -> str:
-    """The text of a function, or its bytecode and settings where there is no text."""
-    if function is None:
-        return ""
-    if isinstance(function, nn.Module):
-        return f"{type(function).__module__}.{type(function).__qualname__}({function.extra_repr()})"
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):
-        code = getattr(function, "__code__", None)
-        return repr(type(function)) if code is None else f"{code.co_code.hex()} {code.co_names} {code.co_consts!r}"

@@ -34,6 +34,8 @@ class Segmentation(Task):
         """See `Task.fitted`."""
         labels = cls._labels(targets, where)
         counted = labels[labels != IGNORED]
+        if not len(counted):
+            raise DataError(f"no position of {where} counts: all labels are {IGNORED}")
         if len(np.unique(counted)) < 2:
             raise DataError(f"the positions of {where} have one class only; at least 2 are needed to classify")
         return cls(int(counted.max()) + 1 if outputs is None else outputs)

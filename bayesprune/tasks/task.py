@@ -55,6 +55,8 @@ class Metric:
             return "-"
         if self.unit == "%":
             return f"{100 * value:.{2 if decimals is None else decimals}f} %"
+        if 0 < abs(value) < 0.01:
+            return f"{value:.3g}"
         return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
 
 

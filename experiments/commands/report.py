@@ -51,6 +51,8 @@ def run_folders(places: Sequence[Path]) -> list[Path]:
             inside = [place]
         else:
             inside = sorted(file.parent for file in place.glob("*/run.json"))
+        if not inside and place.is_file() and place.name != "run.json" and len(places) > 1:
+            continue  # of a shell's runs/*, beside the run folders: a page, a picture
         if not inside:
             raise SettingError(f"{place} holds no finished run: give a folder with run.json, or one that holds such")
         found.extend(inside)

@@ -153,8 +153,8 @@ def test_raw_tensors_and_loaders_are_prepared_as_the_training_inputs_were(form: 
 
 
 def test_a_loader_with_too_few_examples_to_split_is_refused() -> None:
-    with pytest.raises(DataError, match="cannot split"):
-        bp.prune("mlp", LOADER)
+    with pytest.raises(DataError, match="cannot split 0 validation examples off"):
+        bp.prune("mlp", DataLoader(LOADER.dataset, batch_size=2, sampler=range(3)))
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ OWN: dict[str, dict[str, Any]] = {
     "ntt": {"steps": 5, "every": 2},
 }
 COLUMNS = {
-    "method", "seed", "accuracy", "nll", "ece", "brier", "task", "metrics", "recalls", "params", "nonzero_weights",
-    "macs", "latency_ms",
+    "method", "seed", "accuracy", "nll", "ece", "brier", "task", "metrics", "recalls", "params", "dense_params",
+    "nonzero_weights", "macs", "latency_ms",
     "density", "architecture", "undecided_gates", "decided_at_end", "closed_by_price", "cut_for_budget", "reopened",
     "train_seconds", "train_macs_ratio",
     "unattributed_macs",

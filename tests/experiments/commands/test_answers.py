@@ -13,14 +13,15 @@ from bayesprune.experiments.study import read_study
 ASKED = ["id", "price", "budget", "density_asked", "epochs"]
 RUN_KEYS = [
     *ASKED,
-    "method", "seed", "accuracy", "nll", "ece", "brier", "task", "metrics", "recalls", "params", "nonzero_weights",
+    "method", "seed", "accuracy", "nll", "ece", "brier", "task", "metrics", "recalls", "params", "dense_params",
+    "nonzero_weights",
     "macs", "unattributed_macs",
     "latency_ms", "density", "architecture", "undecided_gates", "decided_at_end", "closed_by_price", "cut_for_budget",
     "reopened", "train_seconds", "train_macs_ratio",
 ]  # fmt: skip
 COUNTS = [
-    "seed", "params", "nonzero_weights", "macs", "unattributed_macs", "undecided_gates", "decided_at_end",
-    "closed_by_price", "cut_for_budget", "reopened",
+    "seed", "params", "dense_params", "nonzero_weights", "macs", "unattributed_macs", "undecided_gates",
+    "decided_at_end", "closed_by_price", "cut_for_budget", "reopened",
 ]  # fmt: skip
 NO_NUMBERS = ("method", "architecture", "task", "metrics", "recalls")
 SHORT = ["--epochs", 2, "--widths", 12, 6, "--batch-size", 20]

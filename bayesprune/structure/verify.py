@@ -1,5 +1,7 @@
 """Naming the groups for which a compacted network would not be the gated one."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +37,7 @@ def blamed(network: nn.Module, structure: Structure, example: Batch, passes: Pas
     gated = _stirred(network)
     sliced, smaller = copied(gated), structure
     for density, factor in TRIALS:
-        inputs = each(lambda part, by=factor: part * by if _is_measured(part) else part, example)  # type: ignore[misc]  # of this loop
+        inputs = each(partial(_scaled, factor=factor), example)
         gates = _random_gates(smaller, density)
         open_gates = torch.isin(structure.original_gates(), smaller.original_gates()[gates])
         expected = _gated(gated, structure, inputs, open_gates, passes)
@@ -45,6 +47,11 @@ def blamed(network: nn.Module, structure: Structure, example: Batch, passes: Pas
             return _groups_to_blame(gated, structure, inputs, open_gates, passes)
         smaller = compacted
     return []
+
+
+def _scaled(part: Tensor, factor: float) -> Tensor:
+    """Inputs times a factor, where they can be multiplied."""
+    return part * factor if _is_measured(part) else part
 
 
 def _is_measured(part: Tensor) -> bool:

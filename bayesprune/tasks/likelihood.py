@@ -5,6 +5,7 @@ may be a pair (targets, weights): each weight multiplies the negative log-likeli
 target.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from math import log, pi
 from typing import Any
@@ -36,7 +37,7 @@ def per_example(terms: Tensor, weights: Tensor | None = None) -> Tensor:
     return terms.flatten(1).sum(1) if terms.dim() > 1 else terms
 
 
-class Likelihood(nn.Module):
+class Likelihood(nn.Module, ABC):
     """The law of the targets given a network's outputs; its parameters, if any, are learnt with the weights.
 
     Attributes:
@@ -45,9 +46,9 @@ class Likelihood(nn.Module):
 
     can_sample = True
 
+    @abstractmethod
     def terms(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Negative log-likelihood of every single target: [B] or [B, ...]."""
-        raise NotImplementedError
 
     def negative_log(self, outputs: Tensor, targets: Any) -> Tensor:
         """Negative log-likelihood [B] of outputs [B, ...] in nats, weighted where the targets bring weights."""
@@ -58,13 +59,17 @@ class Likelihood(nn.Module):
         """The mean of `negative_log` over the examples."""
         return self.negative_log(outputs, targets).mean()
 
+    @abstractmethod
     def sample(self, outputs: Tensor) -> Tensor:
-        """Targets drawn for each example, in the form that `terms` takes; without a gradient."""
-        raise NotImplementedError
+        """Targets drawn for each example, in the form that `terms` takes; without a gradient.
 
+        Raises:
+            SettingError: there is no law to draw from (`can_sample`).
+        """
+
+    @abstractmethod
     def divergence(self, one: Tensor, other: Tensor) -> Tensor:
         """KL(one || other) + KL(other || one) [B] of the laws that two outputs stand for, in nats."""
-        raise NotImplementedError
 
     def curvature(self, outputs: Tensor) -> Iterator[Tensor] | None:
         """Directions s_k [B, ...] at outputs with sum_k s_k s_k^T the Hessian of the negative log-likelihood.

@@ -104,10 +104,7 @@ class Regression(Task):
     def targets(self, values: Array, where: str) -> Tensor:
         """See `Task.targets`: float32 [N, K], standardised."""
         found = finite(as_columns(values, where), where)
-        if found.shape[1] != self.outputs:
-            raise DataError(
-                f"the targets of {where} have {found.shape[1]} columns, those of the training split {self.outputs}"
-            )
+        self.check_columns(found, where)
         return torch.from_numpy(((found - np.array(self.mean)) / np.array(self.std)).astype(np.float32))
 
     def likelihood(self) -> Likelihood:
@@ -186,10 +183,7 @@ class Counts(Task):
     def targets(self, values: Array, where: str) -> Tensor:
         """See `Task.targets`: float32 [N, K]."""
         found = self._whole(values, where)
-        if found.shape[1] != self.outputs:
-            raise DataError(
-                f"the targets of {where} have {found.shape[1]} columns, those of the training split {self.outputs}"
-            )
+        self.check_columns(found, where)
         return torch.from_numpy(found.astype(np.float32))
 
     @staticmethod

@@ -232,6 +232,10 @@ class FromLoss(Likelihood):
                 "the shape of the outputs, such as y[:, None] for one number an example"
             )
 
+    def sample(self, outputs: Tensor) -> Tensor:
+        """A loss says nothing of the targets' law."""
+        raise SettingError("a loss draws no targets: give a law, or estimator='salient-flips', which needs none")
+
     def divergence(self, one: Tensor, other: Tensor) -> Tensor:
         """A loss says nothing of the targets' law."""
         raise SettingError("consistency compares predicted distributions, and a loss has none: give consistency=0")

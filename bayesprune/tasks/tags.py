@@ -32,10 +32,7 @@ class _Tags(Task):
     def targets(self, values: Array, where: str) -> Tensor:
         """See `Task.targets`: float32 [N, K]."""
         found = self._zeros_and_ones(values, where)
-        if found.shape[1] != self.outputs:
-            raise DataError(
-                f"the targets of {where} have {found.shape[1]} columns, those of the training split {self.outputs}"
-            )
+        self.check_columns(found, where)
         return torch.from_numpy(found.astype(np.float32))
 
     @staticmethod

@@ -121,6 +121,17 @@ class Task(ABC):
             DataError: they do not fit; names the value, its place and the cure.
         """
 
+    def check_columns(self, values: Array, where: str) -> None:
+        """Refuse targets [N, K] with another number of columns than the training split's.
+
+        Raises:
+            DataError: names both numbers.
+        """
+        if values.shape[1] != self.outputs:
+            raise DataError(
+                f"the targets of {where} have {values.shape[1]} columns, those of the training split {self.outputs}"
+            )
+
     @abstractmethod
     def likelihood(self) -> Likelihood:
         """A fresh likelihood of the targets."""

@@ -171,7 +171,7 @@ class GateDefaults:
 
 
 GATE_DEFAULTS = {
-    "perceptron": GateDefaults("equal", 0.2, 300.0),
+    "perceptron": GateDefaults("equal", 0.175, 300.0),
     "convolutional": GateDefaults("cost", 0.2, 400.0),
 }
 """By kind of network."""
@@ -237,7 +237,7 @@ class Recipe:
 
 
 def _prune_epochs(epochs: int, epoch_steps: int, share: float | None, usual: float) -> int:
-    """Epochs in which gates learn: 8 of 40 on MNIST, 57 of 120 on mnist5k."""
+    """Epochs in which gates learn: 7 of 40 on MNIST, 57 of 120 on mnist5k."""
     if share is None:
         share = max(usual * epochs, min(LEAST_PRUNE_STEPS / epoch_steps, epochs / 2)) / epochs
     return min(epochs, max(1, round(share * epochs)))

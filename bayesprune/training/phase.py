@@ -6,12 +6,12 @@ from functools import partial
 from math import cos, pi
 from typing import Any, Protocol
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from bayesprune.data import Split
 from bayesprune.errors import SettingError
+from bayesprune.training.adam import fused_adam
 from bayesprune.training.objectives import Objective
 from bayesprune.training.state import TrainState
 
@@ -71,8 +71,7 @@ def adam(learning_rate: float, weight_decay: float = 0.0) -> MakeOptimizer:
         raise SettingError(f"the learning rate must be a finite number > 0, not {learning_rate}")
 
     def make(parameters: Iterable[nn.Parameter]) -> Optimizer:
-        options: dict[str, Any] = {"lr": learning_rate, "weight_decay": weight_decay, "fused": True}
-        return torch.optim.Adam(parameters, **options)
+        return fused_adam(list(parameters), learning_rate, weight_decay)
 
     return make
 

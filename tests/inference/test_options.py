@@ -34,7 +34,7 @@ def state_of(network: nn.Module, *shape: int) -> TrainState:
 
 
 def test_the_measured_recipe_on_mnist() -> None:
-    """7 + 33 epochs of 55,000 images (LeNet-5: 8 + 32); the perceptron has T = 300, and 60 at the end, and noise 0.3, LeNet-5 0.2."""
+    """7 + 33 epochs of 55,000 images, LeNet-5 8 + 32; horizon 300, and 60 at the end, and noise 0.3, LeNet-5 0.2."""
     perceptron = recipe(LeNet300(), 550, 40)
     assert (perceptron.prune_steps, perceptron.fixed.steps, perceptron.fixed.batch_size) == (3_850, 9_075, 200)
     assert perceptron.settle == 3_080

@@ -60,7 +60,9 @@ def _of_classes(given: Sequence[float] | Mapping[int, float] | str, task: Task, 
     """The weight of every target's class."""
     classes = task.class_numbers(targets)
     if classes is None:
-        raise SettingError(f"class_weights is for tasks with classes, and this one is {task.name!r}: leave it out")
+        raise SettingError(
+            f"class_weights is for tasks with classes, and this one is {task.name!r}: leave it out, or weigh examples (example_weights)"
+        )
     count = max(task.outputs, 2)
     counted = classes != IGNORED
     if isinstance(given, str):

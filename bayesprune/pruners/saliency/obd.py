@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from bayesprune.errors import NetworkError
 from bayesprune.pruners.problem import Batch, Problem, check_finite
 from bayesprune.pruners.saliency.diagonal import exact_diagonal
 from bayesprune.tasks import Likelihood
@@ -27,13 +28,18 @@ def obd(problem: Problem, diagonal: Diagonal = exact_diagonal, examples: int = 1
     Raises:
         DataError: all examples have one class.
         NetworkError: weights, gradients or scores are not finite (names the layer), or the exact diagonal of
-            this network takes too long.
+            this network takes too long; or the loss has no curvature.
     """
     weights = problem.weights()
     batch = problem.labelled(examples)
     with problem.scoring() as network:
         network.eval()
         curvature = diagonal(network, batch, problem.likelihood)
+    if not any(bool(one.any()) for one in curvature.values()):
+        raise NetworkError(
+            "obd scores weights by the loss's second derivative, and that is 0 for every weight, as it is of an "
+            "absolute error: take a score by the first derivative, such as 'snip', or 'magnitude'"
+        )
     scores = {name: curvature[name] * weight.detach().square() / 2 for name, weight in weights.items()}
     check_finite("scores", scores)
     return scores

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import l1_loss
 
+import bayesprune
+from bayesprune.data import from_tensors
 from bayesprune.errors import DataError, NetworkError, SettingError
 from bayesprune.pruners.problem import Problem
 from bayesprune.pruners.saliency import Diagonal, diagonal, exact_diagonal, hutchinson_diagonal, obd
+from bayesprune.tasks import OwnTask
 
 if TYPE_CHECKING:
     from tests.bayesprune.pruners.saliency.conftest import Lab
@@ -78,3 +82,22 @@ def test_derivatives_that_are_no_numbers_are_named_by_layer(method: Diagonal, to
         broken.get_parameter("2.bias")[0] = float("nan")
     with pytest.raises(NetworkError, match="of layer '0' hold NaN or infinite values"):
         obd(lab.problem(broken, lab.data((4,))), diagonal=method)
+
+
+def test_a_loss_without_curvature_is_refused(lab: "Lab") -> None:
+    """All derivatives by the weights are 0 at second order, so that nothing could be told apart."""
+
+    def flat(network: nn.Module, *_: object) -> dict[str, torch.Tensor]:
+        return {"weight": torch.zeros(3, 4)}
+
+    with pytest.raises(NetworkError, match="0 for every weight, as it is of an absolute error"):
+        obd(lab.problem(nn.Linear(4, 3).double(), lab.data((4,))), diagonal=flat)
+    torch.manual_seed(0)
+    data = from_tensors(torch.randn(80, 4), torch.randn(80), task=OwnTask(loss=l1_loss_of_column), seed=0)
+    with pytest.raises(NetworkError, match="take a score by the first derivative"):
+        bayesprune.prune(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1)), data, "obd", density=0.5, epochs=1)
+
+
+def l1_loss_of_column(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean absolute error."""
+    return l1_loss(outputs[:, 0], targets)

@@ -61,7 +61,8 @@ def _of_classes(given: Sequence[float] | Mapping[int, float] | str, task: Task, 
     classes = task.class_numbers(targets)
     if classes is None:
         raise SettingError(
-            f"class_weights is for tasks with classes, and this one is {task.name!r}: leave it out, or weigh examples (example_weights)"
+            f"class_weights is for tasks with classes, and this one is {task.name!r}: leave it out, or give "
+            "example_weights"
         )
     count = max(task.outputs, 2)
     counted = classes != IGNORED

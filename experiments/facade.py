@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bayesprune.data.given import as_data
-from bayesprune.errors import StoreError, UnknownNameError, nearest_name
+from bayesprune.errors import SettingError, StoreError, UnknownNameError, nearest_name
 from bayesprune.experiments.methods import method as method_by_name
 from bayesprune.experiments.showing import shown
 from bayesprune.run.environment import environment
@@ -30,6 +30,7 @@ def prune(
     data: Any,
     method: str = "parsimonious",
     *,
+    restarts: int = 1,
     checkpoint: str | Path | None = None,
     progress: Callable[[Progress], None] | bool | None = None,
     **settings: Any,
@@ -48,8 +49,11 @@ def prune(
             pair (inputs, targets) for the second; a DataLoader, of which the examples are read once into memory and
             split; or three loaders (train, validation, test), which stay what they are.
         method: a name in the table of methods.
+        restarts: so many runs with the seeds from `seed` on, two at a time where network and data are names. What comes
+            back is the best of them by its validation data, with all of them as `restarts`: its `posterior_tree` has a
+            chain for each.
         checkpoint: a file to save the state to now and then, and to resume from when it is there; it is
-            removed when the run is finished.
+            removed when the run is finished. With several restarts it is a folder in which the finished runs stay.
         progress: called after every step; True or False shows a bar or none; by default a bar is shown in a terminal
             and in a notebook.
         settings: fields of `RunSettings` (seed, epochs, budget, price, ...), or the method's own settings.
@@ -64,7 +68,10 @@ def prune(
     import bayesprune.models.networks  # noqa: F401 - fills the registry
 
     network = network.network if isinstance(network, Pruned) else network
-    chosen, data = method_by_name(method), as_data(data, settings.get("task"))
+    chosen = method_by_name(method)
+    if restarts != 1:
+        return _restarted(network, data, chosen, restarts, checkpoint, progress, settings)
+    data = as_data(data, settings.get("task"))
     asked = {"data": data.name} | _settings_and_options(chosen, settings)
     start = start_from(network, data, RunSettings(method=method, **asked))
     checkpointer = None if checkpoint is None else Checkpointer(Path(checkpoint))
@@ -84,6 +91,20 @@ def prune(
     return pruned
 
 
+def _restarted(
+    network: Any, data: Any, method: Method, count: int, folder: str | Path | None, progress: Any, given: dict[str, Any]
+) -> Pruned:
+    """See `prune`."""
+    from bayesprune.experiments.restarts import make_restarts
+    from bayesprune.experiments.subjects import subject_of
+
+    if callable(progress):
+        raise SettingError("progress is a function, which several runs at a time cannot call: give True, False or None")
+    subject, names = subject_of(network, data, given.get("task"))
+    base = RunSettings(method=method.name, **names | _settings_and_options(method, given))
+    return make_restarts(base, subject, count, None if folder is None else Path(folder), progress)
+
+
 def _settings_and_options(method: Method, given: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments as settings, with the method's own ones in `options`.
 
@@ -92,7 +113,7 @@ def _settings_and_options(method: Method, given: dict[str, Any]) -> dict[str, An
         SettingError: `options` is no table.
     """
     own = {field.name for field in fields(method.options)}
-    settings = _SETTINGS | {"checkpoint", "progress"}
+    settings = _SETTINGS | {"checkpoint", "progress", "restarts"}
     for name in given:
         if name not in settings | own:
             meant = nearest_name(name, settings | own)

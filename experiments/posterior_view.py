@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesprune.errors import SettingError
+from bayesprune.experiments.agreement import INPUTS, agreement_table, sizes_table
 from bayesprune.experiments.gates import gate_counts
 from bayesprune.experiments.report.words import short
 from bayesprune.experiments.words import counted
@@ -31,7 +32,13 @@ _LEGEND = (
     "open: the channel stays. closed_by_price: closed during training, worth less than its price. closed_at_end: "
     "closed when pruning ended, worth less than their price then. cut_for_budget: closed to meet the budget."
 )
+_HIDDEN = (
+    "Hidden units are listed for a single run only: restarts number theirs independently, so a mean or an R-hat of "
+    "unit 3 over restarts would say nothing."
+)
+_TABLES = ("groups", "open_gates", "sizes", "agreement", "uncertain_gates")
 _MANY = 1e6
+_OF_CHAINS = ("r_hat", "ess_bulk", "ess_tail")
 _PICTURES = {".png": "png", ".svg": "svg"}
 
 
@@ -53,6 +60,8 @@ class PosteriorSummary:
 
     groups: "pandas.DataFrame"
     open_gates: "pandas.DataFrame"
+    sizes: "pandas.DataFrame"
+    agreement: "pandas.DataFrame"
     uncertain_gates: "pandas.DataFrame"
     uncertain: int
     restarts: int
@@ -65,6 +74,10 @@ class PosteriorSummary:
         if "closed_by_price" in self.groups:
             parts.append(_LEGEND)
         parts += ["Open gates (ArviZ)", _shown(self.open_gates)]
+        if self.restarts > 1:
+            parts += ["Channels left in the end", _shown(self.sizes)]
+        if len(self.agreement):
+            parts += ["Input features kept by several restarts", _shown(self.agreement)]
         if shown:
             which = "All" if shown == self.uncertain else f"The {shown} nearest to 1/2 of"
             parts += [
@@ -72,15 +85,17 @@ class PosteriorSummary:
                 _shown(self.uncertain_gates),
             ]
         else:
-            parts += ["Every gate is certain: no inclusion probability lies between 0 and 1."]
-        return "\n\n".join([*parts, self.note])
+            which = "gate" if self.restarts == 1 else "input feature"
+            parts += [f"Every {which} is certain: no inclusion probability lies between 0 and 1."]
+        notes = [self.note, _HIDDEN] if self.restarts > 1 else [self.note]
+        return "\n\n".join([*parts, *notes])
 
     def __str__(self) -> str:
         return self.text()
 
     def document(self) -> dict[str, Any]:
         """The summary as plain JSON; numbers that are not finite become null."""
-        tables = {name: getattr(self, name) for name in ("groups", "open_gates", "uncertain_gates")}
+        tables = {name: getattr(self, name) for name in _TABLES}
         return {name: _records(table) for name, table in tables.items()} | {
             "uncertain": self.uncertain,
             "restarts": self.restarts,
@@ -105,10 +120,14 @@ def summarise(records: Sequence[RunRecord], draws: int = 1000, seed: int = 0) ->
     found = _of_gates(tree)
     mean = found["inclusion_probability"].mean("chain").to_numpy().astype(float)
     doubt = mean * (1.0 - mean)
+    if len(records) > 1:
+        doubt = np.where(found["group_of_gate"].to_numpy() == INPUTS, doubt, 0.0)
     chosen = np.sort(np.argsort(-doubt, kind="stable")[: min(MOST_GATES, int((doubt > 0.0).sum()))])
     return PosteriorSummary(
         groups=_groups(found, records),
         open_gates=_arviz_summary(tree, "open_gates", None),
+        sizes=sizes_table(records),
+        agreement=agreement_table(records),
         uncertain_gates=_arviz_summary(tree, "z", found["gate"].to_numpy()[chosen].tolist()),
         uncertain=int((doubt > 0.0).sum()),
         restarts=len(records),
@@ -191,6 +210,8 @@ def _arviz_summary(tree: "xarray.DataTree", variable: str, gates: list[str] | No
     arviz, data = import_arviz(), for_arviz(small)
     with _quiet(arviz):
         table: pandas.DataFrame = arviz.summary(data, round_to="none")
+    constant = (chosen[variable].var("draw") == 0).all("chain").to_numpy().ravel()
+    table.loc[constant, [name for name in _OF_CHAINS if name in table]] = np.nan
     return table
 
 
@@ -253,7 +274,7 @@ def _figure(found: "xarray.Dataset") -> "Figure":
 def _shown(table: "pandas.DataFrame") -> str:
     """A table as text: whole and large numbers without decimals, others with three; powers of ten from a million on.
 
-    R-hat has no bound where restarts disagree for certain: with a gate closed in one and open in another.
+    What is not defined, as the R-hat of a gate that never changes, is "-".
     """
 
     def short_number(value: float) -> str:
@@ -261,7 +282,7 @@ def _shown(table: "pandas.DataFrame") -> str:
             return f"{value:.2g}"
         return f"{value:.0f}" if value.is_integer() or 100.0 <= abs(value) < math.inf else f"{value:.3f}"
 
-    return table.to_string(float_format=short_number)
+    return table.to_string(float_format=short_number, na_rep="-")
 
 
 def _records(table: "pandas.DataFrame") -> dict[str, dict[str, Any]]:

@@ -70,6 +70,7 @@ class Pruned:
         masks: of the weights that may be other than 0, bool, by parameter name; empty for a method that masks none.
             The network's layers carry them too: a run that starts from it, or from a copy, keeps the zeros.
         whole: the linear and convolution layers that lose no channel whatever the method does, each with the reason.
+        restarts: all runs of which this is the best, itself among them; empty for a single run. Not saved along.
     """
 
     network: nn.Module
@@ -97,6 +98,7 @@ class Pruned:
     warnings: tuple[str, ...] = ()
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     whole: Mapping[str, str] = field(default_factory=dict)
+    restarts: tuple["Pruned", ...] = ()
     _data: Data | None = None
     _measured: str = ""
 
@@ -321,6 +323,8 @@ class Pruned:
     def posterior_tree(self, draws: int = 1000, seed: int = 0) -> "xarray.DataTree":
         """The posterior over the structure as a DataTree that ArviZ reads; see `bayesprune.run.datatree.to_datatree`.
 
+        It has a chain for each of the restarts, and one where there are none.
+
         Args:
             draws: draws of all gates, at least 1.
             seed: of the draws.
@@ -330,7 +334,7 @@ class Pruned:
         """
         from bayesprune.run.datatree import to_datatree
 
-        return to_datatree(self, draws, seed)
+        return to_datatree(self.restarts or self, draws, seed)
 
     def save(self, folder: str | Path) -> Path:
         """Write the network, its structure, posterior and history to a folder that `bayesprune.load` reads.

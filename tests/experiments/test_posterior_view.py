@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,12 +79,28 @@ def test_restarts_are_compared(make_run: MakeRun) -> None:
     assert (summary.open_gates["r_hat"] > 1.0).all()
 
 
-def test_numbers_without_bound_are_short(make_run: MakeRun) -> None:
-    summary = summarise([make_run("parsimonious", seed) for seed in range(2)])
-    # A gate that is closed in one restart and open in the other has an R-hat like this.
-    summary.uncertain_gates.loc["z[inputs[0]]", ["r_hat", "mcse_sd"]] = 9806857692081994.25, math.inf
+def test_gates_that_never_change_have_no_r_hat(make_run: MakeRun) -> None:
+    """Closed in one restart and open in the other: R-hat would be without bound, and says nothing."""
+    runs = [make_run("parsimonious", seed) for seed in range(2)]
+    for run, value in zip(runs, (0.0, 1.0), strict=True):
+        assert run.posterior is not None
+        run.posterior["inclusion_probability"][:16] = value
+    summary = summarise(runs)
+    assert len(summary.uncertain_gates) == 16 and summary.uncertain_gates["r_hat"].isna().all()
     (line,) = [line for line in summary.text().splitlines() if line.startswith("z[inputs[0]]")]
-    assert line.split()[-1] == "9.8e+15" and "inf" in line.split()
+    assert line.split()[-1] == "-" and "e+" not in line
+    document = json.loads(json.dumps(summary.document(), allow_nan=False))
+    assert document["uncertain_gates"]["z[inputs[0]]"]["r_hat"] is None
+
+
+def test_of_several_restarts_only_input_features_are_listed(make_run: MakeRun) -> None:
+    one, several = summarise([make_run("parsimonious", 0)]), summarise([make_run("parsimonious", s) for s in range(3)])
+    assert any("fc1" in name for name in one.uncertain_gates.index)
+    assert len(several.uncertain_gates)
+    assert all(name.startswith("z[inputs[") for name in several.uncertain_gates.index)
+    assert "Hidden units are listed for a single run only" in several.text()
+    assert "Hidden units are listed" not in one.text() and len(one.agreement) == 0
+    assert several.agreement.loc["inputs", "features"] == 16
 
 
 def test_without_an_uncertain_gate_the_text_says_so(make_run: MakeRun) -> None:

@@ -1,0 +1,65 @@
+"""Several runs in one call."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import bayesprune as bp
+from bayesprune.data import Data, from_tensors
+from bayesprune.errors import SettingError
+
+SHORT: dict[str, Any] = {"epochs": 4, "price": 2.0, "batch_size": 40}
+
+
+def rows() -> Data:
+    """Two of eight features say the class."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(400, 8, generator=generator)
+    return from_tensors(inputs, (inputs[:, 0] * inputs[:, 1] > 0).long(), seed=0)
+
+
+def network() -> nn.Module:
+    """A perceptron 8-12-6-2."""
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 2))
+
+
+def test_each_is_the_run_of_its_seed_and_the_best_by_validation_comes_back() -> None:
+    data, module = rows(), network()
+    best = bp.prune(module, data, restarts=3, seed=5, **SHORT)
+    alone = [bp.prune(module, data, seed=seed, **SHORT) for seed in (5, 6, 7)]
+    for one, other in zip(best.restarts, alone, strict=True):
+        assert one.settings.seed == other.settings.seed and one.kept == other.kept
+        for key, value in one.network.state_dict().items():
+            assert torch.equal(value, other.network.state_dict()[key])
+    scores = [one.history[-1]["validation_score"] for one in alone]
+    assert best.settings.seed == alone[scores.index(max(scores))].settings.seed
+    assert len({str([p.sum().item() for p in one.network.parameters()]) for one in alone}) == 3  # restarts differ
+    assert best.evaluate().accuracy == best.evaluation.accuracy  # its data came along
+    tree = best.posterior_tree(draws=5)
+    assert tree["posterior"]["z"].shape[:2] == (3, 5)
+    assert tree["sample_stats"]["seed"].values.tolist() == [5, 6, 7]
+
+
+def test_names_go_through_the_pool_and_finished_runs_are_found_again(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"widths": [8, 8], "epochs": 2, "restarts": 2, "checkpoint": tmp_path / "runs"}
+    best = bp.prune("lenet300", "wine", **given)
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("run.json")}
+    assert len(written) == len(best.restarts) == 2
+    again = bp.prune("lenet300", "wine", **given)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("run.json")} == written
+    assert again.settings.seed == best.settings.seed and again.restarts[1].kept == best.restarts[1].kept
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5])
+def test_a_count_below_one_is_refused(count: Any) -> None:
+    with pytest.raises(SettingError, match="restarts"):
+        bp.prune(network(), rows(), restarts=count, **SHORT)
+
+
+def test_a_function_cannot_be_told_of_several_runs() -> None:
+    with pytest.raises(SettingError, match="progress is a function"):
+        bp.prune(network(), rows(), restarts=2, progress=lambda _: None, **SHORT)

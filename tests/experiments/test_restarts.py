@@ -41,7 +41,7 @@ def test_each_is_the_run_of_its_seed_and_the_best_by_validation_comes_back() -> 
     assert best.evaluate().accuracy == best.evaluation.accuracy  # its data came along
     tree = best.posterior_tree(draws=5)
     assert tree["posterior"]["z"].shape[:2] == (3, 5)
-    assert tree["sample_stats"]["seed"].values.tolist() == [5, 6, 7]
+    assert list(tree["sample_stats"]["seed"].to_numpy()) == [5, 6, 7]
 
 
 def test_names_go_through_the_pool_and_finished_runs_are_found_again(tmp_path: Path) -> None:

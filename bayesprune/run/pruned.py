@@ -39,6 +39,8 @@ from bayesprune.training.masks import attach_masks, hold_masks
 if TYPE_CHECKING:
     import xarray
 
+    from bayesprune.run.matching import Match
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pruned:
@@ -335,6 +337,26 @@ class Pruned:
         from bayesprune.run.datatree import to_datatree
 
         return to_datatree(self.restarts or self, draws, seed)
+
+    def matched_units(self, other: "Pruned", data: Any = None, examples: int = 1000) -> "list[Match]":
+        """Which hidden unit or filter of another restart does what one of this network does.
+
+        Args:
+            other: such as one of `restarts`.
+            data: `Data` or their name; by default those of the run.
+            examples: of the training split, the first so many.
+
+        Raises:
+            StoreError: the network was loaded from disk and no data were given.
+            SettingError: the networks have other groups.
+        """
+        from bayesprune.run.matching import match_units
+
+        data = self._data if data is None else as_data(data, None if self.task is None else self.task.name)
+        if data is None:
+            raise StoreError("a loaded network does not bring its data along: give matched_units(other, data)")
+        inputs, _ = next(iter(data.train.batches(examples)))
+        return match_units((self.network, other.network), (self.groups, other.groups), inputs)
 
     def save(self, folder: str | Path) -> Path:
         """Write the network, its structure, posterior and history to a folder that `bayesprune.load` reads.

@@ -39,6 +39,10 @@ def test_each_is_the_run_of_its_seed_and_the_best_by_validation_comes_back() -> 
     assert best.settings.seed == alone[scores.index(max(scores))].settings.seed
     assert len({str([p.sum().item() for p in one.network.parameters()]) for one in alone}) == 3  # restarts differ
     assert best.evaluate().accuracy == best.evaluation.accuracy  # its data came along
+    (match, _) = best.matched_units(best.restarts[1])  # hidden layers "0" and "2"
+    assert (match.group, match.sizes) == ("0", (len(best.kept["0"]), len(best.restarts[1].kept["0"])))
+    (itself, _) = best.matched_units(best)
+    assert itself.one == itself.other == tuple(best.kept["0"])
     tree = best.posterior_tree(draws=5)
     assert tree["posterior"]["z"].shape[:2] == (3, 5)
     assert list(tree["sample_stats"]["seed"].to_numpy()) == [5, 6, 7]

@@ -338,6 +338,25 @@ class Pruned:
 
         return to_datatree(self.restarts or self, draws, seed)
 
+    def ensemble(self) -> nn.Module:
+        """All restarts as one plain module: its outputs say the mean of what they predict.
+
+        The mean is that of probabilities (of classes or tags) or rates, and of the numbers themselves in a regression
+        or for a task of your own. It takes inputs as `network` does, and costs as much as all of them together.
+
+        Raises:
+            SettingError: there are no restarts.
+        """
+        from bayesprune.run.ensemble import Ensemble
+
+        if not self.restarts:
+            raise SettingError("this is one run, and an ensemble needs several: give prune(..., restarts=5)")
+        return Ensemble([one.network for one in self.restarts], self.task, self.settings.output)
+
+    def evaluate_ensemble(self, data: Any = None) -> Evaluation:
+        """What `evaluate` says of the ensemble of all restarts, cost included; errors as there and in `ensemble`."""
+        return replace(self, network=self.ensemble(), masks={}).evaluate(data)
+
     def matched_units(self, other: "Pruned", data: Any = None, examples: int = 1000) -> "list[Match]":
         """Which hidden unit or filter of another restart does what one of this network does.
 

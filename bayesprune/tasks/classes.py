@@ -86,6 +86,10 @@ class Classification(Task):
         """Of every class [N, K]."""
         return outputs.softmax(1)
 
+    def averaged(self, several: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities."""
+        return several.log_softmax(2).logsumexp(0) - log(len(several))
+
     def guess(self) -> float | None:
         """Of equal probabilities."""
         return log(self.outputs)

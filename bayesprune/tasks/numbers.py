@@ -202,6 +202,10 @@ class Counts(Task):
         """See `Task.likelihood`."""
         return Poisson()
 
+    def averaged(self, several: Tensor) -> Tensor:
+        """Logarithms of the mean rates."""
+        return several.logsumexp(0) - log(len(several))
+
     def answers(self, outputs: Tensor) -> Tensor:
         """Expected counts [N, K]; [N] for one output."""
         rates = rows(outputs).exp()

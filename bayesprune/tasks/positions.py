@@ -93,6 +93,10 @@ class Segmentation(Task):
         """Of every class [N, K, ...]."""
         return outputs.softmax(1)
 
+    def averaged(self, several: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities."""
+        return several.log_softmax(2).logsumexp(0) - log(len(several))
+
     def guess(self) -> float | None:
         """Of equal probabilities, a position."""
         return log(self.outputs)

@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from bayesprune.errors import DataError
 from bayesprune.evaluation.measures import tags
@@ -58,6 +59,10 @@ class _Tags(Task):
     def probabilities(self, outputs: Tensor) -> Tensor | None:
         """Of every tag [N, K]."""
         return rows(outputs).sigmoid()
+
+    def averaged(self, several: Tensor) -> Tensor:
+        """Logits of the mean probabilities."""
+        return logsigmoid(several).logsumexp(0) - logsigmoid(-several).logsumexp(0)
 
     def guess(self) -> float | None:
         """Of probabilities that are all one half."""

@@ -162,6 +162,10 @@ class Task(ABC):
         """Probabilities of classes or tags; None for a task that has none."""
         return None
 
+    def averaged(self, several: Tensor) -> Tensor:
+        """Outputs [B, ...] that say the mean of what R networks predict [R, B, ...]."""
+        return several.mean(0)
+
     def guess(self) -> float | None:
         """The negative log-likelihood of a network that always guesses; None where it is not known."""
         return None

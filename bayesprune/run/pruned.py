@@ -2,35 +2,31 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from bayesprune.batches import call, chunks, each
 from bayesprune.data import Data, InputSpec, TensorSplit
 from bayesprune.data.given import as_data, raw_pair
 from bayesprune.data.inputs import AnyNormalisation
 from bayesprune.data.loaders import as_numbers
-from bayesprune.devices import fitting
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate, evaluate_split
 from bayesprune.run.environment import environment
 from bayesprune.run.identity import tensors_digest
 from bayesprune.run.method import GatePosterior
 from bayesprune.run.networks import NetworkSpec
-from bayesprune.run.pipeline import make_pipeline
-from bayesprune.run.raw_inputs import NO_NORMALISATION, clear_refusal, prepared_inputs
+from bayesprune.run.predicting import Predicting
+from bayesprune.run.raw_inputs import prepared_inputs
 from bayesprune.run.reading_records import fields_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.table import table_of
 from bayesprune.run.writing_records import alive, dense_name, posterior_tensors, record_of, result_of
 from bayesprune.store.runs import RunFolder, RunRecord
-from bayesprune.structure import OTHER, Group, LayerCost, evaluating
+from bayesprune.structure import OTHER, Group, LayerCost
 from bayesprune.tasks import Likelihood, Metric, Task
 from bayesprune.training import TrainState
 from bayesprune.training.heads import saying
@@ -43,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Pruned:
+class Pruned(Predicting):
     """A pruned network and everything known about it.
 
     Attributes:
@@ -242,64 +238,6 @@ class Pruned:
         found = as_data(data, None if self.task is None else self.task.name)
         with saying(self.network, self.settings.output):
             return evaluate(self.network, found, self.task or found.task, self.likelihood)
-
-    def predict(self, raw: Any, batch_size: int = 1000) -> Tensor:
-        """What the network answers to raw inputs: they are prepared as the training inputs were.
-
-        Args:
-            raw: [N, ...] tensor or array (or a tuple or dict of such), as `from_tensors` takes them.
-            batch_size: examples at a time.
-
-        Returns:
-            Classes [N], tags [N, K] of 0 and 1, numbers [N] or [N, K] in the unit of the targets, expected counts, or a
-            class for each position [N, ...]; for an own task the outputs.
-
-        Raises:
-            DataError: the inputs do not fit the data of the run.
-            StoreError: the run is of version 0.1.0, which did not keep what was done to the inputs.
-        """
-        outputs = self.outputs(raw, batch_size)
-        return outputs if self.task is None else self.task.answers(outputs)
-
-    def predict_proba(self, raw: Any, batch_size: int = 1000) -> Tensor:
-        """Probabilities of classes [N, K], tags [N, K] or classes of positions [N, K, ...]; arguments as in `predict`.
-
-        Raises:
-            SettingError: the task has no classes.
-        """
-        outputs = self.outputs(raw, batch_size)
-        found = None if self.task is None else self.task.probabilities(outputs)
-        if found is None:
-            raise SettingError(f"the task {self.task_document['name']!r} has no probabilities: use predict")
-        return found
-
-    @torch.inference_mode()
-    def outputs(self, raw: Any, batch_size: int = 1000) -> Tensor:
-        """What the network says of raw inputs, on the CPU; arguments and errors as in `predict`."""
-        ready = prepared_inputs(raw, self.inputs, self.normalisation)
-        place = partial(fitting, self.network)
-        with saying(self.network, self.settings.output), evaluating(self.network), clear_refusal():
-            said = [call(self.network, each(place, part)).cpu() for part in chunks(ready, batch_size)]
-        return torch.cat(said)
-
-    def pipeline(self) -> nn.Module:
-        """One plain module from raw inputs to outputs: logits, log rates, or numbers in the unit of the targets.
-
-        What was done to the training inputs is part of it, folded into the first layer's weights where that is exact (a
-        linear layer, or a convolution without padding, on inputs whose mean is no more than some deviations).
-
-        Raises:
-            StoreError: the run is of version 0.1.0, which did not keep what was done to the inputs.
-        """
-        if self.normalisation is None:
-            raise StoreError(NO_NORMALISATION)
-        return make_pipeline(
-            self.network,
-            self.normalisation,
-            self.task,
-            self.settings.output,
-            self.normalisation.undo(self.inputs.random()),
-        )
 
     def remeasured(self) -> "Pruned":
         """The same, measured anew where the network's weights were changed since, by fine-tuning for example.

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from bayesprune.batches import arguments_of, call, count
 from bayesprune.devices import widened
 from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
+from bayesprune.models.parameters import are_collected, own_parameters, tell
 from bayesprune.models.priors.gates import GatePrior
 from bayesprune.models.priors.weights import GaussianSlab, WeightPrior, slab_parameters
 from bayesprune.structure import Gating, Structure
@@ -27,7 +28,8 @@ class GatedModel(nn.Module):
     they are sampled sites instead ("w.<parameter>"), for guides over weights, NUTS and prior draws. Gates may also be
     given for each example [B, J] by a handler; the model does not mind.
 
-    It is a plain `nn.Module`, so nothing enters Pyro's parameter store.
+    It is a plain `nn.Module`, so nothing enters Pyro's parameter store; to `pyro.infer.SVI`, which collects parameters
+    as the program runs, it tells its own.
 
     Args:
         network: the network to be gated.
@@ -65,6 +67,7 @@ class GatedModel(nn.Module):
         The batch was drawn by the caller, so the plate is told its size only: left to itself Pyro would permute all
         N indices at every step.
         """
+        self.tell_parameters()
         gates = self.gate_prior.sample_gates()
         weights = self._weights()
         rows: Any = range(count(inputs))  # only its length is looked at
@@ -84,6 +87,18 @@ class GatedModel(nn.Module):
     def weight_log_prob(self) -> Tensor:
         """Log prior (nats) of the network's own weights."""
         return self.weight_prior.log_prob(self.network, self._slab)
+
+    def tell_parameters(self) -> None:
+        """Where parameters are collected, say those that learn; weights that are sites are the guide's to say."""
+        if not are_collected():
+            return
+        sites = {id(parameter) for parameter in self._slab} if self.weight_sites else set()
+        parts = [("model", self), ("model.likelihood", getattr(self.likelihood, "likelihood", None))]
+        for prefix, part in parts:
+            if isinstance(part, nn.Module):  # a task's likelihood is held by an object that is no module
+                for name, parameter in own_parameters(part):
+                    if id(parameter) not in sites:
+                        tell(f"{prefix}.{name}", parameter)
 
     def close(self) -> None:
         """Take the gates' hooks off the network."""

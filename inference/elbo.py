@@ -20,6 +20,7 @@ from bayesprune.inference.handlers import FoundSiteError, GateHandler, Lookout
 from bayesprune.inference.laws import check_laws
 from bayesprune.inference.programs import Program
 from bayesprune.models.gated import GatedModel
+from bayesprune.models.parameters import are_collected, tell_all
 from bayesprune.models.priors.weights import GaussianSlab
 
 
@@ -66,7 +67,7 @@ class GatedELBO(ELBO):
         """The estimate as a number, its gradients accumulated: what `pyro.infer.SVI` calls at every step.
 
         Raises:
-            SettingError: see `MiniBatch`; or theta has left [0, 1], because another optimizer than `GatedOptim` moved it.
+            SettingError: see `MiniBatch`; or theta has left [0, 1], moved by another optimizer than `GatedOptim`.
         """
         loss = self.differentiable_loss(model, guide, inputs, labels)
         check_box(guide.theta)
@@ -80,7 +81,8 @@ class GatedELBO(ELBO):
             SettingError: always; the loop counts nats per training example, and this nats of all of them.
         """
         raise SettingError(
-            "GatedELBO counts nats of the whole training set, objectives of the loop nats per example: take GatedObjective"
+            "GatedELBO counts nats of the whole training set, objectives of the training loop nats per example: "
+            "take GatedObjective"
         )
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
@@ -106,7 +108,7 @@ class MiniBatch:
         self._weight: float | None = None
         self._program: Program | None = None
         self._weights: dict[str, Tensor] = {}
-        self._plain = False
+        self._plain, self._scores_weights = False, True
         if not is_own(model, guide):
             self._run_programs()
             return
@@ -174,7 +176,11 @@ class MiniBatch:
     def _run_programs(self) -> None:
         """Go by the programs of model and guide, once it is sure that closed forms may stand for their gates."""
         model, guide, inputs, labels = self._model, self._guide, self._inputs, self._labels
-        closed = isinstance(guide, GaussianWeightGuide) and model.weight_sites and type(model.weight_prior) is GaussianSlab
+        if isinstance(guide, nn.Module) and are_collected():
+            tell_all("guide", guide)  # a guide of the user's need not
+        closed = (
+            isinstance(guide, GaussianWeightGuide) and model.weight_sites and type(model.weight_prior) is GaussianSlab
+        )
         given = guide.sample_weights() if closed else {}
         self._weights = given
         self._program = Program(model, guide, inputs, labels, given)
@@ -207,8 +213,7 @@ class MiniBatch:
         total = self._model.gate_prior.penalty(theta).sum()
         if self._program is not None:
             total = total + self._program.rest
-            return total + self._guide.weight_penalty(theta) if self._weights else total
-        gaussian = self._guide.weight_penalty(theta)
+        gaussian: Tensor | None = self._guide.weight_penalty(theta) if self._scores_weights else None
         if gaussian is not None:
             return total + gaussian
         return total if self._weight_log_prob is None else total - self._weight_log_prob

@@ -16,8 +16,9 @@ from bayesprune.models.priors.weights import GaussianSlab
 WITH_SITES: WeakSet[GatedModel] = WeakSet()
 """Models of this package whose networks turned out to sample by themselves."""
 
-_GUIDES, _GATE_PRIORS = {GateGuide, GaussianWeightGuide}, {FlatteningGatePrior, FixedGatePrior}
-_LIKELIHOODS = {CategoricalLikelihood, GaussianLikelihood, TaskLikelihood}
+_GUIDES: set[type] = {GateGuide, GaussianWeightGuide}
+_GATE_PRIORS: set[type] = {FlatteningGatePrior, FixedGatePrior}
+_LIKELIHOODS: set[type] = {CategoricalLikelihood, GaussianLikelihood, TaskLikelihood}
 
 
 def is_own(model: GatedModel, guide: Any) -> bool:

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.models.gated import GatedModel
-from bayesprune.models.parameters import are_collected, own_parameters, own_store, tell
+from bayesprune.models.parameters import are_collected, own_store, tell, tell_all
 from bayesprune.models.priors.gates import GatePrior
 from bayesprune.models.priors.weights import GaussianSlab, slab_parameters
 from bayesprune.structure import Structure
-
 
 WeightGuide = nn.Module | Callable[[Any], nn.Module]
 """A guide over all sites but the gates', or what makes one of the model without them, e.g. Pyro's `AutoNormal`."""
@@ -81,12 +80,15 @@ class GateGuide(nn.Module):
     def tell_parameters(self) -> None:
         """Where parameters are collected, as `pyro.infer.SVI` does, say those that learn."""
         if are_collected():
-            for name, parameter in own_parameters(self):
-                tell(f"guide.{name}", parameter)
+            tell_all("guide", self)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Run the program, also one of a subclass, and tell the parameters to who collects them."""
+        self.tell_parameters()
+        return super().__call__(*arguments, **named)
 
     def forward(self, inputs: Any, labels: Any = None) -> Any:
         """Sample "pi" (a point) and "z" [J], then what the guide over weights samples."""
-        self.tell_parameters()
         gates = sample_gates(self.theta, self._model[0].gate_prior)
         if isinstance(self.weights, PyroModule):
             with own_store(self._store) as self._store:  # two guides would share weights else
@@ -147,7 +149,8 @@ class GaussianWeightGuide(GateGuide):
         """Sample "pi", "z" and the weights, which under "prior_when_closed" look at z."""
         gates = super().forward(inputs, labels)
         shares = self._shares(gates)
-        for name, mean, log_deviation in self._weights():
+        for name, own, log_deviation in self._weights():
+            mean: Tensor = own
             deviation = log_deviation.exp()
             if name in shares:
                 is_open = _product(torch.ones_like(mean), shares[name])

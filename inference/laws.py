@@ -73,8 +73,8 @@ class _Comparison:
                 self._same(before, self._log_probs(program, changed), None, name, looks)
         if found.keys() - self._closed:
             second = poutine.trace(guide).get_trace(*self._arguments)
-            gates = {name: drawn.nodes[name]["value"] for name in GATES if name in drawn.nodes}
-            again = self._log_probs(model, replaced(second, gates))
+            kept: Any = {name: drawn.nodes[name]["value"] for name in GATES if name in drawn.nodes}
+            again = self._log_probs(model, replaced(second, kept))
             self._same(said, again, GATES, "the model", f"looks at other sites, which its closed form cannot; {CURE}")
 
     def _log_probs(self, program: Callable[..., Any], values: Trace) -> dict[str, Tensor]:

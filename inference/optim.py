@@ -6,7 +6,7 @@ from typing import Any
 import pyro
 import torch
 from pyro.optim import PyroOptim
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
@@ -40,7 +40,7 @@ class GatedOptim(PyroOptim):
         guide: with theta.
         horizon: T of `ProjectedGateDescent`.
         ramp: steps until prices have their full height; 0 for none.
-        prices: full prices ln gamma [J] in nats at theta [J], where they depend on it; else those of the gate prior now.
+        prices: full prices ln gamma [J] in nats at theta [J], where they depend on it; else the gate prior's.
         rest: makes the optimizer of the other parameters; Adam with rate 1e-3 by default.
         smoothing: of `ProjectedGateDescent`, like `limit`.
         limit: largest step.

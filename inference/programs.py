@@ -78,7 +78,7 @@ def replaced(trace: Trace, values: dict[str, Tensor]) -> Trace:
     copied = trace.copy()
     for name, value in values.items():
         if name in trace.nodes:
-            copied.nodes[name] = {**trace.nodes[name], "value": value}  # type: ignore[typeddict-item]  # a message
+            copied.nodes[name] = {**trace.nodes[name], "value": value}
     return copied
 
 
@@ -96,9 +96,10 @@ def taken(trace: Trace, rows: Tensor) -> dict[str, Tensor]:
 
 def sites(trace: Trace) -> dict[str, Any]:
     """The sample sites of a trace that have a law: neither drawn subsets nor values that follow from others."""
+    nodes: dict[str, Any] = dict(trace.nodes)
     return {
         name: site
-        for name, site in trace.nodes.items()
+        for name, site in nodes.items()
         if site["type"] == "sample" and not site_is_subsample(site) and not site["infer"].get("_deterministic")
     }
 
@@ -107,7 +108,7 @@ def log_probs(trace: Trace, leave: set[str]) -> dict[str, Tensor]:
     """Log probability (nats) of every site but those in `leave`, scaled and masked as the program says."""
     wanted = sites(trace).keys() - leave
     trace.compute_log_prob(lambda name, _: name in wanted)
-    return {name: trace.nodes[name]["log_prob_sum"] for name in trace.nodes if name in wanted}  # type: ignore[typeddict-item]  # set above
+    return {name: trace.nodes[name]["log_prob_sum"] for name in trace.nodes if name in wanted}
 
 
 def log_prob(trace: Trace, leave: set[str]) -> Tensor:

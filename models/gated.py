@@ -10,7 +10,7 @@ from torch.func import functional_call
 from bayesprune.batches import arguments_of, call, count
 from bayesprune.devices import widened
 from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
-from bayesprune.models.parameters import are_collected, own_parameters, tell
+from bayesprune.models.parameters import are_collected, tell_all
 from bayesprune.models.priors.gates import GatePrior
 from bayesprune.models.priors.weights import GaussianSlab, WeightPrior, slab_parameters
 from bayesprune.structure import Gating, Structure
@@ -61,13 +61,17 @@ class GatedModel(nn.Module):
         self._gating = Gating(network, structure)
         self._slab = tuple(slab_parameters(network).values())
 
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Run the program, also one of a subclass, and tell the parameters to who collects them."""
+        self.tell_parameters()
+        return super().__call__(*arguments, **named)
+
     def forward(self, inputs: Any, labels: Any = None) -> Any:
         """Run the program on inputs of B examples and, when observed, their targets; returns targets.
 
         The batch was drawn by the caller, so the plate is told its size only: left to itself Pyro would permute all
         N indices at every step.
         """
-        self.tell_parameters()
         gates = self.gate_prior.sample_gates()
         weights = self._weights()
         rows: Any = range(count(inputs))  # only its length is looked at
@@ -93,12 +97,10 @@ class GatedModel(nn.Module):
         if not are_collected():
             return
         sites = {id(parameter) for parameter in self._slab} if self.weight_sites else set()
-        parts = [("model", self), ("model.likelihood", getattr(self.likelihood, "likelihood", None))]
-        for prefix, part in parts:
-            if isinstance(part, nn.Module):  # a task's likelihood is held by an object that is no module
-                for name, parameter in own_parameters(part):
-                    if id(parameter) not in sites:
-                        tell(f"{prefix}.{name}", parameter)
+        tell_all("model", self, leave=sites)
+        held = getattr(self.likelihood, "likelihood", None)  # a task's likelihood, held by an object that is no module
+        if isinstance(held, nn.Module):
+            tell_all("model.likelihood", held)
 
     def close(self) -> None:
         """Take the gates' hooks off the network."""

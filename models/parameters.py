@@ -1,7 +1,7 @@
 """A module's own parameters as Pyro's param statements, without Pyro's global parameter store."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,12 +36,12 @@ def tell(name: str, parameter: nn.Parameter) -> None:
         )
 
 
-def own_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Parameters that learn, by name, without those of Pyro's own modules, which tell them themselves."""
+def tell_all(prefix: str, module: nn.Module, *, leave: Collection[int] = ()) -> None:
+    """Tell all parameters that learn, without those of Pyro's own modules, which tell theirs, and ids in `leave`."""
     theirs = {id(p) for part in module.modules() if isinstance(part, PyroModule) for p in part.parameters()}
     for name, parameter in module.named_parameters():
-        if parameter.requires_grad and id(parameter) not in theirs:
-            yield name, parameter
+        if parameter.requires_grad and id(parameter) not in theirs and id(parameter) not in leave:
+            tell(f"{prefix}.{name}", parameter)
 
 
 @contextmanager
@@ -53,7 +53,8 @@ def own_store(state: Any) -> Iterator[Any]:
     with pyro.get_param_store().scope(state) as kept:
         yield kept
     if are_collected():
-        for parameter in kept["params"].values():
+        values: Any = kept["params"].values()
+        for parameter in values:
             parameter.unconstrained = weakref.ref(parameter)
 
 

@@ -102,6 +102,8 @@ class MiniBatch:
 
     def __init__(self, model: GatedModel, guide: Any, inputs: Any, labels: Any) -> None:
         check_fit(model, guide)
+        if labels is None:
+            raise SettingError("labels are missing: call the ELBO with inputs and labels")
         self._model, self._guide = model, guide
         self._inputs, self._labels = inputs, labels
         self._weight_log_prob: Tensor | None = None
@@ -178,11 +180,9 @@ class MiniBatch:
         model, guide, inputs, labels = self._model, self._guide, self._inputs, self._labels
         if isinstance(guide, nn.Module) and are_collected():
             tell_all("guide", guide)  # a guide of the user's need not
-        closed = (
-            isinstance(guide, GaussianWeightGuide) and model.weight_sites and type(model.weight_prior) is GaussianSlab
-        )
-        given = guide.sample_weights() if closed else {}
-        self._weights = given
+        slab = model.weight_sites and type(model.weight_prior) is GaussianSlab
+        self._scores_weights = slab and isinstance(guide, GaussianWeightGuide)
+        given = guide.sample_weights() if self._scores_weights else {}
         self._program = Program(model, guide, inputs, labels, given)
         with self.apart():
             check_laws(model, guide, self._program.drawn, self._program.closed, inputs, labels)

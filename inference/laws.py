@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bayesprune.errors import SettingError
 from bayesprune.inference.guides import GaussianWeightGuide, sample_gates
-from bayesprune.inference.programs import CURE, GATES, LABELS, log_probs, replaced
+from bayesprune.inference.programs import CURE, GATES, LABELS, check_model, log_probs, replaced
 
 _SOUND: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 """Of every guide the model that it was compared with last."""
@@ -54,6 +54,7 @@ class _Comparison:
         """All comparisons."""
         guide, model, drawn = self._guide, self._model, self._drawn
         prior = model.gate_prior
+        check_model(self._trace(model, drawn), drawn, self._arguments[1])
         found, said = self._log_probs(guide, drawn), self._log_probs(model, drawn)
         weights = self._closed - {*GATES}
         own = self._log_probs(lambda *_: sample_gates(guide.theta, prior), drawn)
@@ -79,8 +80,11 @@ class _Comparison:
 
     def _log_probs(self, program: Callable[..., Any], values: Trace) -> dict[str, Tensor]:
         """Of all sites but the labels, with values given."""
-        trace = poutine.trace(poutine.replay(program, trace=values)).get_trace(*self._arguments)
-        return log_probs(trace, {LABELS})
+        return log_probs(self._trace(program, values), {LABELS})
+
+    def _trace(self, program: Callable[..., Any], values: Trace) -> Trace:
+        """A run with values given."""
+        return poutine.trace(poutine.replay(program, trace=values)).get_trace(*self._arguments)
 
     def _same(self, one: dict[str, Tensor], other: dict[str, Tensor], names: Any, whose: str, fault: str) -> None:
         """Refuse the first site that is not the same in both; without names all that closed forms do not score."""

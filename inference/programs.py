@@ -153,6 +153,12 @@ def check_model(trace: Trace, drawn: Trace, labels: Any) -> None:
     if surplus:
         raise SettingError(f"the guide samples {_names(surplus)}, and the model does not: take them out, or say "
                            'infer={"is_auxiliary": True} of what only helps to sample others')  # fmt: skip
+    for name in sorted(ours):
+        inside, outside = _plates(trace.nodes[name]), _plates(drawn.nodes[name])
+        if inside != outside:
+            raise SettingError(
+                f"site {name!r} is in the plates {_names(inside)} of the model and {_names(outside)} of the guide"
+            )
     site: Any = trace.nodes.get(LABELS)
     if site is None or not site["is_observed"]:
         raise SettingError(f"the model observes no site {LABELS!r}: call it with labels, obs=labels in its program")
@@ -168,6 +174,11 @@ def _latent(trace: Trace) -> set[str]:
     """Names of what is sampled, without what only helps a guide to sample."""
     found = sites(trace).items()
     return {name for name, site in found if not (site["is_observed"] or site["infer"].get("is_auxiliary"))}
+
+
+def _plates(site: Any) -> set[str]:
+    """Names of the plates that a site is in."""
+    return {frame.name for frame in site["cond_indep_stack"]}
 
 
 def _same(one: Any, other: Any) -> bool:

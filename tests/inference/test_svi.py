@@ -293,4 +293,4 @@ def test_a_useless_unit_is_closed() -> None:
     svi = SVI(model, guide, GatedOptim(model, guide, 20), loss=GatedELBO())
     for _ in range(30):
         svi.step(INPUTS[:, :4], labels)
-    assert float(guide.theta[1]) == 0.0
+    assert guide.theta[1].item() == 0.0

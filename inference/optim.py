@@ -95,7 +95,7 @@ class GatedOptim(PyroOptim):
             if parameter.grad is not None:
                 parameter.grad.div_(size)
         self._take_up([p for p in self._ordered(found) if p is not theta])
-        self.gates.prices, self.gates.ramp = gates_prices / size, factor
+        self.gates.prices, self.gates.ramp = gates_prices.to(theta) / size, factor
         if self.rest is not None:
             self.rest.step()
         self.gates.step()

@@ -167,7 +167,7 @@ def test_a_scale_of_the_weights_is_scored(own_weights: bool, tiny: Callable[...,
 
 
 def by_hand_scaled(case: Tiny) -> float:
-    """E_tau of the weights' divergence plus that of tau in closed form; the data term by 20,000 draws of the weights."""
+    """E_tau of the weights' divergence plus that of tau in closed form; the data term by 20,000 draws of weights."""
     guide: Any = case.guide
     location, spread = 0.2, 0.1
     total = (spread**2 + location**2) / (2 * 0.25) - 0.5 + log(0.5 / spread)  # of two normals of ln tau
@@ -235,7 +235,7 @@ class Local(GatedModel):
     def forward(self, inputs: Any, labels: Any = None) -> Any:
         gates = self.gate_prior.sample_gates()
         pyro.factor("weights", self.weight_log_prob())
-        with pyro.plate("data", self.size, subsample=range(len(inputs)), dim=-1):
+        with pyro.plate("data", self.size, subsample=torch.arange(len(inputs)), dim=-1):
             shift = pyro.sample("u", dist.Normal(torch.zeros(()).double(), 1.0))
             moved = self.outputs(inputs, gates) + shift.unsqueeze(-1) * gates.new_tensor([1.0, 0.0, 0.0])
             return pyro.sample("y", self.likelihood(moved), obs=labels)
@@ -249,7 +249,7 @@ class LocalGuide(GateGuide):
         self.mean = nn.Parameter(torch.tensor(0.8))
 
     def forward(self, inputs: Any, labels: Any = None) -> Any:
-        with pyro.plate("data", self.size, subsample=range(len(inputs)), dim=-1):
+        with pyro.plate("data", self.size, subsample=torch.arange(len(inputs)), dim=-1):
             pyro.sample("u", dist.Normal(self.mean * inputs[:, 0], 0.5))
         return super().forward(inputs, labels)
 
@@ -325,7 +325,7 @@ def test_a_network_that_samples_by_itself(tiny: Callable[..., Tiny]) -> None:
             GatedELBO()(model, guide)(case.inputs, case.labels)
 
 
-def program(forward: Callable[..., Any], base: type = GatedModel) -> Any:
+def program(forward: Callable[..., Any], base: Any = GatedModel) -> Any:
     """A subclass with that program; `forward(self, run)` calls `run()` for the base's."""
 
     def whole(self: Any, inputs: Any, labels: Any = None) -> Any:
@@ -344,10 +344,11 @@ def refused(case: Tiny, message: str) -> None:
         assert "\n" not in str(caught.value)
 
 
-def with_normal(name: str, **infer: Any) -> Callable[..., Any]:
+def with_normal(name: str, **settings: Any) -> Callable[..., Any]:
     """A program that samples a standard normal first."""
 
     def forward(_: Any, run: Callable[[], Any], *__: Any) -> Any:
+        infer: Any = settings
         pyro.sample(name, dist.Normal(0.0, 1.0), infer=infer)
         return run()
 
@@ -453,7 +454,7 @@ def test_gates_with_another_law_are_named(tiny: Callable[..., Tiny]) -> None:
     def own_prior(self: Any, _: Any, inputs: Any, labels: Any) -> Any:
         gates = pyro.sample("z", dist.Bernoulli(torch.full((6,), 0.3).double()).to_event(1))
         pyro.sample("pi", self.gate_prior._make_hyper_prior())
-        with pyro.plate("data", self.size, subsample=range(len(inputs)), dim=-1):
+        with pyro.plate("data", self.size, subsample=torch.arange(len(inputs)), dim=-1):
             return pyro.sample("y", self.likelihood(self.outputs(inputs, gates)), obs=labels)
 
     case = tiny()
@@ -486,7 +487,8 @@ def test_labels_that_estimators_would_not_see_are_named(tiny: Callable[..., Tiny
         return GatedModel.forward(self, inputs, labels.flip(0))
 
     def masked(_: Any, run: Callable[[], Any], *__: Any) -> Any:
-        with pyro.poutine.mask(mask=torch.tensor([True, False, True, True, True])):
+        wanted: Any = torch.tensor([True, False, True, True, True])
+        with pyro.poutine.mask(mask=wanted):
             return run()
 
     def scaled(_: Any, run: Callable[[], Any], *__: Any) -> Any:

@@ -12,6 +12,8 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO
+from pyro.infer.autoguide import AutoNormal
+from pyro.optim import PyroOptim
 from torch import Tensor, nn
 
 from bayesprune.errors import SettingError
@@ -152,14 +154,17 @@ def test_parameters_are_told_only_where_they_are_collected(tiny: Callable[..., T
     case = tiny()
     with poutine.trace(param_only=True) as collected:
         GatedELBO().loss_and_grads(*case)
-    nodes = collected.trace.nodes
+    nodes: Any = collected.trace.nodes
     found = {id(site["value"].unconstrained()) for site in nodes.values()}
     assert found == {id(p) for p in (*case.guide.parameters(), *case.model.parameters())}
     assert {"guide.theta", "model.network.fc1.weight"} < set(nodes)
     assert not poutine.trace(case.model).get_trace(case.inputs, case.labels).param_nodes
-    with pytest.raises(SettingError, match="a handler replaced the parameter 'model.network.fc1.weight'"):
-        with poutine.trace(param_only=True), poutine.lift(prior=dist.Normal(0.0, 1.0)):
-            case.model(case.inputs, case.labels)
+    lifted = poutine.lift(case.model, prior=dist.Normal(0.0, 1.0))
+    with (
+        pytest.raises(SettingError, match="a handler replaced the parameter 'model.network.fc1.weight'"),
+        poutine.trace(param_only=True),
+    ):
+        lifted(case.inputs, case.labels)
 
 
 def test_frozen_parameters_stay(tiny: Callable[..., Tiny]) -> None:
@@ -205,7 +210,7 @@ def test_evaluate_loss_is_the_elbo(tiny: Callable[..., Tiny]) -> None:
 def test_a_plain_optimizer_that_leaves_the_box_is_named(tiny: Callable[..., Tiny]) -> None:
     """Pyro's Adam knows no box: it may train, until a probability leaves [0, 1]."""
     case = tiny(theta=0.02, log_gamma=30.0)
-    svi = SVI(case.model, case.guide, pyro.optim.Adam({"lr": 0.05}), loss=GatedELBO())
+    svi = SVI(case.model, case.guide, PyroOptim(torch.optim.Adam, {"lr": 0.05}), loss=GatedELBO())
     start = case.model.network.get_parameter("fc1.weight").detach().clone()
     svi.step(case.inputs, case.labels)
     assert not torch.equal(case.model.network.get_parameter("fc1.weight"), start)
@@ -273,7 +278,7 @@ def test_models_and_guides_that_do_not_fit_are_refused(tiny: Callable[..., Tiny]
     with pytest.raises(SettingError, match=r"theta of shape \[6\], the model 10 gates"):
         GatedELBO().loss(inputs_too.model, case.guide, case.inputs, case.labels)
     with pytest.raises(SettingError, match="AutoNormal has no inclusion probabilities"):
-        GatedELBO().loss(case.model, pyro.infer.autoguide.AutoNormal(case.model), case.inputs, case.labels)
+        GatedELBO().loss(case.model, AutoNormal(case.model), case.inputs, case.labels)
     with pytest.raises(SettingError, match="must be a GatedModel, not Linear"):
         GatedELBO().loss(nn.Linear(2, 2), case.guide, case.inputs, case.labels)
 

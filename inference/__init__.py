@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from bayesprune.inference.estimators import ESTIMATORS, estimator
     from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
     from bayesprune.inference.objective import GatedObjective
+    from bayesprune.inference.optim import GatedOptim
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.parsimonious import Parsimonious
     from bayesprune.inference.projected import ProjectedGateDescent
@@ -18,6 +19,7 @@ __all__ = [
     "GateGuide",
     "GatedELBO",
     "GatedObjective",
+    "GatedOptim",
     "GaussianWeightGuide",
     "Parsimonious",
     "ParsimoniousOptions",
@@ -31,6 +33,7 @@ _LAZY = {
     "GateGuide": ".guides",
     "GatedELBO": ".elbo",
     "GatedObjective": ".objective",
+    "GatedOptim": ".optim",
     "GaussianWeightGuide": ".guides",
     "Parsimonious": ".parsimonious",
     "ParsimoniousOptions": ".options",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from pyro.infer.elbo import ELBO
 from pyro.infer.enum import get_importance_trace
 from pyro.poutine.runtime import am_i_wrapped
@@ -13,13 +14,21 @@ from bayesprune.batches import count, take
 from bayesprune.devices import number
 from bayesprune.errors import SettingError
 from bayesprune.inference.estimators import GateEstimator, SampledLabelCurvature
-from bayesprune.inference.guides import GateGuide
-from bayesprune.inference.handlers import GateHandler
+from bayesprune.inference.fit import WITH_SITES, check_box, check_fit, is_own
+from bayesprune.inference.guides import GaussianWeightGuide
+from bayesprune.inference.handlers import FoundSiteError, GateHandler, Lookout
+from bayesprune.inference.laws import check_laws
+from bayesprune.inference.programs import Program
 from bayesprune.models.gated import GatedModel
+from bayesprune.models.parameters import are_collected, tell_all
+from bayesprune.models.priors.weights import GaussianSlab
 
 
 class GatedELBO(ELBO):
     """Negative ELBO in nats of the whole training set, with a gate estimator for its gradient.
+
+    It is a loss of `pyro.infer.SVI`, with `GatedOptim` as its optimizer, and a module for loops of one's own. Divided
+    by N it is the loss of `GatedObjective`, which like all objectives of the training loop counts nats per example.
 
     `GatedELBO(estimator)(model, guide)` is a `torch.nn.Module`; called with a mini-batch (inputs, labels) it returns
     an unbiased estimate of
@@ -49,15 +58,32 @@ class GatedELBO(ELBO):
         self.data_loss = number(data.detach())
         return data * problem.weight + problem.penalty(guide.theta)
 
-    def loss(self, model: Any, guide: Any, inputs: Any, labels: Any) -> float:
+    def loss(self, model: Any, guide: Any, inputs: Any, labels: Any = None) -> float:
         """The estimate for one mini-batch as a number."""
-        return float(self.differentiable_loss(model, guide, inputs, labels).item())
+        with torch.enable_grad():  # estimators differentiate, and `SVI.evaluate_loss` says no_grad
+            return float(self.differentiable_loss(model, guide, inputs, labels).item())
 
-    def loss_and_grads(self, model: Any, guide: Any, inputs: Any, labels: Any) -> float:
-        """The estimate as a number, its gradients accumulated."""
+    def loss_and_grads(self, model: Any, guide: Any, inputs: Any, labels: Any = None) -> float:
+        """The estimate as a number, its gradients accumulated: what `pyro.infer.SVI` calls at every step.
+
+        Raises:
+            SettingError: see `MiniBatch`; or theta has left [0, 1], moved by another optimizer than `GatedOptim`.
+        """
         loss = self.differentiable_loss(model, guide, inputs, labels)
+        check_box(guide.theta)
         loss.backward()
         return float(loss.item())
+
+    def attach(self, state: Any) -> None:
+        """Refuse to be an objective of the training loop.
+
+        Raises:
+            SettingError: always; the loop counts nats per training example, and this nats of all of them.
+        """
+        raise SettingError(
+            "GatedELBO counts nats of the whole training set, objectives of the training loop nats per example: "
+            "take GatedObjective"
+        )
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
         """The traces of model and guide with global gates, as Pyro's own tools expect them."""
@@ -67,22 +93,36 @@ class GatedELBO(ELBO):
 class MiniBatch:
     """What an estimator sees of a model: its predictions under gates, through Pyro's handlers.
 
+    Model and guide of this package are known, and only what changes is computed. Of a user's own the programs are run:
+    every other site is scored or refused by name, see `Program`.
+
     Raises:
-        SettingError: one of model and guide has a law of the weights, the other takes them as they are.
+        SettingError: model and guide do not fit, or a site of theirs cannot be scored.
     """
 
-    def __init__(self, model: GatedModel, guide: GateGuide, inputs: Any, labels: Any) -> None:
+    def __init__(self, model: GatedModel, guide: Any, inputs: Any, labels: Any) -> None:
+        check_fit(model, guide)
+        if labels is None:
+            raise SettingError("labels are missing: call the ELBO with inputs and labels")
         self._model, self._guide = model, guide
         self._inputs, self._labels = inputs, labels
+        self._weight_log_prob: Tensor | None = None
+        self._weight: float | None = None
+        self._program: Program | None = None
+        self._weights: dict[str, Tensor] = {}
+        self._plain, self._scores_weights = False, True
+        if not is_own(model, guide):
+            self._run_programs()
+            return
         self._weights = guide.sample_weights()
         if bool(self._weights) != model.weight_sites:
             raise SettingError(
-                f"{type(guide).__name__} does not fit a model with weight_sites={model.weight_sites}: "
-                "GaussianWeightGuide goes with weight_sites=True, GateGuide with weight_sites=False"
+                f"{type(guide).__name__} does not fit a model with weight_sites={model.weight_sites}: GateGuide goes "
+                "with weight_sites=False, GaussianWeightGuide and GateGuide(weights=AutoNormal) with weight_sites=True"
             )
-        self._weight_log_prob: Tensor | None = None
-        self._weight: float | None = None
-        self._plain = type(model).forward is GatedModel.forward and not (self._weights or am_i_wrapped())
+        self._plain = not (self._weights or am_i_wrapped())
+        if not self._plain:
+            guide.tell_parameters()
 
     @property
     def size(self) -> int:
@@ -99,14 +139,18 @@ class MiniBatch:
     def predict(self, gates: Tensor, rows: Tensor | None = None) -> Any:
         """The distribution of the labels under gates [J] or [B, J]."""
         inputs = self._inputs if rows is None else take(self._inputs, rows)
-        if self._plain:
-            return self._predict_plainly(inputs, gates)
-        with GateHandler(gates, self._weights) as handler:
-            self._model(inputs, self.labels(rows))
+        if self._program is None:
+            try:
+                return self._predict_plainly(inputs, gates) if self._plain else self._predict(inputs, gates, rows)
+            except FoundSiteError:  # the network's own program has sites
+                WITH_SITES.add(self._model)
+                self._run_programs()
+        assert self._program is not None
+        predicted = self._program.run(gates, inputs, self.labels(rows), rows)
         if self._weight is None:
-            self._weight = float(handler.scale) * count(inputs)
-            self._weight_log_prob = handler.weight_log_prob
-        return handler.predicted
+            assert self._program.scale is not None
+            self._weight = self._program.scale * count(inputs)
+        return predicted
 
     def _predict_plainly(self, inputs: Any, gates: Tensor) -> Any:
         """What the program gives under `GateHandler`, without Pyro's calls: a tenth of a small network's step.
@@ -115,11 +159,33 @@ class MiniBatch:
         user's wants to see its sites.
         """
         model = self._model
-        predicted = model.likelihood(model.outputs(inputs, gates))
+        with Lookout():
+            predicted = model.likelihood(model.outputs(inputs, gates))
         if self._weight is None:
             self._weight = float(model.size)
             self._weight_log_prob = model.weight_log_prob()
         return predicted
+
+    def _predict(self, inputs: Any, gates: Tensor, rows: Tensor | None) -> Any:
+        """What the program of this package says, seen by handlers of the user's."""
+        with GateHandler(gates, self._weights) as handler:
+            self._model(inputs, self.labels(rows))
+        if self._weight is None:
+            self._weight = float(handler.scale) * count(inputs)
+            self._weight_log_prob = handler.weight_log_prob
+        return handler.predicted
+
+    def _run_programs(self) -> None:
+        """Go by the programs of model and guide, once it is sure that closed forms may stand for their gates."""
+        model, guide, inputs, labels = self._model, self._guide, self._inputs, self._labels
+        if isinstance(guide, nn.Module) and are_collected():
+            tell_all("guide", guide)  # a guide of the user's need not
+        slab = model.weight_sites and type(model.weight_prior) is GaussianSlab
+        self._scores_weights = slab and isinstance(guide, GaussianWeightGuide)
+        given = guide.sample_weights() if self._scores_weights else {}
+        self._program = Program(model, guide, inputs, labels, given)
+        with self.apart():
+            check_laws(model, guide, self._program.drawn, self._program.closed, inputs, labels)
 
     def labels(self, rows: Tensor | None = None) -> Any:
         """The observed targets."""
@@ -143,9 +209,11 @@ class MiniBatch:
                 norm.training = True
 
     def penalty(self, theta: Tensor) -> Tensor:
-        """Gate and weight terms in nats, counted once."""
+        """Gate and weight terms, and those of all other sites, in nats, counted once."""
         total = self._model.gate_prior.penalty(theta).sum()
-        gaussian = self._guide.weight_penalty(theta)
+        if self._program is not None:
+            total = total + self._program.rest
+        gaussian: Tensor | None = self._guide.weight_penalty(theta) if self._scores_weights else None
         if gaussian is not None:
             return total + gaussian
         return total if self._weight_log_prob is None else total - self._weight_log_prob

@@ -1,54 +1,101 @@
 """Guides: independent gates, and weights that are a point or Gaussian."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import log
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
+from pyro.nn.module import PyroModule
 from torch import Tensor, nn
 
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.models.gated import GatedModel
+from bayesprune.models.parameters import are_collected, own_store, tell, tell_all
+from bayesprune.models.priors.gates import GatePrior
 from bayesprune.models.priors.weights import GaussianSlab, slab_parameters
 from bayesprune.structure import Structure
 
+WeightGuide = nn.Module | Callable[[Any], nn.Module]
+"""A guide over all sites but the gates', or what makes one of the model without them, e.g. Pyro's `AutoNormal`."""
+
 
 class GateGuide(nn.Module):
-    """`z_j ~ Bernoulli(theta_j)`, pi at its most probable value, weights a point.
+    """`z_j ~ Bernoulli(theta_j)`, pi at its most probable value, weights a point or by a guide of Pyro's.
+
+        GateGuide(model)                                    # the network's own weights
+        GateGuide(model, weights=AutoNormal)                # Gaussian weights; the model has weight_sites=True
+        GateGuide(model, weights=partial(AutoNormal, init_scale=0.01))
+
+    A guide over weights makes its parameters when the guide first runs, as Pyro's do; they are the guide's own, and
+    none enters Pyro's global store.
 
     Attributes:
         theta: inclusion probabilities [J], a parameter that lives in the box [0, 1]; it is projected, not transformed.
+        weights: the guide over all other sites; None for a point.
 
     Args:
         model: whose gate prior says where pi stands.
         start: initial inclusion probability in [0, 1], or one for each gate [J]; 0 and 1 are decided gates.
+        weights: a guide over all sites but "pi" and "z", or what makes one of the model without these two.
+
+    Raises:
+        SettingError: a probability lies outside of [0, 1]; a guide over weights is given for a model without sites.
     """
 
-    def __init__(self, model: GatedModel, start: float | Tensor = 0.5) -> None:
+    def __init__(self, model: GatedModel, start: float | Tensor = 0.5, *, weights: WeightGuide | None = None) -> None:
         super().__init__()
         theta = torch.as_tensor(start, dtype=torch.get_default_dtype())
         if not bool(((theta >= 0) & (theta <= 1)).all()):
             raise SettingError(f"inclusion probabilities must lie in [0, 1], not {start}")
         self.theta = nn.Parameter(theta.expand(model.structure.gate_count).clone())
         self._model = [model]
+        self._store: Any = None  # of the guide over weights: its parameters by Pyro's names
+        self.weights: nn.Module | None = None
+        if weights is not None:
+            self.weights = _guide_over_weights(model, weights)
+            self._shapes = _shapes(model)
+
+    @property
+    def size(self) -> int:
+        """Training examples N of the model that the guide is bound to."""
+        return self._model[0].size
 
     def bind(self, model: GatedModel) -> None:
-        """Go on with a new model, after the network has shrunk."""
+        """Go on with a new model, after the network has shrunk.
+
+        Raises:
+            SettingError: a guide over weights cannot follow.
+        """
+        if self.weights is not None and self._shapes != _shapes(model):
+            raise SettingError("a guide over weights cannot follow a network that shrinks: use a GateGuide without")
         self._model = [model]
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """What is cut along when gates are removed."""
         return [self.theta]
 
-    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Any:
-        """Sample "pi" (a point) and "z" [J]."""
-        with torch.no_grad():
-            best = self._model[0].gate_prior.best_inclusion(self.theta)
-        if best is not None:
-            pyro.sample("pi", dist.Delta(best, validate_args=False).to_event(1))
-        return pyro.sample("z", dist.Bernoulli(self.theta, validate_args=False).to_event(1))
+    def tell_parameters(self) -> None:
+        """Where parameters are collected, as `pyro.infer.SVI` does, say those that learn."""
+        if are_collected():
+            tell_all("guide", self)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Run the program, also one of a subclass, and tell the parameters to who collects them."""
+        self.tell_parameters()
+        return super().__call__(*arguments, **named)
+
+    def forward(self, inputs: Any, labels: Any = None) -> Any:
+        """Sample "pi" (a point) and "z" [J], then what the guide over weights samples."""
+        gates = sample_gates(self.theta, self._model[0].gate_prior)
+        if isinstance(self.weights, PyroModule):
+            with own_store(self._store) as self._store:  # two guides would share weights else
+                self.weights(inputs, labels)
+        elif self.weights is not None:
+            self.weights(inputs, labels)
+        return gates
 
     def weight_penalty(self, theta: Tensor) -> Tensor | None:
         """The weights' part of the negative ELBO in nats, when the guide is over weights; None for a point."""
@@ -91,11 +138,19 @@ class GaussianWeightGuide(GateGuide):
             {_key(name): torch.full_like(p, log(deviation)) for name, p in slab_parameters(model.network).items()}
         )
 
-    def forward(self, inputs: Tensor, labels: Tensor | None = None) -> Any:
+    def tell_parameters(self) -> None:
+        """The means too, which are the network's parameters."""
+        super().tell_parameters()
+        if are_collected():
+            for name, mean, _ in self._weights():
+                tell(f"guide.mean.{name}", mean)
+
+    def forward(self, inputs: Any, labels: Any = None) -> Any:
         """Sample "pi", "z" and the weights, which under "prior_when_closed" look at z."""
         gates = super().forward(inputs, labels)
         shares = self._shares(gates)
-        for name, mean, log_deviation in self._weights():
+        for name, own, log_deviation in self._weights():
+            mean: Tensor = own
             deviation = log_deviation.exp()
             if name in shares:
                 is_open = _product(torch.ones_like(mean), shares[name])
@@ -135,10 +190,32 @@ class GaussianWeightGuide(GateGuide):
         """What weights are multiplied by where gates (or theta) matter to them."""
         return open_shares(self._model[0].structure, gates) if self.kind == "prior_when_closed" else {}
 
-    def _weights(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def _weights(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
         """Name, mean and log deviation of every slab parameter."""
         for name, mean in slab_parameters(self._model[0].network).items():
             yield name, mean, self.log_deviation[_key(name)]
+
+
+def sample_gates(theta: Tensor, prior: GatePrior) -> Tensor:
+    """The sites "pi", a point, and "z" [J] of a guide with inclusion probabilities theta [J]."""
+    with torch.no_grad():
+        best = prior.best_inclusion(theta)
+    if best is not None:
+        pyro.sample("pi", dist.Delta(best, validate_args=False).to_event(1))
+    gates: Tensor = pyro.sample("z", dist.Bernoulli(theta, validate_args=False).to_event(1))
+    return gates
+
+
+def _guide_over_weights(model: GatedModel, weights: WeightGuide) -> nn.Module:
+    """The guide itself, made of the model without its gates where it is not made yet."""
+    if type(model) is GatedModel and not model.weight_sites:
+        raise SettingError("a guide over weights needs their sites: make the model with weight_sites=True")
+    return weights if isinstance(weights, nn.Module) else weights(poutine.block(model, hide=["pi", "z"]))
+
+
+def _shapes(model: GatedModel) -> dict[str, torch.Size]:
+    """Of the weights that may be sites."""
+    return {name: parameter.shape for name, parameter in slab_parameters(model.network).items()}
 
 
 def open_shares(structure: Structure, theta: Tensor) -> dict[str, list[tuple[int, Tensor]]]:

@@ -3,9 +3,26 @@
 from typing import Any
 
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from bayesprune.training.draws import draw_open
+
+
+class FoundSiteError(Exception):
+    """A program has a site that nobody expected there."""
+
+
+class Lookout(Messenger):
+    """Looks whether anything is sampled, or any factor said, where nothing should be.
+
+    Raises:
+        FoundSiteError: something is.
+    """
+
+    def _pyro_sample(self, message: Any) -> None:
+        if not (message["infer"].get("_deterministic") or site_is_subsample(message)):
+            raise FoundSiteError(message["name"])
 
 
 class GateHandler(Messenger):
@@ -14,6 +31,9 @@ class GateHandler(Messenger):
     The gates may be global [J] or one set for each example [B, J]; which of the two is the estimator's business. The
     sites "pi" and "z" are given their values and not scored here: the gate prior's closed form scores them once,
     however many examples there are.
+
+    Raises:
+        FoundSiteError: the model has other sites than `GatedModel` says.
     """
 
     def __init__(self, gates: Tensor, weights: dict[str, Tensor] | None = None) -> None:
@@ -33,7 +53,11 @@ class GateHandler(Messenger):
             message["done"] = True
         elif name.startswith("w."):
             message["value"], message["done"] = self._weights[name[2:]], True
-        elif message["is_observed"]:
+        elif message["infer"].get("_deterministic") or site_is_subsample(message):
+            return
+        elif name != "y" or not message["is_observed"]:
+            raise FoundSiteError(name)
+        else:
             self.predicted, self.labels = message["fn"], message["value"]
             self.scale = message["scale"]
             message["done"] = True

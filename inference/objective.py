@@ -105,6 +105,17 @@ class GatedObjective:
         loss = negative_elbo / self.size
         return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)
 
+    def __call__(self, *arguments: Any, **named: Any) -> Tensor:
+        """Refuse to be a loss of `pyro.infer.SVI`, which calls its loss with model and guide.
+
+        Raises:
+            SettingError: always.
+        """
+        raise SettingError(
+            "GatedObjective counts nats per example for the training loop, SVI's loss nats of the whole training set: "
+            "take GatedELBO"
+        )
+
     def kind(self, state: TrainState) -> str:
         """Whether the coming step estimates the gates' gradient."""
         return "estimate" if self._estimates(state) else "weights only"

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from bayesprune.batches import arguments_of, call, count
 from bayesprune.devices import widened
 from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
+from bayesprune.models.parameters import are_collected, tell_all
 from bayesprune.models.priors.gates import GatePrior
 from bayesprune.models.priors.weights import GaussianSlab, WeightPrior, slab_parameters
 from bayesprune.structure import Gating, Structure
@@ -27,7 +28,8 @@ class GatedModel(nn.Module):
     they are sampled sites instead ("w.<parameter>"), for guides over weights, NUTS and prior draws. Gates may also be
     given for each example [B, J] by a handler; the model does not mind.
 
-    It is a plain `nn.Module`, so nothing enters Pyro's parameter store.
+    It is a plain `nn.Module`, so nothing enters Pyro's parameter store; to `pyro.infer.SVI`, which collects parameters
+    as the program runs, it tells its own.
 
     Args:
         network: the network to be gated.
@@ -59,6 +61,11 @@ class GatedModel(nn.Module):
         self._gating = Gating(network, structure)
         self._slab = tuple(slab_parameters(network).values())
 
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Run the program, also one of a subclass, and tell the parameters to who collects them."""
+        self.tell_parameters()
+        return super().__call__(*arguments, **named)
+
     def forward(self, inputs: Any, labels: Any = None) -> Any:
         """Run the program on inputs of B examples and, when observed, their targets; returns targets.
 
@@ -84,6 +91,16 @@ class GatedModel(nn.Module):
     def weight_log_prob(self) -> Tensor:
         """Log prior (nats) of the network's own weights."""
         return self.weight_prior.log_prob(self.network, self._slab)
+
+    def tell_parameters(self) -> None:
+        """Where parameters are collected, say those that learn; weights that are sites are the guide's to say."""
+        if not are_collected():
+            return
+        sites = {id(parameter) for parameter in self._slab} if self.weight_sites else set()
+        tell_all("model", self, leave=sites)
+        held = getattr(self.likelihood, "likelihood", None)  # a task's likelihood, held by an object that is no module
+        if isinstance(held, nn.Module):
+            tell_all("model.likelihood", held)
 
     def close(self) -> None:
         """Take the gates' hooks off the network."""

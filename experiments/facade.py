@@ -120,9 +120,9 @@ def load(folder: str | Path, factory: Factory | None = None) -> Pruned:
     import bayesprune.models.networks  # noqa: F401 - fills the registry
 
     record = RunRecord.read(folder)
-    network = rebuild(record, RunFolder(record.folder or Path(folder)).load_network(), factory)
+    network, structure = rebuild(record, RunFolder(record.folder or Path(folder)).load_network(), factory)
     try:
-        return Pruned.from_record(record, network)
+        return Pruned.from_record(record, network, structure)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, StoreError):
             raise

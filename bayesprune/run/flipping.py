@@ -25,8 +25,8 @@ from bayesprune.training.heads import picked, saying
 if TYPE_CHECKING:
     from bayesprune.run.pruned import Pruned
 
-BATCH, ROWS = 500, 4_000
-"""Examples that are run at a time, and about so many with the gates that are flipped side by side."""
+BATCH, ROWS, NUMBERS = 500, 4_000, 2**25
+"""Examples that are run at a time, and with the gates flipped side by side, at most; of so many numbers in all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +124,10 @@ class Flipping:
 
     def _by_replay(self, replay: Replay) -> Iterator[tuple[list[int], Tensor]]:
         with replay.ready():
-            for inputs, targets in self.batches():
-                before, at_once = self.losses(replay.run(inputs), targets), max(1, ROWS // count(inputs))
+            replay.run(next(self.batches(2))[0])
+            most = max(1, NUMBERS // max(1, replay.numbers()))
+            for inputs, targets in self.batches(min(BATCH, most)):
+                before, at_once = self.losses(replay.run(inputs), targets), max(1, min(ROWS, most) // count(inputs))
                 for alike in replay.alike(range(self.gates)):
                     for first in range(0, len(alike), at_once):
                         gates = alike[first : first + at_once]

@@ -23,7 +23,7 @@ Layers = frozenset[str]
 """Names of the layers that read a gate."""
 
 CHECKED_GATES, CHECKED_EXAMPLES, AGREES = 64, 3, 1e-9
-"""Gates and examples on which replays are compared with whole passes in float64, and the relative difference allowed."""
+"""Gates and examples on which replays are compared with whole passes in float64; the relative difference allowed."""
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NOT_IN_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul, operator.isub: operator.sub}
@@ -115,6 +115,11 @@ class Replay:
         with self._gating.applied(present):
             return self._run(inputs)
 
+    def numbers(self) -> int:
+        """How many numbers are kept of an example that was run."""
+        values = [value for node, value in self._values.items() if node in self._varies and _is_tensor(value)]
+        return sum(int(value.numel()) for value in values) // max(1, _batch(self._values))
+
     def flipped(self, gates: Sequence[int]) -> Any:
         """What the network says of the same inputs with one gate flipped: [K * B, ...], gate after gate.
 
@@ -159,7 +164,7 @@ class Replay:
             if node in values:
                 return values[node]
             value = self._values[node]
-            is_batch = isinstance(value, Tensor) and node in self._varies and value.dim() > 0 and len(value) == batch
+            is_batch = node in self._varies and _is_tensor(value) and value.dim() > 0 and len(value) == batch
             return value.repeat(times, *[1] * (value.dim() - 1)) if is_batch else value
 
         for node, is_first in route.steps:
@@ -281,7 +286,11 @@ def _depending(graph: fx.Graph) -> set[fx.Node]:
 
 def _batch(values: Mapping[fx.Node, Any]) -> int:
     """Examples in the batch that was run."""
-    return len(next(value for node, value in values.items() if node.op == "placeholder" and isinstance(value, Tensor)))
+    return len(next(value for node, value in values.items() if node.op == "placeholder" and _is_tensor(value)))
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bayesprune.inference.elbo import GatedELBO
     from bayesprune.inference.estimators import ESTIMATORS, estimator
+    from bayesprune.inference.gibbs_draws import GibbsDraws
     from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
     from bayesprune.inference.objective import GatedObjective
     from bayesprune.inference.options import ParsimoniousOptions
@@ -19,6 +20,7 @@ __all__ = [
     "GatedELBO",
     "GatedObjective",
     "GaussianWeightGuide",
+    "GibbsDraws",
     "Parsimonious",
     "ParsimoniousOptions",
     "ProjectedGateDescent",
@@ -32,6 +34,7 @@ _LAZY = {
     "GatedELBO": ".elbo",
     "GatedObjective": ".objective",
     "GaussianWeightGuide": ".guides",
+    "GibbsDraws": ".gibbs_draws",
     "Parsimonious": ".parsimonious",
     "ParsimoniousOptions": ".options",
     "ProjectedGateDescent": ".projected",

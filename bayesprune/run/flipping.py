@@ -56,15 +56,18 @@ class Flipping:
     replay: Replay | None
 
     @classmethod
-    def of(cls, pruned: "Pruned", data: Any, examples: int | None, seed: int, *, fast: bool = True) -> "Flipping":
+    def of(
+        cls, pruned: "Pruned", data: Any, examples: int | None, seed: int, *, fast: bool = True, most: int | None = None
+    ) -> "Flipping":
         """That of a run; arguments and errors as in `bayesprune.run.evidence.measure`.
 
         Args:
             pruned: the result of a run.
             data: for its training split; None for those of the run.
-            examples: to use; None for all.
+            examples: to use; None for all, or `most` of them.
             seed: of their choice.
             fast: replay from the gated layer on where that is exact.
+            most: examples that are used where no number is asked for; None for all.
         """
         structure = pruned.structure
         if structure.gate_count == 0:
@@ -77,6 +80,8 @@ class Flipping:
                 raise SettingError(
                     f"examples={examples:,} is more than the data have: give at most {len(split):,}, or leave it out"
                 )
+        elif most is not None and most < len(split):
+            examples = most
         network = pruned.network
         some = each(partial(fitting, network), next(iter(split.batches(2)))[0])
         return cls(

@@ -26,6 +26,7 @@ from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.pipeline import make_pipeline
 from bayesprune.run.raw_inputs import NO_NORMALISATION, clear_refusal, prepared_inputs
 from bayesprune.run.reading_records import fields_of
+from bayesprune.run.samplers import sampler
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.table import table_of
 from bayesprune.run.writing_records import alive, dense_name, posterior_tensors, record_of, result_of
@@ -339,6 +340,18 @@ class Pruned:
         from bayesprune.run.evidence import measure
 
         return measure(self, data, examples=examples, seed=seed)
+
+    def gibbs(self, data: Any = None, **settings: Any) -> Any:
+        """Draws of the gates at fixed weights, p(z | w, data); settings as for `bayesprune.experiments.facade.gibbs`.
+
+        Args:
+            data: as for `evidence`.
+            settings: draws, chains, warm_up, examples, pi, price, seed, progress.
+
+        Raises:
+            SettingError: a setting cannot be used, or the run has no prices and none is given.
+        """
+        return sampler("gibbs")(self, data, **settings)
 
     def posterior_tree(self, draws: int = 1000, seed: int = 0) -> "xarray.DataTree":
         """The posterior over the structure as a DataTree that ArviZ reads; see `bayesprune.run.datatree.to_datatree`.

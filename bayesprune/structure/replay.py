@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from bayesprune.batches import call, head
+from bayesprune.devices import device_of
 from bayesprune.structure.copying import copied
 from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import UNGATED, Reader, Structure
@@ -81,6 +82,10 @@ class Replay:
             return None
         return cls(network, structure, graph)
 
+    def another(self) -> "Replay":
+        """One of the same network for another batch, whose values are kept apart."""
+        return Replay(self._network, self._structure, self._graph)
+
     def layers(self, gate: int) -> Layers:
         """The layers that read a gate."""
         return frozenset(layer for layer, features in self._features.items() if gate in features)
@@ -137,8 +142,8 @@ class Replay:
         rows = torch.ones(len(gates), self._structure.gate_count) if present is None else present.repeat(len(gates), 1)
         places = torch.arange(len(gates)), torch.tensor(list(gates))
         rows[places] = 1 - rows[places]
-        like = self._values[next(iter(self._graph.nodes))]
-        with self._gating.applied(rows.repeat_interleave(batch, 0).to(like.device)):
+        rows = rows.repeat_interleave(batch, 0) if len(gates) > 1 else rows[0]
+        with self._gating.applied(rows.to(device_of(self._network))):
             return self._replayed(route, gates, batch)
 
     def _run(self, inputs: Tensor) -> Any:

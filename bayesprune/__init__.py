@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
     from bayesprune.pruners.sparse_training import SparseOptions
     from bayesprune.run.datatree import to_datatree
+    from bayesprune.run.evidence import Evidence
     from bayesprune.run.pruned import Pruned
     from bayesprune.run.settings import RunSettings
     from bayesprune.store.runs import RunRecord
@@ -54,6 +55,7 @@ __all__ = [
     "DataError",
     "DataUnavailableError",
     "DivergenceError",
+    "Evidence",
     "InputShapeError",
     "Metric",
     "NetworkError",
@@ -96,6 +98,7 @@ _PLACES = {
     "bayesprune.pruners.options": ("DamageOptions", "PruneOptions", "SlimmingOptions", "TrainOptions", "WeightOptions"),
     "bayesprune.pruners.sparse_training": ("SparseOptions",),
     "bayesprune.run.datatree": ("to_datatree",),
+    "bayesprune.run.evidence": ("Evidence",),
     "bayesprune.run.pruned": ("Pruned",),
     "bayesprune.run.settings": ("RunSettings",),
     "bayesprune.store.runs": ("RunRecord",),

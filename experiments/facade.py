@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bayesprune.data.given import as_data
 from bayesprune.errors import SettingError, StoreError, UnknownNameError, nearest_name
@@ -16,10 +17,14 @@ from bayesprune.run.networks import Factory
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.rebuild import rebuild
 from bayesprune.run.running import run
+from bayesprune.run.samplers import register_sampler
 from bayesprune.run.settings import RunSettings, check_type
 from bayesprune.store.atomic import check_writable
 from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.training import Checkpointer, Progress
+
+if TYPE_CHECKING:
+    from bayesprune.inference.gibbs_draws import GibbsDraws
 
 _SETTINGS = {field.name for field in fields(RunSettings)} - {"method"}
 
@@ -141,13 +146,40 @@ def load(folder: str | Path, factory: Factory | None = None) -> Pruned:
     import bayesprune.models.networks  # noqa: F401 - fills the registry
 
     record = RunRecord.read(folder)
-    network = rebuild(record, RunFolder(record.folder or Path(folder)).load_network(), factory)
+    network, structure = rebuild(record, RunFolder(record.folder or Path(folder)).load_network(), factory)
     try:
-        return Pruned.from_record(record, network)
+        return Pruned.from_record(record, network, structure)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"{folder}: its parts do not fit together ({error}); was the run changed?") from error
+
+
+def gibbs(
+    pruned: Pruned, data: Any = None, *, progress: Callable[[Progress], None] | bool | None = None, **settings: Any
+) -> "GibbsDraws":
+    """Sample the gates of a pruned network at its weights; see `bayesprune.inference.gibbs.gibbs`.
+
+    Args:
+        pruned: the result of a run.
+        data: as for `Pruned.evidence`.
+        progress: as for `prune`; a step is a sweep of all chains.
+        settings: draws, chains, warm_up, examples, pi, price, seed.
+
+    Raises:
+        BayespruneError: a setting is unknown or cannot be used, or the data are none.
+    """
+    from bayesprune.inference.gibbs import gibbs as sample_gates
+
+    known = set(signature(sample_gates).parameters) - {"pruned"}
+    for name in settings:
+        if name not in known:
+            raise UnknownNameError("setting", name, known)
+    with shown(progress, f"gates of {pruned.settings.method}") as tell:
+        return sample_gates(pruned, data, progress=tell, **settings)
+
+
+register_sampler("gibbs", gibbs)
 
 
 def compare(

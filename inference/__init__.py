@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bayesprune.inference.elbo import GatedELBO
     from bayesprune.inference.estimators import ESTIMATORS, estimator
+    from bayesprune.inference.gibbs_draws import GibbsDraws
     from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
     from bayesprune.inference.objective import GatedObjective
     from bayesprune.inference.optim import GatedOptim
@@ -21,6 +22,7 @@ __all__ = [
     "GatedObjective",
     "GatedOptim",
     "GaussianWeightGuide",
+    "GibbsDraws",
     "Parsimonious",
     "ParsimoniousOptions",
     "ProjectedGateDescent",
@@ -35,6 +37,7 @@ _LAZY = {
     "GatedObjective": ".objective",
     "GatedOptim": ".optim",
     "GaussianWeightGuide": ".guides",
+    "GibbsDraws": ".gibbs_draws",
     "Parsimonious": ".parsimonious",
     "ParsimoniousOptions": ".options",
     "ProjectedGateDescent": ".projected",

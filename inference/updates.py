@@ -113,11 +113,25 @@ def describe(state: TrainState, price: Price | None = None) -> dict[str, object]
     return record
 
 
-def posterior(state: TrainState) -> GatePosterior:
-    """What the finished run says of the structure."""
+def posterior(state: TrainState, price: Price | None = None) -> GatePosterior:
+    """What the finished run says of the structure; what open gates cost where there is a price."""
     decided = torch.zeros(state.structure.initial_gate_count, dtype=torch.uint8)
     decided[state.structure.original_gates()] = 1
     decision, trace = state.memory(Decision), state.memory(Trace)
     assert decision.theta is not None and decision.reason is not None
     theta = torch.stack(trace.theta or [decision.theta])
-    return GatePosterior(decision.theta, decided, theta, torch.tensor(trace.steps or [0]), decision.reason)
+    steps = torch.tensor(trace.steps or [0])
+    nats = None if price is None else full(state, _prices(state, price))
+    return GatePosterior(decision.theta, decided, theta, steps, decision.reason, nats)
+
+
+@torch.no_grad()
+def _prices(state: TrainState, price: Price) -> Tensor:
+    """By how many nats the price of what is open falls when each gate [J] alone closes."""
+    cost, gates = state.expected_cost(), torch.ones(state.structure.gate_count, dtype=torch.float64)
+    whole, saved = price.total(state.structure, cost, gates), torch.zeros_like(gates)
+    for gate in range(len(gates)):
+        gates[gate] = 0
+        saved[gate] = whole - price.total(state.structure, cost, gates)
+        gates[gate] = 1
+    return saved.clamp_min(0)

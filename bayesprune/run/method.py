@@ -32,6 +32,8 @@ class GatePosterior:
         trace: theta [E, J] after every epoch of pruning.
         steps: optimizer steps [E] at those times.
         reason: why each gate [J] is open or closed, as `Reason`.
+        price: nats [J] by which the price of all that is open falls when an open gate alone closes, 0 where a gate is
+            closed; None where prices only served to meet a budget, and in runs of earlier versions.
     """
 
     inclusion_probability: Tensor
@@ -39,6 +41,7 @@ class GatePosterior:
     trace: Tensor
     steps: Tensor
     reason: Tensor
+    price: Tensor | None = None
 
     def count(self, reason: Reason) -> int:
         """How many gates are open or closed for this reason."""

@@ -22,11 +22,12 @@ from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.predicting import Predicting
 from bayesprune.run.raw_inputs import prepared_inputs
 from bayesprune.run.reading_records import fields_of
+from bayesprune.run.samplers import sampler
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.table import table_of
 from bayesprune.run.writing_records import alive, dense_name, posterior_tensors, record_of, result_of
 from bayesprune.store.runs import RunFolder, RunRecord
-from bayesprune.structure import OTHER, Group, LayerCost
+from bayesprune.structure import OTHER, Group, LayerCost, Structure
 from bayesprune.tasks import Likelihood, Metric, Task
 from bayesprune.training import TrainState
 from bayesprune.training.heads import saying
@@ -35,6 +36,7 @@ from bayesprune.training.masks import attach_masks, hold_masks
 if TYPE_CHECKING:
     import xarray
 
+    from bayesprune.run.evidence import Evidence
     from bayesprune.run.matching import Match
 
 
@@ -68,6 +70,7 @@ class Pruned(Predicting):
         masks: of the weights that may be other than 0, bool, by parameter name; empty for a method that masks none.
             The network's layers carry them too: a run that starts from it, or from a copy, keeps the zeros.
         whole: the linear and convolution layers that lose no channel whatever the method does, each with the reason.
+        structure: where the network reads and writes the channels that are left.
         restarts: all runs of which this is the best, itself among them; empty for a single run. Not saved along.
     """
 
@@ -96,6 +99,7 @@ class Pruned(Predicting):
     warnings: tuple[str, ...] = ()
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     whole: Mapping[str, str] = field(default_factory=dict)
+    structure: Structure = Structure((), (), ())
     restarts: tuple["Pruned", ...] = ()
     _data: Data | None = None
     _measured: str = ""
@@ -152,14 +156,15 @@ class Pruned(Predicting):
             warnings=warnings,
             masks={name: mask != 0 for name, mask in state.masks.items()},
             whole=state.structure.whole,
+            structure=state.structure,
             _data=data,
         )
 
     @classmethod
     @environment()
-    def from_record(cls, record: RunRecord, network: nn.Module) -> "Pruned":
-        """A finished run read from disk, with its network rebuilt."""
-        return cls(**fields_of(record, network))
+    def from_record(cls, record: RunRecord, network: nn.Module, structure: Structure) -> "Pruned":
+        """A finished run read from disk, with its network rebuilt and the groups that are left of it."""
+        return cls(**fields_of(record, network), structure=structure)
 
     def hold_masks(self, optimizer: Optimizer) -> RemovableHandle:
         """Keep the zeros while you train the network further: they are set again after every step of the optimizer.
@@ -259,6 +264,35 @@ class Pruned(Predicting):
     def record(self) -> RunRecord:
         """What is written to run.json."""
         return record_of(self)
+
+    def evidence(self, data: Any = None, *, examples: int | None = None, seed: int = 0) -> "Evidence":
+        """What every unit that is left is worth, in nats; see `bayesprune.run.evidence.measure`.
+
+        Args:
+            data: to flip gates on; None for the training data. As for `evaluate`, but of `Data` the training split.
+            examples: so many of them, drawn at random; None for all.
+            seed: of the draw.
+
+        Raises:
+            SettingError: nothing can be removed, there is no likelihood, or `examples` cannot be had.
+            StoreError: the network was loaded from disk and no data were given.
+            DataError: the data are none, or do not fit the run.
+        """
+        from bayesprune.run.evidence import measure
+
+        return measure(self, data, examples=examples, seed=seed)
+
+    def gibbs(self, data: Any = None, **settings: Any) -> Any:
+        """Draws of the gates at fixed weights, p(z | w, data); settings as for `bayesprune.experiments.facade.gibbs`.
+
+        Args:
+            data: as for `evidence`.
+            settings: draws, chains, warm_up, examples, pi, price, seed, progress.
+
+        Raises:
+            SettingError: a setting cannot be used, or the run has no prices and none is given.
+        """
+        return sampler("gibbs")(self, data, **settings)
 
     def posterior_tree(self, draws: int = 1000, seed: int = 0) -> "xarray.DataTree":
         """The posterior over the structure as a DataTree that ArviZ reads; see `bayesprune.run.datatree.to_datatree`.

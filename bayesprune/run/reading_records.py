@@ -21,7 +21,7 @@ from bayesprune.structure import Group, LayerCost, layer_costs
 from bayesprune.tasks import Likelihood, Metric, Task, from_json
 
 COUNTS = ("inputs", "outputs", "params", "macs", "weights")
-POSTERIOR = ("inclusion_probability", "decided", "trace", "steps", "reason")
+POSTERIOR = ("inclusion_probability", "decided", "trace", "steps", "reason", "price")
 
 _COSTS = ("params", "nonzero_weights", "macs", "latency_ms")
 
@@ -133,11 +133,11 @@ def fields_of(record: RunRecord, network: nn.Module) -> dict[str, Any]:
 
 
 def _posterior_of(tensors: Mapping[str, Tensor]) -> GatePosterior:
-    """The posterior of a record; runs of version 0.1.0 did not say why gates are closed."""
+    """The posterior of a record; runs of version 0.1.0 did not say why gates are closed, or what they cost."""
     theta, decided = tensors["inclusion_probability"], tensors["decided"]
     closed = torch.where(theta > 0, int(Reason.CLOSED_AT_END), int(Reason.CLOSED_BY_PRICE))
     reason = tensors.get("reason", torch.where(decided > 0, int(Reason.OPEN), closed).to(torch.uint8))
-    return GatePosterior(theta, decided, tensors["trace"], tensors["steps"], reason)
+    return GatePosterior(theta, decided, tensors["trace"], tensors["steps"], reason, tensors.get("price"))
 
 
 def _fitting(masks: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:

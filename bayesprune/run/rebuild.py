@@ -14,10 +14,15 @@ from bayesprune.structure.selected_inputs import with_input_gates
 
 
 @environment()
-def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory | None = None) -> nn.Module:
+def rebuild(
+    record: RunRecord, state_dict: dict[str, Tensor], factory: Factory | None = None
+) -> tuple[nn.Module, Structure]:
     """Build the compact network of a record: the dense one, its groups sliced, its weights filled in.
 
     Nothing in the files is executed: the factory is looked up by its registered name, or given by the caller.
+
+    Returns:
+        The network, and its groups as they are left.
 
     Raises:
         StoreError: the record names no factory and none was given, or its parts do not fit together.
@@ -30,7 +35,7 @@ def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory |
         if sizes != {group["name"]: group["size"] for group in record.groups}:
             raise ValueError(f"its groups are {sizes}")
         kept = {group["name"]: group["kept"] for group in record.groups}
-        compact(network, structure, structure.open_from_kept(kept))
+        structure = compact(network, structure, structure.open_from_kept(kept))
         if record.settings.get("precision") == "float64":
             network.double()
         network.load_state_dict(state_dict)
@@ -39,7 +44,7 @@ def rebuild(record: RunRecord, state_dict: dict[str, Tensor], factory: Factory |
         raise StoreError(
             f"structure and weights do not fit the network of {made_by}: {reason}; was the run changed?"
         ) from error
-    return network.eval()
+    return network.eval(), structure
 
 
 def _structure(network: nn.Module, record: RunRecord) -> Structure:

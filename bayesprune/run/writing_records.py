@@ -94,4 +94,5 @@ def posterior_tensors(posterior: GatePosterior | None) -> dict[str, Tensor] | No
     """The tensors of posterior.safetensors."""
     if posterior is None:
         return None
-    return {name: getattr(posterior, name) for name in POSTERIOR}
+    found = {name: getattr(posterior, name) for name in POSTERIOR}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}

@@ -141,7 +141,9 @@ def check_posterior(tensors: Mapping[str, "Tensor"], gates: int, file: str | Pat
     }
     if "reason" in tensors:  # runs of version 0.1.0 have none
         expected["reason"] = ("torch.uint8", (gates,))
-    largest = {"steps": None, "reason": 4}
+    if "price" in tensors:  # only where prices say what an open gate must be worth
+        expected["price"] = ("torch.float32", (gates,))
+    largest = {"steps": None, "reason": 4, "price": float("inf")}
     for name, (kind, shape) in expected.items():
         tensor = tensors.get(name)
         if tensor is None or str(tensor.dtype) != kind or tuple(tensor.shape) != shape:

@@ -45,7 +45,8 @@ class GatedELBO(ELBO):
     def differentiable_loss(self, model: Any, guide: Any, inputs: Any, labels: Any) -> Tensor:
         """The estimate for one mini-batch, ready for `backward()`."""
         problem = MiniBatch(model, guide, inputs, labels)
-        data = self.estimator.loss(problem, guide.theta)
+        with guide.local_noise():
+            data = self.estimator.loss(problem, guide.theta)
         self.data_loss = number(data.detach())
         return data * problem.weight + problem.penalty(guide.theta)
 
@@ -82,7 +83,7 @@ class MiniBatch:
             )
         self._weight_log_prob: Tensor | None = None
         self._weight: float | None = None
-        self._plain = type(model).forward is GatedModel.forward and not (self._weights or am_i_wrapped())
+        self._plain = type(model).forward is GatedModel.forward and not am_i_wrapped()
 
     @property
     def size(self) -> int:
@@ -111,14 +112,13 @@ class MiniBatch:
     def _predict_plainly(self, inputs: Any, gates: Tensor) -> Any:
         """What the program gives under `GateHandler`, without Pyro's calls: a tenth of a small network's step.
 
-        For the program as `GatedModel` has it only, with weights of the network's own, and while no handler of the
-        user's wants to see its sites.
+        For the program as `GatedModel` has it only, and while no handler of the user's wants to see its sites.
         """
         model = self._model
-        predicted = model.likelihood(model.outputs(inputs, gates))
+        predicted = model.likelihood(model.outputs(inputs, gates, self._weights))
         if self._weight is None:
             self._weight = float(model.size)
-            self._weight_log_prob = model.weight_log_prob()
+            self._weight_log_prob = None if self._weights else model.weight_log_prob()
         return predicted
 
     def labels(self, rows: Tensor | None = None) -> Any:

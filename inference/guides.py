@@ -23,19 +23,33 @@ class GateGuide(nn.Module):
 
     Attributes:
         theta: inclusion probabilities [J], a parameter that lives in the box [0, 1]; it is projected, not transformed.
+        weight_sites: whether its model samples the weights.
+        masks: by parameter name, multiplied into the noise of weights that have some: masked ones are 0 and stay so.
 
     Args:
         model: whose gate prior says where pi stands.
         start: initial inclusion probability in [0, 1], or one for each gate [J]; 0 and 1 are decided gates.
     """
 
+    weight_sites = False
+
     def __init__(self, model: GatedModel, start: float | Tensor = 0.5) -> None:
         super().__init__()
+        self.masks: Mapping[str, Tensor] = {}
         theta = torch.as_tensor(start, dtype=torch.get_default_dtype())
         if not bool(((theta >= 0) & (theta <= 1)).all()):
             raise SettingError(f"inclusion probabilities must lie in [0, 1], not {start}")
-        self.theta = nn.Parameter(theta.expand(model.structure.gate_count).clone())
+        self._begin(theta.expand(model.structure.gate_count).clone())
         self._model = [model]
+
+    def _begin(self, theta: Tensor) -> None:
+        """Make theta [J], or what it is computed from, a parameter."""
+        self.theta = nn.Parameter(theta)
+
+    def open_all(self) -> None:
+        """What is left is open for good."""
+        with torch.no_grad():
+            self.theta.fill_(1.0)
 
     def bind(self, model: GatedModel) -> None:
         """Go on with a new model, after the network has shrunk."""
@@ -75,9 +89,6 @@ class GaussianWeightGuide(GateGuide):
     the probability that the gates it belongs to are open. The deviations have the shapes of the weights and are cut
     along when the network shrinks (`TrainState.shrink`).
 
-    Attributes:
-        masks: by parameter name, multiplied into the noise of the weights: masked weights are 0 and stay so.
-
     Args:
         model: with `weight_sites=True` and a `GaussianSlab` as weight prior.
         start: initial inclusion probability.
@@ -87,6 +98,7 @@ class GaussianWeightGuide(GateGuide):
             linear layers take (`inference.local_noise`); others keep to one a batch.
     """
 
+    weight_sites = True
     kinds = ("independent", "prior_when_closed")
     drawn_for = ("batch", "example")
 
@@ -108,7 +120,6 @@ class GaussianWeightGuide(GateGuide):
         if not deviation > 0:
             raise SettingError(f"the initial deviation must be > 0, not {deviation}")
         self.kind, self.draws, self._scale = kind, draws, model.weight_prior.scale
-        self.masks: Mapping[str, Tensor] = {}
         network = model.network
         self.log_deviation = nn.ParameterDict(
             {_key(network, name): torch.full_like(p, log(deviation)) for name, p in slab_parameters(network).items()}
@@ -158,10 +169,12 @@ class GaussianWeightGuide(GateGuide):
 
     def local_noise(self) -> AbstractContextManager[None]:
         """With draws for each example: the noise of linear layers, for a while."""
-        logs = {name: self._deviation(name, s) for name, _, s in self._weights()}
+        local = self._local_layers()
+        if not local:
+            return nullcontext()
+        own = {name: self._deviation(name, s) for name, _, s in self._weights() if name.rpartition(".")[0] in local}
         return local_noise(
-            {layer: (logs[_joined(name, "weight")], logs.get(_joined(name, "bias")))
-             for name, layer in self._local_layers().items()}
+            {layer: (own[_joined(name, "weight")], own.get(_joined(name, "bias"))) for name, layer in local.items()}
         )
 
     def weight_penalty(self, theta: Tensor) -> Tensor:

@@ -46,8 +46,8 @@ class LogitGateGuide(GaussianWeightGuide):
         """Learn the logits of the inclusion probabilities."""
         self.logit = nn.Parameter(theta.logit().clamp(-MOST_LOGIT, MOST_LOGIT))
 
-    @property  # type: ignore[override]  # what is learnt here is the logit; theta is only read
-    def theta(self) -> Tensor:
+    @property
+    def theta(self) -> Tensor:  # type: ignore[override]  # what is learnt here is the logit; theta is only read
         """Inclusion probabilities [J]; 1 where a gate has no spike or all is decided."""
         return torch.where((self.spike > 0) & (self.decided == 0), self.logit.sigmoid(), 1.0)
 

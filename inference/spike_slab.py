@@ -1,4 +1,4 @@
-"""SS-IG: spike-and-slab nodes, their posterior learnt with the weights, and nodes kept by the median-probability rule."""
+"""SS-IG: spike-and-slab nodes, learnt with the weights and kept by the median-probability rule."""
 
 from dataclasses import dataclass, field, replace
 from functools import partial

@@ -17,7 +17,7 @@ DEVIATIONS = "deviations"
 """Name of the optimizer of the weights' standard deviations."""
 
 TRAVELS = 4.0
-"""Adam moves a parameter by its rate a step at most; rates are such that it can go so many times the way it may have."""
+"""Adam moves a parameter by its rate a step at most; rates let it go so many times the way it may have."""
 
 LEAST_RATE = 1e-3
 

@@ -42,7 +42,8 @@ def layer_inclusion(
     """
     if len(inputs) != len(nodes) or min([examples, *inputs, *nodes]) < 1:
         raise SettingError(
-            f"layers need inputs and nodes >= 1 each and examples >= 1, not {list(inputs)}, {list(nodes)} and {examples}"
+            f"layers need inputs, nodes and examples >= 1, not {list(inputs)}, {list(nodes)} and {examples}: give one "
+            "of each for every layer, the output layer's last"
         )
     last = len(nodes) - 1
     sizes = [(count + 1, wide) for count, wide in zip(inputs, nodes, strict=True)]

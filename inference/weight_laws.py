@@ -19,7 +19,8 @@ DEVIATIONS = "deviations"
 TRAVELS = 4.0
 """Adam moves a parameter by its rate a step at most; rates let it go so many times the way it may have."""
 
-LEAST_RATE = 1e-3
+LEAST_RATE, MOST_RATE = 1e-3, 0.05
+"""Limits of such rates, however short or long the phase is: a deviation that doubles at each step ruins a network."""
 
 
 class WeightLaw(Protocol):
@@ -84,5 +85,5 @@ def deviation_rate(deviation: float, slab: float, steps: int) -> float:
 
 
 def travel_rate(way: float, steps: int) -> float:
-    """1e-3, or what lets a parameter go `TRAVELS` times the way in so many steps of Adam where that is more."""
-    return max(LEAST_RATE, TRAVELS * way / max(steps, 1))
+    """What lets a parameter go `TRAVELS` times the way in so many steps of Adam, within limits."""
+    return min(MOST_RATE, max(LEAST_RATE, TRAVELS * way / max(steps, 1)))

@@ -1,6 +1,5 @@
 """Gates with a logit each, and their gradient through relaxed gates: what SS-IG learns by."""
 
-from math import log
 from typing import Any
 
 import torch
@@ -101,8 +100,3 @@ class RelaxedGates:
         soft = torch.sigmoid((chance.log() - torch.log1p(-chance) + noise) / self.temperature)
         hard = torch.where(inside, (soft > 0.5).to(theta.dtype), theta).detach()
         return negative_log_likelihood(problem, hard + torch.where(inside, soft - soft.detach(), 0.0)).mean()
-
-
-def logit_of(probability: float) -> float:
-    """ln(p / (1 - p))."""
-    return log(probability) - log(1 - probability)

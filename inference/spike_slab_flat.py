@@ -9,7 +9,7 @@ from bayesprune.inference.estimators import DisARM, GateEstimator, SalientFlips,
 from bayesprune.inference.flattened import Flattened
 from bayesprune.inference.guides import GaussianWeightGuide
 from bayesprune.inference.options import ParsimoniousOptions, Recipe
-from bayesprune.inference.weight_laws import GaussianWeights, WeightLaw, deviation_rate
+from bayesprune.inference.weight_laws import GaussianWeights, WeightLaw, travel_rate
 from bayesprune.run.settings import check_number, check_type
 
 DEVIATION = log1p(exp(-6))
@@ -25,8 +25,8 @@ class SpikeSlabFlatOptions(ParsimoniousOptions):
 
     Attributes:
         deviation: standard deviation of every weight at the start.
-        deviation_learning_rate: of the logarithms of the deviations; by default 1e-3, in a pruning phase of few steps
-            what takes a deviation to that of the slab in a quarter of it.
+        deviation_learning_rate: of the logarithms of the deviations; by default 70 over the steps of the pruning phase,
+            but between 1e-3 and 0.05.
         draws: of the weights: "example" for each example in linear layers, or "batch" for each mini-batch; by
             default "example" where the estimator looks at one prediction only, such as "curvature".
     """
@@ -64,5 +64,5 @@ class SpikeSlabFlat(Flattened):
     def weight_law(self, options: SpikeSlabFlatOptions, chosen: GateEstimator, recipe: Recipe) -> WeightLaw:
         """Gaussians around the network's parameters."""
         draws = options.draws or ("batch" if isinstance(chosen, COMPARING) else "example")
-        usual = deviation_rate(options.deviation, options.slab, recipe.prune_steps)
+        usual = travel_rate(recipe.prune_steps)
         return GaussianWeights(options.deviation, options.deviation_learning_rate or usual, draws)

@@ -293,7 +293,9 @@ def test_methods_for_weights_and_for_channels_take_one_size_only(name: str, smal
         pruned_by(name, small_data, density=0.3, budget="macs=40%")
 
 
-@pytest.mark.parametrize("name", ["l1-units", "geometric-median", "taylor", "random", "ntt", "parsimonious", "spike-slab-flat"])
+@pytest.mark.parametrize(
+    "name", ["l1-units", "geometric-median", "taylor", "random", "ntt", "parsimonious", "spike-slab-flat"]
+)
 @pytest.mark.parametrize("budget", ["macs=40%", "macs=200", "params=150"])
 def test_a_budget_is_kept(name: str, budget: str, small_data: Data) -> None:
     pruned = pruned_by(name, small_data, density=None, budget=budget)

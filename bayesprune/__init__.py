@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune
     from bayesprune.inference.options import ParsimoniousOptions
+    from bayesprune.inference.spike_slab_flat import SpikeSlabFlatOptions
+    from bayesprune.inference.spike_slab_options import SpikeSlabOptions
     from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
     from bayesprune.pruners.sparse_training import SparseOptions
     from bayesprune.run.datatree import to_datatree
@@ -69,6 +71,8 @@ __all__ = [
     "SettingError",
     "SlimmingOptions",
     "SparseOptions",
+    "SpikeSlabFlatOptions",
+    "SpikeSlabOptions",
     "StoreError",
     "Task",
     "TrainOptions",
@@ -95,6 +99,8 @@ _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune"),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
+    "bayesprune.inference.spike_slab_flat": ("SpikeSlabFlatOptions",),
+    "bayesprune.inference.spike_slab_options": ("SpikeSlabOptions",),
     "bayesprune.pruners.options": ("DamageOptions", "PruneOptions", "SlimmingOptions", "TrainOptions", "WeightOptions"),
     "bayesprune.pruners.sparse_training": ("SparseOptions",),
     "bayesprune.run.datatree": ("to_datatree",),

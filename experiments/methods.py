@@ -4,6 +4,8 @@ from typing import Any
 
 from bayesprune.errors import UnknownNameError
 from bayesprune.inference.parsimonious import Parsimonious
+from bayesprune.inference.spike_slab import SpikeSlab
+from bayesprune.inference.spike_slab_flat import SpikeSlabFlat
 from bayesprune.pruners.channels import batchnorm_scale, geometric_median, taylor_units
 from bayesprune.pruners.methods import Dense, EitherPruner
 from bayesprune.pruners.options import DamageOptions, SlimmingOptions
@@ -89,6 +91,8 @@ _TABLE: tuple[Method, ...] = (
     ),
     NeuralTangentTransfer(),
     Parsimonious(),
+    SpikeSlab(),
+    SpikeSlabFlat(),
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _TABLE}

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.parsimonious import Parsimonious
     from bayesprune.inference.projected import ProjectedGateDescent
+    from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
+    from bayesprune.inference.spike_slab import SpikeSlab
+    from bayesprune.inference.spike_slab_flat import SpikeSlabFlat, SpikeSlabFlatOptions
+    from bayesprune.inference.spike_slab_options import SpikeSlabOptions
+    from bayesprune.inference.variational import Parts, Variational
+    from bayesprune.inference.weight_laws import GaussianWeights, PointWeights
     from bayesprune.run.datatree import to_datatree
 
 __all__ = [
@@ -22,10 +28,20 @@ __all__ = [
     "GatedObjective",
     "GatedOptim",
     "GaussianWeightGuide",
+    "GaussianWeights",
     "GibbsDraws",
+    "LogitGateGuide",
     "Parsimonious",
     "ParsimoniousOptions",
+    "Parts",
+    "PointWeights",
     "ProjectedGateDescent",
+    "RelaxedGates",
+    "SpikeSlab",
+    "SpikeSlabFlat",
+    "SpikeSlabFlatOptions",
+    "SpikeSlabOptions",
+    "Variational",
     "estimator",
     "to_datatree",
 ]
@@ -40,7 +56,17 @@ _LAZY = {
     "GibbsDraws": ".gibbs_draws",
     "Parsimonious": ".parsimonious",
     "ParsimoniousOptions": ".options",
+    "GaussianWeights": ".weight_laws",
+    "LogitGateGuide": ".relaxed",
+    "Parts": ".variational",
+    "PointWeights": ".weight_laws",
     "ProjectedGateDescent": ".projected",
+    "RelaxedGates": ".relaxed",
+    "SpikeSlab": ".spike_slab",
+    "SpikeSlabFlat": ".spike_slab_flat",
+    "SpikeSlabFlatOptions": ".spike_slab_flat",
+    "SpikeSlabOptions": ".spike_slab_options",
+    "Variational": ".variational",
     "estimator": ".estimators",
     "to_datatree": "bayesprune.run.datatree",
 }

@@ -60,7 +60,7 @@ class Decide:
 
     def __call__(self, state: TrainState) -> None:
         """Decide."""
-        self._settle(state, self._choose(state))
+        settle(state, self._choose(state), self.began)
 
     def _choose(self, state: TrainState) -> Choice:
         """The gates to open; the state is the one to open them in."""
@@ -87,21 +87,28 @@ class Decide:
             round_counts(look, chosen, self.round_to, self.limit)
             return chosen, look.objective(chosen.open)
 
-    def _settle(self, state: TrainState, chosen: Choice) -> None:
-        """Remember what was decided and why, and shrink."""
-        memory, theta = state.memory(Decision), guide_of(state).theta.detach().cpu().clone()
-        memory.theta = full(state, theta)
-        reason = torch.full((state.structure.initial_gate_count,), int(Reason.GONE_BEFORE), dtype=torch.uint8)
-        reason[slice(None) if self.began is None else self.began] = int(Reason.CLOSED_BY_PRICE)
-        present = torch.where(theta > 0, int(Reason.CLOSED_AT_END), int(Reason.CLOSED_BY_PRICE)).to(torch.uint8)
-        present[chosen.cut] = int(Reason.CUT_FOR_BUDGET)
-        present[chosen.open] = int(Reason.OPEN)
-        reason[state.structure.original_gates()] = present
-        memory.reason = reason
-        if not bool(chosen.open.all()):
-            state.shrink(chosen.open)
-        with torch.no_grad():
-            guide_of(state).theta.fill_(1.0)
+
+def settle(state: TrainState, choice: Choice, began: Tensor | None = None, least: float = 0.0) -> None:
+    """Remember what was decided and why, shrink, and open for good what is left.
+
+    Args:
+        state: of the run.
+        choice: the gates to open, and those that a budget closes.
+        began: the gates, of all there ever were, that the run began with; None for all.
+        least: gates whose inclusion probability is at most this count as closed before the end.
+    """
+    memory, theta = state.memory(Decision), guide_of(state).theta.detach().cpu().clone()
+    memory.theta = full(state, theta)
+    reason = torch.full((state.structure.initial_gate_count,), int(Reason.GONE_BEFORE), dtype=torch.uint8)
+    reason[slice(None) if began is None else began] = int(Reason.CLOSED_BY_PRICE)
+    present = torch.where(theta > least, int(Reason.CLOSED_AT_END), int(Reason.CLOSED_BY_PRICE)).to(torch.uint8)
+    present[choice.cut] = int(Reason.CUT_FOR_BUDGET)
+    present[choice.open] = int(Reason.OPEN)
+    reason[state.structure.original_gates()] = present
+    memory.reason = reason
+    if not bool(choice.open.all()):
+        state.shrink(choice.open)
+    guide_of(state).open_all()
 
 
 def full(state: TrainState, theta: Tensor) -> Tensor:

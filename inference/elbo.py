@@ -1,7 +1,7 @@
 """The evidence lower bound of a gated network, as a Pyro ELBO that is used as a module."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -54,7 +54,8 @@ class GatedELBO(ELBO):
     def differentiable_loss(self, model: Any, guide: Any, inputs: Any, labels: Any) -> Tensor:
         """The estimate for one mini-batch, ready for `backward()`."""
         problem = MiniBatch(model, guide, inputs, labels)
-        data = self.estimator.loss(problem, guide.theta)
+        with getattr(guide, "local_noise", nullcontext)():  # a guide of the user's need not have it
+            data = self.estimator.loss(problem, guide.theta)
         self.data_loss = number(data.detach())
         return data * problem.weight + problem.penalty(guide.theta)
 
@@ -120,7 +121,7 @@ class MiniBatch:
                 f"{type(guide).__name__} does not fit a model with weight_sites={model.weight_sites}: GateGuide goes "
                 "with weight_sites=False, GaussianWeightGuide and GateGuide(weights=AutoNormal) with weight_sites=True"
             )
-        self._plain = not (self._weights or am_i_wrapped())
+        self._plain = not am_i_wrapped()
         if not self._plain:
             guide.tell_parameters()
 
@@ -155,15 +156,14 @@ class MiniBatch:
     def _predict_plainly(self, inputs: Any, gates: Tensor) -> Any:
         """What the program gives under `GateHandler`, without Pyro's calls: a tenth of a small network's step.
 
-        For the program as `GatedModel` has it only, with weights of the network's own, and while no handler of the
-        user's wants to see its sites.
+        For the program as `GatedModel` has it only, and while no handler of the user's wants to see its sites.
         """
         model = self._model
         with Lookout():
-            predicted = model.likelihood(model.outputs(inputs, gates))
+            predicted = model.likelihood(model.outputs(inputs, gates, self._weights))
         if self._weight is None:
             self._weight = float(model.size)
-            self._weight_log_prob = model.weight_log_prob()
+            self._weight_log_prob = None if self._weights else model.weight_log_prob()
         return predicted
 
     def _predict(self, inputs: Any, gates: Tensor, rows: Tensor | None) -> Any:

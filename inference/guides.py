@@ -1,6 +1,7 @@
 """Guides: independent gates, and weights that are a point or Gaussian."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from math import log
 from typing import Any
 
@@ -12,11 +13,13 @@ from pyro.nn.module import PyroModule
 from torch import Tensor, nn
 
 from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.inference.local_noise import local_noise
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.parameters import are_collected, own_store, tell, tell_all
 from bayesprune.models.priors.gates import GatePrior
 from bayesprune.models.priors.weights import GaussianSlab, slab_parameters
 from bayesprune.structure import Structure
+from bayesprune.structure.selectors import Selected
 
 WeightGuide = nn.Module | Callable[[Any], nn.Module]
 """A guide over all sites but the gates', or what makes one of the model without them, e.g. Pyro's `AutoNormal`."""
@@ -35,6 +38,8 @@ class GateGuide(nn.Module):
     Attributes:
         theta: inclusion probabilities [J], a parameter that lives in the box [0, 1]; it is projected, not transformed.
         weights: the guide over all other sites; None for a point.
+        weight_sites: whether its model samples the weights.
+        masks: by parameter name, multiplied into the noise of weights that have some: masked ones are 0 and stay so.
 
     Args:
         model: whose gate prior says where pi stands.
@@ -45,12 +50,15 @@ class GateGuide(nn.Module):
         SettingError: a probability lies outside of [0, 1]; a guide over weights is given for a model without sites.
     """
 
+    weight_sites = False
+
     def __init__(self, model: GatedModel, start: float | Tensor = 0.5, *, weights: WeightGuide | None = None) -> None:
         super().__init__()
+        self.masks: Mapping[str, Tensor] = {}
         theta = torch.as_tensor(start, dtype=torch.get_default_dtype())
         if not bool(((theta >= 0) & (theta <= 1)).all()):
             raise SettingError(f"inclusion probabilities must lie in [0, 1], not {start}")
-        self.theta = nn.Parameter(theta.expand(model.structure.gate_count).clone())
+        self._begin(theta.expand(model.structure.gate_count).clone())
         self._model = [model]
         self._store: Any = None  # of the guide over weights: its parameters by Pyro's names
         self.weights: nn.Module | None = None
@@ -62,6 +70,15 @@ class GateGuide(nn.Module):
     def size(self) -> int:
         """Training examples N of the model that the guide is bound to."""
         return self._model[0].size
+
+    def _begin(self, theta: Tensor) -> None:
+        """Make theta [J], or what it is computed from, a parameter."""
+        self.theta = nn.Parameter(theta)
+
+    def open_all(self) -> None:
+        """What is left is open for good."""
+        with torch.no_grad():
+            self.theta.fill_(1.0)
 
     def bind(self, model: GatedModel) -> None:
         """Go on with a new model, after the network has shrunk.
@@ -105,6 +122,10 @@ class GateGuide(nn.Module):
         """One reparametrised draw of the weights by name; none for a point."""
         return {}
 
+    def local_noise(self) -> AbstractContextManager[None]:
+        """For a while layers say what weights drawn for each example say, where `sample_weights` leaves that open."""
+        return nullcontext()
+
 
 class GaussianWeightGuide(GateGuide):
     """Independent gates and mean-field Gaussian weights `w ~ N(mean, deviation^2)`.
@@ -112,30 +133,43 @@ class GaussianWeightGuide(GateGuide):
     The means are the network's own parameters. Two kinds: "independent", where weights and gates are independent in
     the guide and the KL of every weight counts in full, and "prior_when_closed" (SS-IG's gated KL; Jantre et al.,
     arXiv 2108.11000), where a closed node's weights fall back to the slab, so that each weight's KL is multiplied by
-    the probability that the gates it belongs to are open. It is for networks that keep their shape.
+    the probability that the gates it belongs to are open. The deviations have the shapes of the weights and are cut
+    along when the network shrinks (`TrainState.shrink`).
 
     Args:
         model: with `weight_sites=True` and a `GaussianSlab` as weight prior.
         start: initial inclusion probability.
         deviation: initial standard deviation of every weight.
         kind: "independent" or "prior_when_closed".
+        draws: "batch", one draw of the weights for a whole mini-batch, or "example", one for each example, which
+            linear layers take (`inference.local_noise`); others keep to one a batch.
     """
 
+    weight_sites = True
     kinds = ("independent", "prior_when_closed")
+    drawn_for = ("batch", "example")
 
     def __init__(
-        self, model: GatedModel, start: float | Tensor = 0.5, deviation: float = 0.01, kind: str = "independent"
+        self,
+        model: GatedModel,
+        start: float | Tensor = 0.5,
+        deviation: float = 0.01,
+        kind: str = "independent",
+        draws: str = "batch",
     ) -> None:
         super().__init__(model, start)
+        if draws not in self.drawn_for:
+            raise UnknownNameError("draws", draws, self.drawn_for)
         if kind not in self.kinds:
             raise UnknownNameError("weight guide", kind, self.kinds)
         if not isinstance(model.weight_prior, GaussianSlab) or model.weight_prior.scale == float("inf"):
             raise SettingError("Gaussian weights need a GaussianSlab of finite scale as weight prior")
         if not deviation > 0:
             raise SettingError(f"the initial deviation must be > 0, not {deviation}")
-        self.kind, self._scale = kind, model.weight_prior.scale
+        self.kind, self.draws, self._scale = kind, draws, model.weight_prior.scale
+        network = model.network
         self.log_deviation = nn.ParameterDict(
-            {_key(name): torch.full_like(p, log(deviation)) for name, p in slab_parameters(model.network).items()}
+            {_key(network, name): torch.full_like(p, log(deviation)) for name, p in slab_parameters(network).items()}
         )
 
     def tell_parameters(self) -> None:
@@ -159,22 +193,44 @@ class GaussianWeightGuide(GateGuide):
         return gates
 
     def bind(self, model: GatedModel) -> None:
-        """Go on with another model of a network of the same shape.
+        """Go on with another model, whose network has shrunk by `TrainState.shrink` or not at all.
 
         Raises:
-            SettingError: the network has another shape.
+            SettingError: the deviations are not shaped like the network's weights.
         """
-        shapes = {_key(name): parameter.shape for name, parameter in slab_parameters(model.network).items()}
+        network = model.network
+        shapes = {_key(network, name): parameter.shape for name, parameter in slab_parameters(network).items()}
         if shapes != {name: deviation.shape for name, deviation in self.log_deviation.items()}:
-            raise SettingError("Gaussian weights cannot follow a network that shrinks: use a GateGuide")
+            raise SettingError(
+                "Gaussian weights cannot follow a network that shrinks without them: add the guide to the modules of "
+                "a TrainState and shrink that"
+            )
         super().bind(model)
 
+    def weight_parameters(self, network: nn.Module) -> dict[str, nn.Parameter]:
+        """The log deviations by the present names of the network's weights; they are cut along when it shrinks."""
+        return {name: self.log_deviation[_key(network, name)] for name in slab_parameters(network)}
+
     def sample_weights(self) -> dict[str, Tensor]:
-        """mean + deviation * noise, by name.
+        """mean + deviation * noise, by name; the mean alone where `local_noise` is to add the noise.
 
         That is the law of open nodes for either kind: what a closed node's weights are changes no output.
         """
-        return {name: mean + s.exp() * torch.randn_like(mean) for name, mean, s in self._weights()}
+        local = self._local_layers()
+        return {
+            name: mean if name.rpartition(".")[0] in local else mean + self._deviation(name, s) * torch.randn_like(mean)
+            for name, mean, s in self._weights()
+        }
+
+    def local_noise(self) -> AbstractContextManager[None]:
+        """With draws for each example: the noise of linear layers, for a while."""
+        local = self._local_layers()
+        if not local:
+            return nullcontext()
+        own = {name: self._deviation(name, s) for name, _, s in self._weights() if name.rpartition(".")[0] in local}
+        return local_noise(
+            {layer: (own[_joined(name, "weight")], own.get(_joined(name, "bias"))) for name, layer in local.items()}
+        )
 
     def weight_penalty(self, theta: Tensor) -> Tensor:
         """Closed-form KL of the Gaussian weights to the slab, gated or not (nats)."""
@@ -192,8 +248,21 @@ class GaussianWeightGuide(GateGuide):
 
     def _weights(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
         """Name, mean and log deviation of every slab parameter."""
-        for name, mean in slab_parameters(self._model[0].network).items():
-            yield name, mean, self.log_deviation[_key(name)]
+        network = self._model[0].network
+        for name, mean in slab_parameters(network).items():
+            yield name, mean, self.log_deviation[_key(network, name)]
+
+    def _deviation(self, name: str, log_deviation: Tensor) -> Tensor:
+        """Standard deviations of a parameter, 0 where it is masked."""
+        deviation = log_deviation.exp()
+        return deviation * self.masks[name] if name in self.masks else deviation
+
+    def _local_layers(self) -> dict[str, nn.Linear]:
+        """The layers whose weights are drawn for each example, by name."""
+        if self.draws != "example":
+            return {}
+        modules = self._model[0].network.named_modules()
+        return {name: layer for name, layer in modules if type(layer) is nn.Linear}  # attention calls a subclass's not
 
 
 def sample_gates(theta: Tensor, prior: GatePrior) -> Tensor:
@@ -240,6 +309,18 @@ def _product(values: Tensor, shares: list[tuple[int, Tensor]]) -> Tensor:
     return values
 
 
-def _key(name: str) -> str:
-    """A parameter's name as a key of a ParameterDict, which allows no dots."""
-    return name.replace(".", "|")
+def _key(network: nn.Module, name: str) -> str:
+    """A parameter's name as a key of a ParameterDict, which allows no dots; a selector put before its layer is left out.
+
+    So the key stays the same while the network shrinks.
+    """
+    layer, _, tensor = name.rpartition(".")
+    parent = layer.rpartition(".")[0]
+    if layer and isinstance(network.get_submodule(parent), Selected):
+        layer = parent
+    return _joined(layer, tensor).replace(".", "|")
+
+
+def _joined(layer: str, tensor: str) -> str:
+    """The name of a layer's parameter; the network itself may be the layer."""
+    return f"{layer}.{tensor}" if layer else tensor

@@ -72,8 +72,10 @@ class GatedObjective:
             self.size,
             weight_prior=self.weight_prior,
             likelihood=TaskLikelihood(state.likelihood),
+            weight_sites=guide.weight_sites,
         )
         guide.bind(self._model)
+        guide.masks = state.masks
         self._elbos = {chosen: GatedELBO(chosen)(self._model, guide) for chosen in (self.estimator, self._without)}
         self._every = self.estimate_every if state.network_macs() <= SMALL * state.initial_macs else 1
 

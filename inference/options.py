@@ -1,7 +1,7 @@
 """The parsimonious method's own settings, and the recipe's numbers that follow from network and data."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
 
 from torch import nn
 
@@ -52,6 +52,8 @@ class ParsimoniousOptions:
             learnt; None keeps it as it is.
     """
 
+    method: ClassVar[str] = "parsimonious"
+
     gamma: float | None = None
     price_kind: str | None = None
     alpha: float = 0.9
@@ -94,13 +96,13 @@ class ParsimoniousOptions:
         check_number("learnt_noise", self.learnt_noise, 0.0)
 
     @classmethod
-    def of(cls, options: Any) -> "ParsimoniousOptions":
+    def of(cls, options: Any) -> Self:
         """Read the options of a run.
 
         Raises:
             SettingError: there is no such option, or its value is not allowed.
         """
-        check_options("parsimonious", options, cls.__dataclass_fields__)
+        check_options(cls.method, options, [field.name for field in fields(cls)])
         return cls(**options)
 
     def check_used(self, settings: RunSettings, *, by_cost: bool) -> None:

@@ -95,18 +95,23 @@ class Trace(Memory):
     steps: list[int] = field(default_factory=list)
 
 
-def describe(state: TrainState, price: Price | None = None) -> dict[str, object]:
+def describe(state: TrainState, price: Price | None = None, alive: float = 0.0) -> dict[str, object]:
     """Entries of an epoch's record; keeps theta's trace on the way.
 
     They are undecided gates, open gates a group, how often a rise was undone, and at a price what is open costs (nats).
+
+    Args:
+        state: of the run.
+        price: of what is open.
+        alive: gates count as open whose inclusion probability is above this.
     """
     theta, trace = guide_of(state).theta.detach().cpu(), state.memory(Trace)
     if state.memory(Decision).theta is None:
         trace.theta.append(full(state, theta))
         trace.steps.append(state.step)
-    alive = {name: int((theta[place] > 0).sum()) for name, place in state.structure.slices().items()}
+    above = {name: int((theta[place] > alive).sum()) for name, place in state.structure.slices().items()}
     undecided = int(((theta > 0) & (theta < 1)).sum())
-    record: dict[str, object] = {"undecided": undecided, "alive": alive, "undone": state.memory(Best).undone}
+    record: dict[str, object] = {"undecided": undecided, "alive": above, "undone": state.memory(Best).undone}
     if price is not None:
         gates = state.structure.protect(theta > 0.5, theta).to(theta.dtype)
         record["price"] = price.total(state.structure, state.expected_cost(), gates)

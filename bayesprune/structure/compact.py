@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, MutableMapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +24,14 @@ def compact(
     *,
     optimizers: Iterable[Optimizer] = (),
     masks: MutableMapping[str, Tensor] | None = None,
+    alike: MutableMapping[str, list[nn.Parameter]] | None = None,
 ) -> Structure:
     """Remove the channels whose gates are closed, in place; all gradients are dropped.
 
     Parameters stay the same objects, so optimizers keep hold of them; their moments are cut alike, and so are
-    masks (name of a parameter -> tensor of its shape). A layer that gets a selector in front of it
-    (`SelectChannels`) moves from "fc1" to "fc1.layer", and its masks with it.
+    masks (name of a parameter -> tensor of its shape) and parameters outside the network that have the shape of one of
+    its own, such as standard deviations of its weights. A layer that gets a selector in front of it
+    (`SelectChannels`) moves from "fc1" to "fc1.layer", and what is named after it with it.
 
     Args:
         network: what the structure was found in; its layers change shape.
@@ -36,6 +39,7 @@ def compact(
         open_gates: bool [J].
         optimizers: whose per-parameter state is cut along.
         masks: cut along, in place.
+        alike: by the name of a parameter of the network, others of its shape, cut along with their optimizer state.
 
     Returns:
         The structure of the smaller network, original indices carried along.
@@ -46,8 +50,9 @@ def compact(
     open_gates = open_gates.cpu()
     _check(structure, open_gates)
     optimizers, masks = tuple(optimizers), {} if masks is None else masks
+    alike = {} if alike is None else alike
     for reader in structure.readers:
-        structure = _select(network, structure, reader, open_gates, masks)
+        structure = _select(network, structure, reader, open_gates, (masks, alike))
     network.zero_grad()
     parameters = dict(network.named_parameters(remove_duplicate=False))
     for name, cuts in _cuts(structure, open_gates).items():
@@ -57,6 +62,8 @@ def compact(
             _cut_buffer(network, name, cuts)
         if name in masks:
             masks[name] = _cut(masks[name], cuts)
+        for other in alike.get(name, ()):
+            _cut_parameter(other, cuts, optimizers)
     smaller = _renumbered(structure, open_gates)
     for axis in smaller.axes:
         resize(network.get_submodule(axis.layer), len(axis.gates))
@@ -104,7 +111,7 @@ def _select(
     structure: Structure,
     reader: Reader,
     open_gates: Tensor,
-    masks: MutableMapping[str, Tensor],
+    by_name: tuple[MutableMapping[str, Any], ...],
 ) -> Structure:
     """Put a selector before a reader some of whose own input features close, or update the one that is there.
 
@@ -128,8 +135,9 @@ def _select(
     setattr(parent, leaf, wrapped)
     renamed = f"{reader.layer}.layer"
     for tensor in ("weight", "bias"):
-        if f"{reader.layer}.{tensor}" in masks:
-            masks[f"{renamed}.{tensor}"] = masks.pop(f"{reader.layer}.{tensor}")
+        for named in by_name:
+            if f"{reader.layer}.{tensor}" in named:
+                named[f"{renamed}.{tensor}"] = named.pop(f"{reader.layer}.{tensor}")
     return structure.renamed(reader.layer, renamed)
 
 

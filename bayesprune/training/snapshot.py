@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from bayesprune.structure.compact import replace_data
-from bayesprune.training.state import GateShaped, TrainState
+from bayesprune.training.state import GateShaped, TrainState, WeightShaped
 
 
 def take(state: TrainState) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def put_back(state: TrainState, saved: dict[str, Any]) -> None:
     state.reshape(saved["kept"])
     state.network.load_state_dict(saved["network"])
     for name, module in state.modules.items():
-        for own, parameter in module.named_parameters() if isinstance(module, GateShaped) else ():
+        for own, parameter in module.named_parameters() if isinstance(module, (GateShaped, WeightShaped)) else ():
             replace_data(parameter, saved["modules"][name][own].to(parameter))
         module.load_state_dict(saved["modules"][name])
     state.masks = {name: mask.to(state.place.device) for name, mask in saved["masks"].items()}

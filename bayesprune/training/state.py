@@ -48,6 +48,15 @@ class GateShaped(Protocol):
         ...
 
 
+@runtime_checkable
+class WeightShaped(Protocol):
+    """A module with parameters that have the shapes of the network's own: they are cut along when it shrinks."""
+
+    def weight_parameters(self, network: nn.Module) -> dict[str, nn.Parameter]:
+        """Such parameters, by the present name of the network's parameter whose shape they have."""
+        ...
+
+
 @dataclass
 class TrainState:
     """One run at one step.
@@ -162,7 +171,7 @@ class TrainState:
         return self.structure
 
     def shrink(self, open_gates: Tensor) -> Tensor:
-        """Remove closed gates' channels, with optimizer state, masks and gate-shaped parameters.
+        """Remove closed gates' channels, with optimizer state, masks and parameters shaped like gates or weights.
 
         Gates that have no use once these are closed go along (`Structure.consistent`).
 
@@ -179,7 +188,12 @@ class TrainState:
         positions = open_gates.nonzero().flatten()
         own = positions.to(device_of(self.network))
         self.structure = compact(
-            self.network, self.structure, open_gates, optimizers=self.optimizers.values(), masks=self.masks
+            self.network,
+            self.structure,
+            open_gates,
+            optimizers=self.optimizers.values(),
+            masks=self.masks,
+            alike=self._weight_shaped(),
         )
         for module in self.modules.values():
             for parameter in module.gate_parameters() if isinstance(module, GateShaped) else ():
@@ -192,6 +206,14 @@ class TrainState:
         self.shape_version += 1
         _LOG.debug("step %d: %d of %d gates left", self.step, len(positions), len(open_gates))
         return positions
+
+    def _weight_shaped(self) -> dict[str, list[nn.Parameter]]:
+        """The modules' parameters that have the shape of one of the network's, by the latter's name."""
+        found: dict[str, list[nn.Parameter]] = {}
+        for module in self.modules.values():
+            for name, own in module.weight_parameters(self.network).items() if isinstance(module, WeightShaped) else ():
+                found.setdefault(name, []).append(own)
+        return found
 
     def memory(self, kind: type[Kind]) -> Kind:
         """The one memory of this kind (a dataclass derived from `Memory`), made at the first use."""

@@ -22,11 +22,13 @@ from bayesprune.run.pruned import Pruned
 NAMES = [
     "dense", "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
     "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt",
-    "parsimonious",
+    "parsimonious", "spike-slab", "spike-slab-flat",
 ]  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {"density": {"density": 0.3}, "budget": {"budget": "macs=40%"}}
 OWN: dict[str, dict[str, Any]] = {
     "parsimonious": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
+    "spike-slab": {"prune_share": 0.5, "quiet_steps": 2, "shrink_every": 1, "closed_below": 0.2},
+    "spike-slab-flat": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
     "lottery": {"rate": 0.7},  # one round
     "set": {"every": 2},
     "rigl": {"every": 2},
@@ -105,7 +107,7 @@ def test_the_table_has_the_methods_and_their_names() -> None:
 def test_the_page_on_pruning_tells_of_every_deterministic_method() -> None:
     page = (Path(__file__).parents[2] / "docs" / "pruning.md").read_text()
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
-    assert set(NAMES) - {"dense", "parsimonious"} <= rows
+    assert set(NAMES) - {"dense", "parsimonious", "spike-slab", "spike-slab-flat"} <= rows
     assert {*ALLOCATIONS, *SCHEDULES, *CONTROLS} <= set(re.findall(r"[`=]([a-z-]+)`", page))
 
 
@@ -236,6 +238,7 @@ def test_an_option_that_a_method_does_not_have_is_refused(name: str, small_data:
         ("l1-units", {"budget": "macs=3"}), ("random", {"budget": "params=1"}),
         ("parsimonious", {"budget": "macs=3"}), ("parsimonious", {"price": -1.0}),
         ("l1-units", {"budget": "macs=0"}), ("parsimonious", {"price": "fc9"}),
+        ("spike-slab-flat", {"budget": "macs=3"}), ("spike-slab-flat", {"price": 0}),
         ("ntt", {"density": 1e-9}), ("ntt", {"density": 0.01}), ("ntt", {"budget": "macs=3"}),
     ],
 )  # fmt: skip
@@ -290,7 +293,9 @@ def test_methods_for_weights_and_for_channels_take_one_size_only(name: str, smal
         pruned_by(name, small_data, density=0.3, budget="macs=40%")
 
 
-@pytest.mark.parametrize("name", ["l1-units", "geometric-median", "taylor", "random", "ntt", "parsimonious"])
+@pytest.mark.parametrize(
+    "name", ["l1-units", "geometric-median", "taylor", "random", "ntt", "parsimonious", "spike-slab-flat"]
+)
 @pytest.mark.parametrize("budget", ["macs=40%", "macs=200", "params=150"])
 def test_a_budget_is_kept(name: str, budget: str, small_data: Data) -> None:
     pruned = pruned_by(name, small_data, density=None, budget=budget)
@@ -298,5 +303,5 @@ def test_a_budget_is_kept(name: str, budget: str, small_data: Data) -> None:
     limit = {"macs=40%": 0.4 * 552, "macs=200": 200, "params=150": 150}[budget]
     spent = result[budget.partition("=")[0]]
     assert spent <= limit
-    if name != "parsimonious":
+    if name not in ("parsimonious", "spike-slab-flat"):
         assert spent > limit / 3

@@ -41,6 +41,7 @@ def trained(small_data: Data) -> dict[str, nn.Module]:
 STEPS = (1, 3, 8, 17, 24, 25, 26, 29, 30, 31, 32, 47, 60)  # 30 of 60 are the first phase; from 24 on it settles
 BAYES = {"start": 0.9, "horizon": 15, "shrink_every": 3, "prune_share": 0.5}
 HALF = {"prune_share": 0.5}
+QUIET = HALF | {"quiet_steps": 3, "shrink_every": 3, "closed_below": 0.4, "gate_learning_rate": 0.3, "slab": 0.3}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dense": ("perceptron", {"method": "dense"}),
     "random weights": ("perceptron", {"method": "random", "density": 0.4}),
@@ -79,6 +80,15 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "parsimonious average": ("perceptron", {"price": 3.0, "options": BAYES | {"removal": "average"}}),
     "parsimonious attraction": ("perceptron", {"price": 3.0, "options": BAYES | {"removal": "attraction"}}),
     "parsimonious convolutional": ("convolutional", {"price": 10.0}),
+    "spike-slab-flat": ("perceptron", {"method": "spike-slab-flat", "price": 3.0, "options": BAYES}),
+    "spike-slab-flat convolutional": (
+        "convolutional", {"method": "spike-slab-flat", "price": 10.0, "inputs": "all", "options": BAYES}
+    ),
+    "spike-slab": ("perceptron", {"method": "spike-slab", "options": QUIET}),
+    "spike-slab convolutional": (
+        "convolutional",
+        {"method": "spike-slab", "options": QUIET | {"input_gates": True}, "inputs": "all", "flatten_inputs": True},
+    ),
     "parsimonious flattened": ("convolutional", {"price": 3.0, "flatten_inputs": True, "inputs": "all"}),
 }  # fmt: skip
 

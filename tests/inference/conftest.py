@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.objective import GATES, GUIDE
 from bayesprune.inference.projected import ProjectedGateDescent
+from bayesprune.inference.relaxed import LogitGateGuide
 from bayesprune.models import LeNet300
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.gates import FlatteningGatePrior
@@ -70,8 +71,12 @@ def tiny() -> Callable[..., Tiny]:
         prior: Any = gate_prior or FlatteningGatePrior(prices)
         model = GatedModel(network, structure, prior, examples, **settings)
         bound = guide(model).double()
+        probabilities = torch.as_tensor(theta, dtype=torch.float64).expand(structure.gate_count)
         with torch.no_grad():
-            bound.theta.copy_(torch.as_tensor(theta, dtype=torch.float64))
+            if isinstance(bound, LogitGateGuide):
+                bound.logit.copy_(probabilities.logit())
+            else:
+                bound.theta.copy_(probabilities)
         return Tiny(model, bound, features, labels)
 
     return make

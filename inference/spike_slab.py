@@ -1,0 +1,264 @@
+"""SS-IG: spike-and-slab nodes, learnt with the weights and kept by the median-probability rule."""
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from bayesprune.data import Data, steps_per_epoch
+from bayesprune.errors import SettingError
+from bayesprune.inference.deciding import settle
+from bayesprune.inference.differences import Choice
+from bayesprune.inference.elbo import GatedELBO
+from bayesprune.inference.objective import GATES, guide_of
+from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
+from bayesprune.inference.spike_slab_options import LEARNING_RATE, QUIET, SpikeSlabOptions
+from bayesprune.inference.updates import remove
+from bayesprune.inference.variational import Parts, Variational, made_guide
+from bayesprune.inference.weight_laws import GaussianWeights, travel_rate
+from bayesprune.models.gated import GatedModel
+from bayesprune.models.likelihoods import TaskLikelihood
+from bayesprune.models.priors.gates import FixedGatePrior
+from bayesprune.models.priors.inclusion import layer_inclusion
+from bayesprune.models.priors.weights import GaussianSlab
+from bayesprune.run.normal import without_usual_options
+from bayesprune.run.settings import RunSettings
+from bayesprune.structure import Structure
+from bayesprune.structure.cost import COUNTED
+from bayesprune.training import Memory, TrainState, adam
+from bayesprune.training.fixed import FixedTraining
+from bayesprune.training.network_kinds import network_kind
+
+CONVOLUTIONAL = 1e-4
+"""Prior inclusion probability in networks with convolutions: the constant of the public code on CIFAR-10."""
+
+ALWAYS = 1 - 2.0**-20
+"""Prior inclusion probability of gates without a spike: as good as certain, at 1e-6 nats."""
+
+
+class SpikeSlab(Variational):
+    """SS-IG (Jantre, Bhattacharya, Maiti, arXiv 2108.11000).
+
+        z_i ~ Bernoulli(lambda_l),  w_i | z_i ~ z_i N(0, slab^2) + (1 - z_i) delta_0  for each node i (bias included),
+        guide: z_i ~ Bernoulli(g_i),  w_i | z_i ~ z_i N(mean, deviation^2) + (1 - z_i) delta_0.
+
+    The divergence is closed, the likelihood's gradient goes through relaxed gates; one set of gates and weights a
+    mini-batch. The output layer has no spike. In the end nodes with g > 1/2 stay, with the means of their weights.
+    """
+
+    name = "spike-slab"
+    summary = "spike-and-slab nodes (SS-IG): Gaussian weights, nodes kept by their posterior probability"
+    options = SpikeSlabOptions
+
+    def normal(self, settings: RunSettings) -> RunSettings:
+        """See `Method.normal`."""
+        own = SpikeSlabOptions.of(settings.options)
+        if settings.learning_rate == LEARNING_RATE:
+            settings = replace(settings, learning_rate=None)
+        return without_usual_options(settings, own, SpikeSlabOptions())
+
+    def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
+        """Fixed prior, gated Gaussian weights, relaxed gates, and the median-probability rule."""
+        options, examples = SpikeSlabOptions.of(settings.options), len(data.train)
+        epochs, fixed_epochs = _epochs(settings, options)
+        steps = epochs * steps_per_epoch(data.train, settings.batch_size)
+        slab = GaussianSlab(options.slab)
+        rate = options.deviation_learning_rate or travel_rate(steps)
+        law = GaussianWeights(options.deviation, rate, kind="prior_when_closed")
+        gate_rate = options.gate_learning_rate or travel_rate(steps)
+        inclusion = prior_inclusion(state, examples, options.inclusion, options.input_gates)
+        make = partial(
+            LogitGateGuide, start=options.start, input_gates=options.input_gates, deviation=options.deviation,
+            kind=law.kind,
+        )  # fmt: skip
+
+        def optimizers(state: TrainState) -> dict[str, Optimizer]:
+            return {GATES: adam(gate_rate)([logit_guide(state).logit])} | law.optimizers(state)
+
+        return Parts(
+            made_guide(state, make, slab),
+            SpikeSlabObjective(inclusion, examples, slab, RelaxedGates(options.temperature)),
+            steps, settings.learning_rate or LEARNING_RATE, optimizers,
+            [Quiet(options)],
+            MedianProbability(options.closed_below, state.structure.original_gates()),
+            FixedTraining.of(
+                settings, state.network, data.train, epochs=fixed_epochs, slab=options.slab,
+                learning_rate=options.fixed_learning_rate, decay=options.fixed_decay, likelihood=state.likelihood,
+            ),
+            alive=0.5, review=review,
+        )  # fmt: skip
+
+
+class SpikeSlabObjective:
+    """Negative ELBO of spike-and-slab nodes per training example.
+
+    Args:
+        inclusion: prior inclusion probability of every gate at the start [J at the start].
+        size: training examples N.
+        slab: prior of the weights.
+        estimator: of the likelihood's gradient in the gates.
+    """
+
+    needs_labels = True
+
+    def __init__(self, inclusion: Tensor, size: int, slab: GaussianSlab, estimator: RelaxedGates) -> None:
+        self.inclusion, self.size, self.slab, self.estimator = inclusion, size, slab, estimator
+        self._model: GatedModel | None = None
+
+    def attach(self, state: TrainState) -> None:
+        """Make the Pyro model of the network as it is now, and bind the guide to it."""
+        self.detach()
+        guide = logit_guide(state)
+        inclusion = self.inclusion[state.structure.original_gates()].to(guide.logit)
+        self._model = GatedModel(
+            state.network, state.structure, FixedGatePrior(inclusion), self.size, weight_prior=self.slab,
+            likelihood=TaskLikelihood(state.likelihood), weight_sites=True,
+        )  # fmt: skip
+        guide.bind(self._model)
+        guide.masks = state.masks
+        self._elbo = GatedELBO(self.estimator)(self._model, guide)
+
+    def detach(self) -> None:
+        """Take the gates off the network."""
+        if self._model is not None:
+            self._model.close()
+            self._model = None
+
+    def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
+        """Negative ELBO of a mini-batch divided by N; the losses of auxiliary outputs are added."""
+        loss: Tensor = self._elbo(inputs, labels) / self.size
+        return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)
+
+    def kind(self, state: TrainState) -> str:
+        """All steps do the same."""
+        return "step"
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """After every step: hold the logits, count how long gates have been closed, and remove those that have for long.
+
+    A useless node's g falls to the prior's probability and stays there. At g < 0.02 a node is drawn open in one step of
+    fifty, and in between its relaxed gradient is small, (g / (1 - g))^2 / 0.5 = 8e-4 in the median; in 500 steps below
+    that it was tried about ten times, and the data did not want it. On mnist5k no node that was open in the end had ever
+    been below 0.17. A node of a group of fewer than fifty waits for the end, as the prior's probability is larger.
+
+    Attributes:
+        options: of the run.
+    """
+
+    options: SpikeSlabOptions
+
+    @torch.no_grad()
+    def __call__(self, state: TrainState) -> None:
+        """Hold, count and remove."""
+        guide, options = logit_guide(state), self.options
+        guide.hold()
+        guide.quiet.copy_(torch.where(guide.theta < options.closed_below, guide.quiet + 1, 0.0))
+        if options.removal == QUIET and state.phase_step % options.shrink_every == 0:
+            remove(state, (guide.quiet < options.quiet_steps).cpu())
+
+
+@dataclass
+class Refuges(Memory):
+    """Groups all of whose nodes were more likely closed; the best one of each stayed."""
+
+    names: list[str] = field(default_factory=list)
+
+
+class MedianProbability:
+    """The end: nodes with an inclusion probability above 1/2 stay (the median-probability rule), one a group at least.
+
+    Args:
+        closed_below: probability at which a gate counts as closed before the end.
+        began: the gates that the run began with.
+    """
+
+    def __init__(self, closed_below: float, began: Tensor) -> None:
+        self.closed_below, self.began = closed_below, began
+
+    def __call__(self, state: TrainState) -> None:
+        """Decide."""
+        theta = guide_of(state).theta.detach().cpu()
+        likely = theta > 0.5
+        places = state.structure.slices()
+        state.memory(Refuges).names = [name for name, place in places.items() if not bool(likely[place].any())]
+        chosen = state.structure.consistent(state.structure.protect(likely, theta))
+        settle(state, Choice(chosen), self.began, self.closed_below)
+
+
+def review(state: TrainState) -> list[str]:
+    """A line where the prior has closed whole layers."""
+    names = state.memory(Refuges).names
+    if not names:
+        return []
+    return [
+        f"every node of {', '.join(map(repr, names))} was more likely closed, and the likeliest one was kept: the data "
+        "are too few for this prior; give a larger inclusion, a smaller slab or more epochs"
+    ]
+
+
+def logit_guide(state: TrainState) -> LogitGateGuide:
+    """The guide among the state's modules."""
+    guide = guide_of(state)
+    assert isinstance(guide, LogitGateGuide)
+    return guide
+
+
+def prior_inclusion(state: TrainState, examples: int, inclusion: float | None, input_gates: bool) -> Tensor:
+    """Prior inclusion probability of every gate, [J] in the initial numbering.
+
+    Where it is not given, that of the layer which writes a group of nodes (`layer_inclusion`), `CONVOLUTIONAL` in
+    networks with convolutions, and 1/size for inputs and flattened features; `ALWAYS` for gates without a spike.
+    """
+    structure, found = state.structure, torch.empty(state.structure.initial_gate_count)
+    by_layer = {} if inclusion is not None else _by_layer(state, structure, examples)
+    for group, place in zip(structure.groups, structure.initial_slices().values(), strict=True):
+        if group.kind != "channels":
+            usual = min(ALWAYS, 1 / (group.size + 1))
+            found[place] = ALWAYS if not input_gates else usual if inclusion is None else inclusion
+        else:
+            written = next((by_layer[name] for name in group.producers if name in by_layer), CONVOLUTIONAL)
+            found[place] = min(ALWAYS, written if inclusion is None else inclusion)
+    return found
+
+
+def _by_layer(state: TrainState, structure: Structure, examples: int) -> dict[str, float]:
+    """The formula's probabilities for all linear layers that write nodes; none for networks with convolutions."""
+    if network_kind(state.network) != "perceptron":
+        return {}
+    shapes = {
+        name: layer.weight.shape
+        for name, layer in state.network.named_modules()
+        if isinstance(layer, COUNTED) and name in state.running()
+    }
+    hidden = [name for name in shapes if any(name in group.producers for group in structure.groups)]
+    others = [name for name in shapes if name not in hidden][-1:]  # the output layer
+    chain = [shapes[name] for name in (*hidden, *others)]
+    found = layer_inclusion([shape[1] for shape in chain], [shape[0] for shape in chain], examples)
+    return dict(zip(hidden, found + [found[-1]] * len(hidden), strict=False)) if found else {}
+
+
+def _epochs(settings: RunSettings, options: SpikeSlabOptions) -> tuple[int, int]:
+    """Epochs in which gates learn, and at fixed structure.
+
+    Raises:
+        SettingError: there are none, or noise is asked for without any at fixed structure.
+    """
+    assert settings.epochs is not None  # with_defaults
+    if settings.epochs == 0:
+        raise SettingError(
+            "method 'spike-slab' learns its gates in training, and epochs=0 leaves none: give epochs=1 or more"
+        )
+    epochs = max(1, round(options.prune_share * settings.epochs))
+    fixed = settings.epochs - epochs
+    for name in ("noise", "consistency"):
+        if fixed == 0 and getattr(settings, name) is not None:
+            raise SettingError(
+                f"{name}={getattr(settings, name):g} does nothing here, since spike-slab trains no epoch at fixed "
+                "structure: leave it out, or give a prune_share below 1"
+            )
+    return epochs, fixed

@@ -1,0 +1,80 @@
+"""What a variational method believes of the weights: a point, or a Gaussian."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from torch.optim import Optimizer
+
+from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
+from bayesprune.inference.objective import guide_of
+from bayesprune.models.gated import GatedModel
+from bayesprune.training import TrainState, adam
+
+DEVIATIONS = "deviations"
+"""Name of the optimizer of the weights' standard deviations."""
+
+TRAVEL, LEAST_RATE, MOST_RATE = 70.0, 1e-3, 0.05
+"""Rates for logits and logarithms of deviations: what Adam's steps of a phase sum up to at most, and the limits.
+
+SS-IG's public code takes 1,200 epochs of 59 steps at 1e-3, 70 in all. At 1e-3 the 4,200 steps of mnist5k sum up to 4.2:
+no gate gets from 0.99 to 1/2, and useless weights still look certain in the end.
+"""
+
+
+class WeightLaw(Protocol):
+    """The guide's part for the weights."""
+
+    @property
+    def make(self) -> Callable[[GatedModel, float], GateGuide]:
+        """From a model and the inclusion probability at the start to the guide."""
+        ...
+
+    def optimizers(self, state: TrainState) -> dict[str, Optimizer]:
+        """Of what the law learns beside the means, which are the network's own parameters; by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class PointWeights:
+    """The network's own weights, a point."""
+
+    make = GateGuide
+
+    def optimizers(self, state: TrainState) -> dict[str, Optimizer]:
+        """Nothing is learnt beside the network's parameters."""
+        return {}
+
+
+@dataclass(frozen=True)
+class GaussianWeights:
+    """Independent Gaussians around the network's parameters (`GaussianWeightGuide`).
+
+    Attributes:
+        deviation: standard deviation of every weight at the start.
+        learning_rate: of the logarithms of the deviations, by Adam.
+        draws: of the weights, for each "batch" or "example".
+        kind: "independent" or "prior_when_closed".
+    """
+
+    deviation: float
+    learning_rate: float
+    draws: str = "batch"
+    kind: str = "independent"
+
+    @property
+    def make(self) -> Callable[[GatedModel, float], GateGuide]:
+        """The guide."""
+        return partial(GaussianWeightGuide, deviation=self.deviation, kind=self.kind, draws=self.draws)
+
+    def optimizers(self, state: TrainState) -> dict[str, Optimizer]:
+        """Adam on the logarithms of the deviations."""
+        guide = guide_of(state)
+        assert isinstance(guide, GaussianWeightGuide)
+        return {DEVIATIONS: adam(self.learning_rate)(guide.log_deviation.values())}
+
+
+def travel_rate(steps: int) -> float:
+    """A learning rate for logits and logarithms of deviations in a phase of so many steps."""
+    return min(MOST_RATE, max(LEAST_RATE, TRAVEL / max(steps, 1)))

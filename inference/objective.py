@@ -7,7 +7,7 @@ from torch import Tensor
 from bayesprune.errors import SettingError
 from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.estimators import GateEstimator, WithoutEstimate
-from bayesprune.inference.guides import GateGuide
+from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.ramp import LinearRamp, Ramp
 from bayesprune.models.gated import GatedModel
@@ -25,7 +25,7 @@ GUIDE, GATES = "guide", "gates"
 
 
 class GatedObjective:
-    """Negative ELBO per training example of a gated network.
+    """Negative ELBO of a gated network in nats per training example; `GatedELBO` counts those of all examples.
 
     Args:
         price: of the gates.
@@ -60,9 +60,18 @@ class GatedObjective:
         self._model: GatedModel | None = None
 
     def attach(self, state: TrainState) -> None:
-        """Make the Pyro model of the network as it is now, and bind the guide to it."""
+        """Make the Pyro model of the network as it is now, and bind the guide to it.
+
+        Raises:
+            SettingError: the guide is over weights, which here are a point.
+        """
         self.detach()
         guide = guide_of(state)
+        if isinstance(guide, GaussianWeightGuide) or guide.weights is not None:
+            raise SettingError(
+                "the training loop shrinks its network, whose weights are a point: take GateGuide(model); "
+                "a guide over weights is trained by pyro.infer.SVI (docs/pyro.md)"
+            )
         self._cost = state.expected_cost()
         self._prior = FlatteningGatePrior(self._log_gamma(state))
         self._model = GatedModel(

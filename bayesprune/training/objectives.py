@@ -31,7 +31,7 @@ class Objective(Protocol):
         ...
 
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
-        """The scalar to minimise, per example."""
+        """The scalar to minimise: nats per training example where there is a likelihood, never of a whole data set."""
         ...
 
     def kind(self, state: TrainState) -> str:

@@ -9,13 +9,17 @@ from typing import Any
 import pyro
 import pytest
 import torch
+from pyro.infer.autoguide import AutoNormal
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bayesprune.errors import SettingError
 from bayesprune.inference.estimators import SampledLabelCurvature, estimator
-from bayesprune.inference.objective import GatedObjective, gate_optimizer, guide_of
+from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
+from bayesprune.inference.objective import GUIDE, GatedObjective, gate_optimizer, guide_of
+from bayesprune.models.gated import GatedModel
 from bayesprune.models.prices import CostPrice, EqualPrice
+from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.training import TrainState
 
@@ -185,3 +189,14 @@ def test_a_step_without_estimate_is_that_of_the_weights(gated_state: MakeState) 
     torch.testing.assert_close(slopes, by_hand)
     loss.backward()
     torch.testing.assert_close(guide_of(state).theta.grad, torch.full((15,), 2.0 / SIZE))
+
+
+@pytest.mark.parametrize("kind", [GaussianWeightGuide, lambda model: GateGuide(model, weights=AutoNormal)])
+def test_a_guide_over_weights_is_refused(kind: Callable[..., GateGuide], gated_state: MakeState) -> None:
+    """The loop's weights are a point, because the network shrinks."""
+    state = gated_state()
+    prior = FlatteningGatePrior(torch.ones(15))
+    model = GatedModel(state.network, state.structure, prior, SIZE, weight_sites=True)
+    state.modules[GUIDE] = kind(model)
+    with pytest.raises(SettingError, match=r"weights are a point: take GateGuide\(model\)"):
+        objective().attach(state)

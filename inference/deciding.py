@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bayesprune.inference.budgeting import Limit
 from bayesprune.inference.differences import Choice, ExactDifferences
+from bayesprune.inference.last_seen import look
 from bayesprune.inference.multiples import round_counts
 from bayesprune.inference.objective import guide_of
 from bayesprune.inference.visited import Objective, Sample
@@ -89,6 +90,7 @@ class Decide:
 
     def _settle(self, state: TrainState, chosen: Choice) -> None:
         """Remember what was decided and why, and shrink."""
+        look(state)
         memory, theta = state.memory(Decision), guide_of(state).theta.detach().cpu().clone()
         memory.theta = full(state, theta)
         reason = torch.full((state.structure.initial_gate_count,), int(Reason.GONE_BEFORE), dtype=torch.uint8)

@@ -110,7 +110,8 @@ class Parsimonious:
         decide = Decide(watch, sample, limit, free=follows, round_to=options.round_to, began=began)
         fixed = _fixed(state, recipe.fixed, options.learnt_noise, decide)
         return Plan(
-            (pruning, fixed), partial(describe, price=price), partial(posterior, price=None if follows else price),
+            (pruning, fixed), partial(describe, price=price),
+            partial(posterior, price=None if follows else price, size=len(data.train)),
             notes=[*few_steps(recipe.prune_steps, data.train, settings), *said],
             review=Review(len(data.train), len(data.validation), limit),
         )  # fmt: skip

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from bayesprune.inference.budgeting import Limit
 from bayesprune.inference.differences import Choice, ExactDifferences
+from bayesprune.inference.last_seen import look
 from bayesprune.inference.multiples import round_counts
 from bayesprune.inference.objective import guide_of
 from bayesprune.inference.visited import Objective, Sample
@@ -60,7 +61,9 @@ class Decide:
 
     def __call__(self, state: TrainState) -> None:
         """Decide."""
-        settle(state, self._choose(state), self.began)
+        choice = self._choose(state)
+        look(state)
+        settle(state, choice, self.began)
 
     def _choose(self, state: TrainState) -> Choice:
         """The gates to open; the state is the one to open them in."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from bayesprune.devices import CPU
 from bayesprune.errors import SettingError
 from bayesprune.inference.deciding import Decision, full
+from bayesprune.inference.last_seen import LastSeen, look
 from bayesprune.inference.objective import gate_optimizer, guide_of
 from bayesprune.inference.removal import Closed, RemovalRule
 from bayesprune.inference.watch import Best, slower
@@ -40,6 +41,7 @@ class Shrink:
         """Let the rule see the step; shrink when it is time."""
         self.rule.observe(state)
         if state.phase_step % self.every == 0:
+            look(state)
             closed = self.rule.removable(state).cpu()
             usefulness = -gate_optimizer(state).average(guide_of(state).theta).cpu()
             order = usefulness.argsort(stable=True)
@@ -118,8 +120,14 @@ def describe(state: TrainState, price: Price | None = None, alive: float = 0.0) 
     return record
 
 
-def posterior(state: TrainState, price: Price | None = None) -> GatePosterior:
-    """What the finished run says of the structure; what open gates cost where there is a price."""
+def posterior(state: TrainState, price: Price | None = None, size: int = 1) -> GatePosterior:
+    """What the finished run says of the structure.
+
+    Args:
+        state: of the run.
+        price: of open gates; None where there is none to speak of.
+        size: training examples N.
+    """
     decided = torch.zeros(state.structure.initial_gate_count, dtype=torch.uint8)
     decided[state.structure.original_gates()] = 1
     decision, trace = state.memory(Decision), state.memory(Trace)
@@ -127,7 +135,9 @@ def posterior(state: TrainState, price: Price | None = None) -> GatePosterior:
     theta = torch.stack(trace.theta or [decision.theta])
     steps = torch.tensor(trace.steps or [0])
     nats = None if price is None else full(state, _prices(state, price))
-    return GatePosterior(decision.theta, decided, theta, steps, decision.reason, nats)
+    rise = state.memory(LastSeen).rise
+    seen = None if rise is None else size * rise
+    return GatePosterior(decision.theta, decided, theta, steps, decision.reason, nats, seen)
 
 
 @torch.no_grad()

@@ -34,6 +34,9 @@ class GatePosterior:
         reason: why each gate [J] is open or closed, as `Reason`.
         price: nats [J] by which the price of all that is open falls when an open gate alone closes, 0 where a gate is
             closed; None where prices only served to meet a budget, and in runs of earlier versions.
+        last_rise: nats [J] by which closing each gate raised N times the loss, by the averaged gradient with all other
+            gates at random, when the gate was last there; NaN where none was taken. All that is known of channels that
+            are gone; no exact flip. None in runs of earlier versions.
     """
 
     inclusion_probability: Tensor
@@ -42,6 +45,7 @@ class GatePosterior:
     steps: Tensor
     reason: Tensor
     price: Tensor | None = None
+    last_rise: Tensor | None = None
 
     def count(self, reason: Reason) -> int:
         """How many gates are open or closed for this reason."""

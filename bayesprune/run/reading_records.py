@@ -21,7 +21,7 @@ from bayesprune.structure import Group, LayerCost, layer_costs
 from bayesprune.tasks import Likelihood, Metric, Task, from_json
 
 COUNTS = ("inputs", "outputs", "params", "macs", "weights")
-POSTERIOR = ("inclusion_probability", "decided", "trace", "steps", "reason", "price")
+POSTERIOR = ("inclusion_probability", "decided", "trace", "steps", "reason", "price", "last_rise")
 
 _COSTS = ("params", "nonzero_weights", "macs", "latency_ms")
 
@@ -137,7 +137,8 @@ def _posterior_of(tensors: Mapping[str, Tensor]) -> GatePosterior:
     theta, decided = tensors["inclusion_probability"], tensors["decided"]
     closed = torch.where(theta > 0, int(Reason.CLOSED_AT_END), int(Reason.CLOSED_BY_PRICE))
     reason = tensors.get("reason", torch.where(decided > 0, int(Reason.OPEN), closed).to(torch.uint8))
-    return GatePosterior(theta, decided, tensors["trace"], tensors["steps"], reason, tensors.get("price"))
+    known = tensors.get("price"), tensors.get("last_rise")
+    return GatePosterior(theta, decided, tensors["trace"], tensors["steps"], reason, *known)
 
 
 def _fitting(masks: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:

@@ -143,7 +143,9 @@ def check_posterior(tensors: Mapping[str, "Tensor"], gates: int, file: str | Pat
         expected["reason"] = ("torch.uint8", (gates,))
     if "price" in tensors:  # only where prices say what an open gate must be worth
         expected["price"] = ("torch.float32", (gates,))
-    largest = {"steps": None, "reason": 4, "price": float("inf")}
+    if "last_rise" in tensors:
+        expected["last_rise"] = ("torch.float32", (gates,))
+    largest = {"steps": None, "reason": 4, "price": float("inf"), "last_rise": None}
     for name, (kind, shape) in expected.items():
         tensor = tensors.get(name)
         if tensor is None or str(tensor.dtype) != kind or tuple(tensor.shape) != shape:

@@ -145,3 +145,27 @@ def test_posterior_without_an_epoch_of_pruning(gated_state: MakeState) -> None:
     result = posterior(state)
     assert torch.equal(result.trace, THETA.unsqueeze(0))
     assert result.steps.tolist() == [0]
+
+
+def test_what_the_gradient_said_of_gates_that_are_gone(gated_state: MakeState) -> None:
+    """Minus N times the average when the gate was last there; NaN where there was never one."""
+    state = gated_state(THETA)
+    theta = guide_of(state).theta
+    Shrink(every=1)(state)
+    decided_as(state, [0] * 15)
+    assert posterior(state, size=100).last_rise is None
+    here = state.structure.original_gates()
+    optimizer = gate_optimizer(state)
+    optimizer.prices = torch.ones(len(here))
+    theta.grad = slopes = torch.linspace(-1.0, 1.0, len(here)) + optimizer.prices * optimizer.ramp
+    average = slopes - optimizer.prices * optimizer.ramp
+    optimizer.step()
+    with torch.no_grad():
+        theta.copy_(torch.arange(len(here)) % 3 != 0)
+    Shrink(every=1)(state)
+    assert state.structure.gate_count < len(here)
+    expected = torch.full((15,), torch.nan)
+    expected[here] = -100 * average
+    found = posterior(state, size=100).last_rise
+    assert found is not None
+    torch.testing.assert_close(found, expected, equal_nan=True)

@@ -150,7 +150,10 @@ def test_equal_prices_and_odds(bayesian: Pruned, small_data: Data, tmp_path: Pat
     assert found.price is not None and found.log_odds is not None
     torch.testing.assert_close(found.price, torch.full_like(found.price, 2.0))
     torch.testing.assert_close(found.log_odds[~found.needed], (found.evidence - 2.0)[~found.needed])
-    again = bp.load(bayesian.save(tmp_path / "saved")).evidence(small_data)
+    loaded = bp.load(bayesian.save(tmp_path / "saved"))
+    assert bayesian.posterior is not None and loaded.posterior is not None
+    torch.testing.assert_close(loaded.posterior.last_rise, bayesian.posterior.last_rise, equal_nan=True)
+    again = loaded.evidence(small_data)
     torch.testing.assert_close(again.evidence, found.evidence, rtol=1e-6, atol=1e-6)
     assert again.price is not None and again.names == found.names and torch.equal(again.price, found.price)
     assert again.names == [f"{name}[{index}]" for name, kept in bayesian.kept.items() for index in kept]

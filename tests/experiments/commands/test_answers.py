@@ -154,11 +154,16 @@ def test_posterior_writes_a_picture_tables_and_netcdf(command: Any, small_data: 
     assert sorted(found["runs"]) == bayesian
     assert {name: row["gates"] for name, row in found["groups"].items()} == {"inputs": 64, "fc1": 12, "fc2": 6}
     assert Path(found["plot"]).name == "posterior.png" and Path(found["plot"]).is_file()
+    assert Path(found["evidence_plot"]).name == "evidence.png" and Path(found["evidence_plot"]).is_file()
+    assert set(found["evidence"]["groups"]) <= {"inputs", "fc1", "fc2"} and found["no_evidence"] is None
 
     arguments = ("runs", "--draws", 50, "--plot", "gates.svg", "--netcdf", "draws.nc")
     text = command("posterior", *arguments).out
     assert "plot: gates.svg" in text and "R-hat" in text
     assert (tmp_path / "gates.svg").read_text().startswith("<?xml")
+    assert "evidence in nats" in text and (tmp_path / "gates-evidence.svg").is_file()
+    without = the_object(command("posterior", "runs", "--examples", 0, "--json").out)
+    assert (without["evidence"], without["evidence_plot"], without["no_evidence"]) == (None, None, None)
     import xarray
 
     with xarray.open_datatree(tmp_path / "draws.nc", engine="h5netcdf") as tree:

@@ -99,8 +99,8 @@ class Variational(ABC):
         fixed = _fixed(state, parts.fixed, parts.learnt_noise, parts.decide)
         known = None if isinstance(parts.price, BudgetControl) else parts.price  # one that follows a budget is no price
         return Plan(
-            (pruning, fixed), partial(describe, price=parts.price, alive=parts.alive), partial(posterior, price=known, size=len(data.train)),
-            notes=parts.notes, review=parts.review,
+            (pruning, fixed), partial(describe, price=parts.price, alive=parts.alive),
+            partial(posterior, price=known, size=len(data.train)), notes=parts.notes, review=parts.review,
         )  # fmt: skip
 
 

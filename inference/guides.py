@@ -233,7 +233,7 @@ def _product(values: Tensor, shares: list[tuple[int, Tensor]]) -> Tensor:
 
 
 def _key(network: nn.Module, name: str) -> str:
-    """A parameter's name as a key of a ParameterDict, which allows no dots; a selector put before its layer is left out.
+    """A parameter's name as a key of a ParameterDict, which allows no dots, without a selector before its layer.
 
     So the key stays the same while the network shrinks.
     """

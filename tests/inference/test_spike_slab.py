@@ -120,7 +120,9 @@ def test_nodes_that_were_quiet_for_long_are_removed_with_their_deviations(small_
 
 
 def test_nothing_is_removed_before_the_end_on_demand(small_data: Data) -> None:
-    options = {"quiet_steps": 1, "shrink_every": 1, "closed_below": 0.9, "gate_learning_rate": 0.5}
+    options: dict[str, Any] = {
+        "quiet_steps": 1, "shrink_every": 1, "closed_below": 0.9, "gate_learning_rate": 0.5
+    }  # fmt: skip
     early, late = (
         bp.prune(perceptron(), small_data, "spike-slab", epochs=4, batch_size=50, removal=removal, **options)
         for removal in ("quiet", "end")
@@ -181,7 +183,7 @@ def test_usual_options_name_no_other_run() -> None:
 
 
 def test_the_posterior_has_a_tree_and_comes_back(small_data: Data, tmp_path: Any) -> None:
-    options = {"gate_learning_rate": 0.3, "slab": 0.3}
+    options: dict[str, Any] = {"gate_learning_rate": 0.3, "slab": 0.3}
     pruned = bp.prune(perceptron(), small_data, "spike-slab", epochs=4, batch_size=50, **options)
     assert pruned.posterior is not None
     hidden = pruned.posterior.inclusion_probability[36:]

@@ -144,8 +144,8 @@ class Quiet:
     A useless node's g falls to the prior's probability and stays there. At g < 0.02 a node is drawn open in one step of
     fifty, and in between its relaxed gradient is small, (g / (1 - g))^2 / 0.5 = 8e-4 in the median: in 500 steps below
     that it was tried about ten times, and the data did not want it. On mnist5k no node that was open in the end had
-    been below 0.17 after any epoch, on MNIST none below 0.06. Where a group has fewer than fifty nodes the prior's probability is larger: they wait for the
-    end.
+    been below 0.17 after any epoch, on MNIST none below 0.06. Where a group has fewer than fifty nodes the prior's
+    probability is larger: they wait for the end.
 
     Attributes:
         options: of the run.

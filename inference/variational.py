@@ -41,6 +41,7 @@ class Parts:
         learnt_noise: weight of the information that passes the noise of that training; None for fixed noise.
         price: of what is open, for the record of an epoch; None where there is none.
         alive: gates count as open, in the record of an epoch, whose inclusion probability is above this.
+        ends_pruned: whether the method is to end with pruning, without any training of the compact network.
         notes: what the user should know before training begins.
         review: what the user should know of the result.
     """
@@ -56,6 +57,7 @@ class Parts:
     learnt_noise: float | None = None
     price: Price | None = None
     alive: float = 0.0
+    ends_pruned: bool = False
     notes: Sequence[str] = ()
     review: Callable[[TrainState], Sequence[str]] | None = None
 
@@ -98,7 +100,7 @@ class Variational(ABC):
         fixed = _fixed(state, parts.fixed, parts.learnt_noise, parts.decide)
         return Plan(
             (pruning, fixed), partial(describe, price=parts.price, alive=parts.alive), posterior,
-            notes=parts.notes, review=parts.review,
+            notes=parts.notes, review=parts.review, ends_pruned=parts.ends_pruned,
         )  # fmt: skip
 
 

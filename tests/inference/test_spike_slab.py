@@ -1,5 +1,6 @@
 """SS-IG as a method: its prior, what is removed when, and what is left in the end."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import PruningWarning, SettingError, UnknownNameError
 from bayesprune.inference.deciding import Decision
+from bayesprune.inference.node_inclusion import ALWAYS, prior_inclusion
 from bayesprune.inference.relaxed import LogitGateGuide
-from bayesprune.inference.spike_slab import ALWAYS, Quiet, SpikeSlab, logit_guide, prior_inclusion
+from bayesprune.inference.spike_slab import Quiet, SpikeSlab, logit_guide
 from bayesprune.inference.spike_slab_options import SpikeSlabOptions
 from bayesprune.inference.weight_laws import DEVIATIONS
 from bayesprune.models import Conv4, LeNet300
@@ -175,6 +177,16 @@ def test_settings_that_would_do_nothing_are_refused(small_data: Data) -> None:
         bp.prune(perceptron(), small_data, "spike-slab", epochs=2, noise=0.7)
     with pytest.raises(SettingError, match="epochs=0 leaves none"):
         bp.prune(perceptron(), small_data, "spike-slab", epochs=0)
+
+
+def test_few_steps_are_told(small_data: Data) -> None:
+    """Five steps an epoch; that nothing is trained afterwards is how the method is, and no warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pruned = bp.prune(perceptron(), small_data, "spike-slab", epochs=2, batch_size=50)
+    said = [str(one.message) for one in caught if issubclass(one.category, PruningWarning)]
+    assert pruned.history[-1]["step"] == 10 and len(said) == 1
+    assert "10 steps to settle" in said[0] and "give epochs=600" in said[0]
 
 
 def test_usual_options_name_no_other_run() -> None:

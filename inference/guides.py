@@ -310,7 +310,7 @@ def _product(values: Tensor, shares: list[tuple[int, Tensor]]) -> Tensor:
 
 
 def _key(network: nn.Module, name: str) -> str:
-    """A parameter's name as a key of a ParameterDict: no dots, and no selector that was put before its layer.
+    """A parameter's name as a key of a ParameterDict, which allows no dots, without a selector before its layer.
 
     So the key stays the same while the network shrinks.
     """

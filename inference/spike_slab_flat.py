@@ -24,6 +24,7 @@ class SpikeSlabFlatOptions(ParsimoniousOptions):
     """The settings of spike-and-slab nodes under the flattening hyper-prior.
 
     Attributes:
+        slab: standard deviation of the weights' prior; that of `SpikeSlabOptions`.
         deviation: standard deviation of every weight at the start.
         deviation_learning_rate: of the logarithms of the deviations; by default 70 over the steps of the pruning phase,
             but between 1e-3 and 0.05.
@@ -33,6 +34,7 @@ class SpikeSlabFlatOptions(ParsimoniousOptions):
 
     method: ClassVar[str] = "spike-slab-flat"
 
+    slab: float = 0.2
     deviation: float = DEVIATION
     deviation_learning_rate: float | None = None
     draws: str | None = None

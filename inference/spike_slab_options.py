@@ -27,7 +27,7 @@ class SpikeSlabOptions:
         start: inclusion probability of every node at the start.
         temperature: of the relaxed gates.
         gate_learning_rate, deviation_learning_rate: of the logits and of the logarithms of the deviations; by default
-            70 over the steps of the pruning phase, but between 1e-3 and 0.05 (published: 70,800 steps of 1e-3).
+            70 over the steps of the pruning phase, but between 1e-3 and 0.05 (published: 70,800 steps at 1e-3).
         prune_share: share of the epochs in which gates learn; the rest trains the compact network of the means.
         input_gates: whether inputs and flattened features have a spike, too; the paper gives them none.
         removal: "quiet" removes a node during training once its inclusion probability has been below `closed_below` for

@@ -42,6 +42,7 @@ class Parts:
         learnt_noise: weight of the information that passes the noise of that training; None for fixed noise.
         price: of what is open, for the record of an epoch; None where there is none.
         alive: gates count as open, in the record of an epoch, whose inclusion probability is above this.
+        ends_pruned: whether the method is to end with pruning, without any training of the compact network.
         notes: what the user should know before training begins.
         review: what the user should know of the result.
     """
@@ -57,6 +58,7 @@ class Parts:
     learnt_noise: float | None = None
     price: Price | None = None
     alive: float = 0.0
+    ends_pruned: bool = False
     notes: Sequence[str] = ()
     review: Callable[[TrainState], Sequence[str]] | None = None
 
@@ -101,6 +103,7 @@ class Variational(ABC):
         return Plan(
             (pruning, fixed), partial(describe, price=parts.price, alive=parts.alive),
             partial(posterior, price=known, size=len(data.train)), notes=parts.notes, review=parts.review,
+            ends_pruned=parts.ends_pruned,
         )  # fmt: skip
 
 

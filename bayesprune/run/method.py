@@ -75,6 +75,7 @@ class Plan:
             (`FixedTraining.objective`).
         notes: what the user should know before training begins, a line each.
         review: after the last phase, what the user should know of the result, a line each.
+        ends_pruned: whether the method is to end with pruning; else a run without steps after it says so.
     """
 
     phases: Sequence[Phase]
@@ -83,6 +84,7 @@ class Plan:
     dense: Objective | None = None
     notes: Sequence[str] = ()
     review: Callable[[TrainState], Sequence[str]] | None = None
+    ends_pruned: bool = False
 
 
 class Method(Protocol):

@@ -140,7 +140,7 @@ def _run(
 def _without_training(plan: Plan, settings: RunSettings) -> list[str]:
     """A line where pruning is the last thing that is done."""
     last = plan.phases[-1]
-    if settings.epochs == 0 or last.start is None or last.steps > 0:
+    if settings.epochs == 0 or last.start is None or last.steps > 0 or plan.ends_pruned:
         return []
     return ["no epoch is left to train in after pruning: give more epochs, 2 at least"]
 

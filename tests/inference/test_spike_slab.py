@@ -1,5 +1,6 @@
 """SS-IG as a method: its prior, what is removed when, and what is left in the end."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import PruningWarning, SettingError, UnknownNameError
 from bayesprune.inference.deciding import Decision
+from bayesprune.inference.node_inclusion import ALWAYS, prior_inclusion
 from bayesprune.inference.relaxed import LogitGateGuide
-from bayesprune.inference.spike_slab import ALWAYS, Quiet, SpikeSlab, logit_guide, prior_inclusion
+from bayesprune.inference.spike_slab import Quiet, SpikeSlab, logit_guide
 from bayesprune.inference.spike_slab_options import SpikeSlabOptions
 from bayesprune.inference.weight_laws import DEVIATIONS
 from bayesprune.models import Conv4, LeNet300
@@ -120,7 +122,9 @@ def test_nodes_that_were_quiet_for_long_are_removed_with_their_deviations(small_
 
 
 def test_nothing_is_removed_before_the_end_on_demand(small_data: Data) -> None:
-    options = {"quiet_steps": 1, "shrink_every": 1, "closed_below": 0.9, "gate_learning_rate": 0.5}
+    options: dict[str, Any] = {
+        "quiet_steps": 1, "shrink_every": 1, "closed_below": 0.9, "gate_learning_rate": 0.5
+    }  # fmt: skip
     early, late = (
         bp.prune(perceptron(), small_data, "spike-slab", epochs=4, batch_size=50, removal=removal, **options)
         for removal in ("quiet", "end")
@@ -175,13 +179,23 @@ def test_settings_that_would_do_nothing_are_refused(small_data: Data) -> None:
         bp.prune(perceptron(), small_data, "spike-slab", epochs=0)
 
 
+def test_few_steps_are_told(small_data: Data) -> None:
+    """Five steps an epoch; that nothing is trained afterwards is how the method is, and no warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pruned = bp.prune(perceptron(), small_data, "spike-slab", epochs=2, batch_size=50)
+    said = [str(one.message) for one in caught if issubclass(one.category, PruningWarning)]
+    assert pruned.history[-1]["step"] == 10 and len(said) == 1
+    assert "10 steps to settle" in said[0] and "give epochs=600" in said[0]
+
+
 def test_usual_options_name_no_other_run() -> None:
     usual = RunSettings("spike-slab", learning_rate=1e-3, options={"slab": SpikeSlabOptions().slab})
     assert SpikeSlab().normal(usual) == RunSettings("spike-slab")
 
 
 def test_the_posterior_has_a_tree_and_comes_back(small_data: Data, tmp_path: Any) -> None:
-    options = {"gate_learning_rate": 0.3, "slab": 0.3}
+    options: dict[str, Any] = {"gate_learning_rate": 0.3, "slab": 0.3}
     pruned = bp.prune(perceptron(), small_data, "spike-slab", epochs=4, batch_size=50, **options)
     assert pruned.posterior is not None
     hidden = pruned.posterior.inclusion_probability[36:]

@@ -149,8 +149,8 @@ def _draw_units(axes: "Axes", evidence: Evidence) -> None:
             axes.axhline(middle, color=look.colour, linestyle=look.dash, linewidth=1.2, label=label)
     axes.set_yscale("symlog", linthresh=1.0)
     write_counts(axes.yaxis)
-    counted = f"{evidence.examples:,} of {evidence.size:,} training examples"
-    axes.set(xlabel="units, the most evidence first", ylabel="evidence in nats, with its error", title=counted)
+    axes.set(xlabel="units, the most evidence first", ylabel="evidence in nats, with its error")
+    axes.set_title(evidence.taken_on)
     axes.legend()
 
 

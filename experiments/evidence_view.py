@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 NAMED, TABLED = 5, 10
 """So many of the weakest units are named in the picture, and in a document."""
 
+EFFORT, FEWEST = 5e12, 500
+"""Gates times multiply-accumulates times examples, where no number of examples is asked for, and examples at least."""
+
 _PICTURES = {".png": "png", ".svg": "svg"}
 
 
-def evidence_of(record: RunRecord, examples: int) -> Evidence | str:
+def evidence_of(record: RunRecord, examples: int | None = None) -> Evidence | str:
     """The evidence of a run on disk, or a line that says why there is none.
 
     Args:
         record: of the run, read from its folder.
-        examples: training examples to take it on, at most.
+        examples: training examples to take it on, at most; None for as many as take no more than a minute or so.
     """
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import load
@@ -43,9 +46,16 @@ def evidence_of(record: RunRecord, examples: int) -> Evidence | str:
     if data.fingerprint != record.settings.get("data_fingerprint"):
         return f"the data {name!r} are not those that the run was trained on: take pruned.evidence(data) in Python"
     try:
-        return load(record.folder).evidence(data, examples=min(examples, len(data.train)))
+        wanted = affordable(record) if examples is None else examples
+        return load(record.folder).evidence(data, examples=min(wanted, len(data.train)))
     except BayespruneError as error:
         return _line(error)
+
+
+def affordable(record: RunRecord) -> int:
+    """Examples on which every gate that is left can be flipped with the effort that is allowed."""
+    gates = sum(len(group["kept"]) for group in record.groups)
+    return max(FEWEST, int(EFFORT / max(1, gates * record.result["macs"])))
 
 
 def plot_evidence(evidence: Evidence, path: Path, input_shape: Sequence[int] = ()) -> Path:
@@ -139,8 +149,8 @@ def _draw_units(axes: "Axes", evidence: Evidence) -> None:
             axes.axhline(middle, color=look.colour, linestyle=look.dash, linewidth=1.2, label=label)
     axes.set_yscale("symlog", linthresh=1.0)
     write_counts(axes.yaxis)
-    counted = f"{evidence.examples:,} of {evidence.size:,} training examples"
-    axes.set(xlabel="units, the most evidence first", ylabel="evidence in nats, with its error", title=counted)
+    axes.set(xlabel="units, the most evidence first", ylabel="evidence in nats, with its error")
+    axes.set_title(evidence.taken_on)
     axes.legend()
 
 

@@ -57,6 +57,13 @@ class Evidence:
         return [f"{group}[{index}]" for group, index in zip(self.groups, self.indices.tolist(), strict=True)]
 
     @property
+    def taken_on(self) -> str:
+        """On which examples, in words."""
+        if self.examples > self.size:
+            return f"{self.examples:,} examples for {self.size:,} training examples"
+        return f"{self.examples:,} of {self.size:,} training examples"
+
+    @property
     def log_odds(self) -> Tensor | None:
         """Evidence minus price, nats [J]; infinite where a layer would pass nothing. None without prices."""
         return None if self.price is None else (self.evidence - self.price).masked_fill(self.needed, torch.inf)
@@ -93,7 +100,7 @@ class Evidence:
 
     def table(self) -> str:
         """A row a group, and the weakest units, as text."""
-        head = f"evidence in {UNIT}, {self.examples:,} of {self.size:,} training examples; the least first"
+        head = f"evidence in {UNIT}, {self.taken_on}; the least first"
         below = [] if self.price is None else ["below price"]
         titles = ["group", "units", "least", "median", "most", *below, "weakest"]
         rows = [titles, *(_row(self.of(group)) for group in dict.fromkeys(self.groups))]

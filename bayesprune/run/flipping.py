@@ -160,7 +160,7 @@ def _examples(pruned: "Pruned", data: Any) -> tuple[Split, Likelihood]:
     """The examples that are asked for, and the likelihood of their targets."""
     given = pruned._data if data is None else data
     if given is None:
-        raise StoreError("a loaded network does not bring its data along: give evidence(data)")
+        raise StoreError("a loaded network does not bring its data along: give data as the first argument")
     likelihood = pruned.likelihood
     if pruned.task is not None and likelihood is not None and (pair := raw_pair(given)) is not None:
         inputs = prepared_inputs(pair[0], pruned.inputs, pruned.normalisation)

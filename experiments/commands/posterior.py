@@ -20,7 +20,7 @@ def posterior(
     draws: int = 1000,
     plot: Path | None = None,
     netcdf: Path | None = None,
-    examples: int = 2000,
+    examples: int | None = None,
     json: JSON = False,
 ) -> None:
     """ArviZ summary and plot of the gates of a run, or of several restarts of it as chains; evidence of the first.
@@ -30,7 +30,8 @@ def posterior(
         draws: Draws a chain.
         plot: Picture to write (.png or .svg); by default posterior.png in the first run's folder.
         netcdf: Also write the draws as a NetCDF file that ArviZ reads.
-        examples: Training examples on which the evidence for every unit of the first run is taken; 0 for none.
+        examples: Training examples on which the evidence for every unit of the first run is taken; 0 for no evidence;
+            by default as many as take no more than a minute or so.
         json: Print one JSON object.
     """
     from bayesprune.experiments.commands.output import answer, answer_object
@@ -43,11 +44,12 @@ def posterior(
     records = [record for record in map(RunRecord.read, run_folders(runs)) if record.posterior is not None]
     if not records:
         raise SettingError("none of these runs has a posterior: give a run of a Bayesian method, such as parsimonious")
-    check_integer("examples", examples, 0)
+    if examples is not None:
+        check_integer("examples", examples, 0)
     summary = summarise(records, draws)
     folder = records[0].folder or Path()
     picture = plot_posterior(records, plot or folder / "posterior.png")
-    found = None if examples == 0 else evidence_of(records[0], max(examples, 2))
+    found = None if examples == 0 else evidence_of(records[0], examples)
     units = picture.with_name("evidence.png") if plot is None else picture.with_stem(f"{picture.stem}-evidence")
     if isinstance(found, Evidence):
         plot_evidence(found, units, records[0].input_shape)

@@ -11,7 +11,7 @@ from PIL import Image
 import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.experiments.evidence_view import _pixels, document, evidence_of, plot_evidence
+from bayesprune.experiments.evidence_view import _pixels, affordable, document, evidence_of, plot_evidence
 from bayesprune.run.evidence import Evidence
 from bayesprune.store.runs import RunRecord
 
@@ -30,9 +30,10 @@ def made(count: int = 12, *, price: Any = 3.0) -> Evidence:
 def test_a_run_whose_data_have_a_name(small_npz: str, tmp_path: Path) -> None:
     data = bp.load_data(small_npz)
     pruned = bp.prune("lenet300", data, price=1.0, **QUICK)
-    found = evidence_of(RunRecord.read(pruned.save(tmp_path / "run")), 10_000)
+    found = evidence_of(RunRecord.read(pruned.save(tmp_path / "run")))
     assert isinstance(found, Evidence) and found.examples == 240
     torch.testing.assert_close(found.evidence, pruned.evidence().evidence, rtol=1e-5, atol=1e-5)
+    assert affordable(RunRecord.read(tmp_path / "run")) == int(5e12 / (len(found) * pruned.evaluation.macs))
     few = evidence_of(RunRecord.read(tmp_path / "run"), 50)
     assert isinstance(few, Evidence) and few.examples == 50
 

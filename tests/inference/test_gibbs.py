@@ -185,7 +185,7 @@ def test_prices_of_the_run(small_data: Data, tmp_path: Path) -> None:
     assert found.log_odds.tolist() == pytest.approx([-1.5] * len(found.names))
     again = bp.load(pruned.save(tmp_path / "saved"))
     assert torch.equal(again.gibbs(small_data, draws=4, chains=1, progress=False).draws, found.draws)
-    with pytest.raises(StoreError, match="give evidence"):
+    with pytest.raises(StoreError, match="give data as the first"):
         again.gibbs(progress=False)
 
 

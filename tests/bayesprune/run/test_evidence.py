@@ -245,6 +245,36 @@ def test_regression_and_weights_of_examples() -> None:
         assert float(found.evidence[unit]) == pytest.approx(float(rise), rel=1e-4, abs=1e-3)
 
 
+def test_two_inputs_by_name_and_raw_examples() -> None:
+    """Such networks are not replayed; raw examples are prepared as the training inputs were, and all are used."""
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.left, self.right = nn.Embedding(9, 6), nn.Linear(6, 7), nn.Linear(4, 5)
+            self.head = nn.Linear(12, 3)
+
+        def forward(self, tokens: Tensor, numbers: Tensor) -> Tensor:
+            both = torch.cat([self.left(self.words(tokens).mean(1)).relu(), self.right(numbers).relu()], 1)
+            outputs: Tensor = self.head(both)
+            return outputs
+
+    inputs = {"tokens": torch.randint(0, 9, (200, 8)), "numbers": 5 + torch.randn(200, 4)}
+    labels = torch.arange(200) % 3
+    pruned = bp.prune(Two(), from_tensors(inputs, labels), "l1-units", budget="macs=70%", precision="float64", **QUICK)
+    found = pruned.evidence((inputs, labels))
+    assert (found.examples, found.size, found.replayed) == (200, 140, False)
+    assert "200 examples for 140 training examples" in str(found)
+    logits = pruned.outputs(inputs)
+    before = cross_entropy(logits, labels, reduction="none").double()
+    gate = found.names.index(found.of("right").names[0])
+    column = len(pruned.kept["left"])
+    with torch.no_grad():
+        pruned.network.get_parameter("head.weight")[:, column] = 0
+    rise = (cross_entropy(pruned.outputs(inputs), labels, reduction="none") - before).mean()
+    assert float(found.evidence[gate]) == pytest.approx(140 * float(rise), rel=1e-6, abs=1e-8)
+
+
 def test_what_cannot_be_is_refused(perceptron: Pruned, small_data: Data, tmp_path: Path) -> None:
     for examples, message in ((241, "examples=241 is more than the data have: give at most 240"), (1, "examples must")):
         with pytest.raises(SettingError, match=message):
@@ -258,7 +288,7 @@ def test_what_cannot_be_is_refused(perceptron: Pruned, small_data: Data, tmp_pat
         perceptron.evidence(other)
     with pytest.raises(DataError, match="this call"):
         perceptron.evidence((torch.randn(60, 1, 5, 5), torch.arange(60) % 3))
-    with pytest.raises(StoreError, match="give evidence.data."):
+    with pytest.raises(StoreError, match="give data as the first"):
         bp.load(perceptron.save(tmp_path / "saved")).evidence()
     whole = bp.prune("lenet300", small_data, "dense", widths=(4, 3), keep=["fc1", "fc2"], inputs="none", **QUICK)
     with pytest.raises(SettingError, match="has no gates"):

@@ -21,7 +21,8 @@ def local_noise(deviations: Mapping[nn.Linear, tuple[Tensor, Tensor | None]]) ->
     With weights `w ~ N(mean, s^2)` an output is normal with the mean that the layer gives anyway and the variance
     `(s^2) . x^2 + s_bias^2`; drawing it directly has the law of a draw of the weights for each example, at the cost of
     one more product. Where a layer reads more than one vector of an example, [B, ..., F], these share the example's
-    weights; there one draw serves the whole batch instead. A layer that is called several times in one pass draws anew each time.
+    weights; there one draw serves the whole batch instead. A layer that is called several times in one pass draws anew
+    each time.
 
     Source: the local reparameterisation of Kingma, Salimans and Welling, arXiv 1506.02557.
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bayesprune.errors import SettingError
 from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
+from bayesprune.inference.relaxed import LogitGateGuide
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import CategoricalLikelihood, GaussianLikelihood, TaskLikelihood
 from bayesprune.models.priors.gates import FixedGatePrior, FlatteningGatePrior
@@ -16,7 +17,7 @@ from bayesprune.models.priors.weights import GaussianSlab
 WITH_SITES: WeakSet[GatedModel] = WeakSet()
 """Models of this package whose networks turned out to sample by themselves."""
 
-_GUIDES: set[type] = {GateGuide, GaussianWeightGuide}
+_GUIDES: set[type] = {GateGuide, GaussianWeightGuide, LogitGateGuide}
 _GATE_PRIORS: set[type] = {FlatteningGatePrior, FixedGatePrior}
 _LIKELIHOODS: set[type] = {CategoricalLikelihood, GaussianLikelihood, TaskLikelihood}
 

@@ -29,5 +29,5 @@ def look(state: TrainState) -> None:
         return
     memory, structure = state.memory(LastSeen), state.structure
     if memory.rise is None:
-        memory.rise = torch.full((structure.initial_gate_count,), torch.nan)
+        memory.rise = torch.full((structure.initial_gate_count,), torch.nan, dtype=torch.float32)
     memory.rise[structure.original_gates()] = -optimizer.average(theta).detach().cpu().float()

@@ -7,7 +7,7 @@ from torch import Tensor
 from bayesprune.errors import SettingError
 from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.estimators import GateEstimator, WithoutEstimate
-from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
+from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.ramp import LinearRamp, Ramp
 from bayesprune.models.gated import GatedModel
@@ -63,14 +63,14 @@ class GatedObjective:
         """Make the Pyro model of the network as it is now, and bind the guide to it.
 
         Raises:
-            SettingError: the guide is over weights, which here are a point.
+            SettingError: the guide over weights is one of Pyro's, which cannot follow a network that shrinks.
         """
         self.detach()
         guide = guide_of(state)
-        if isinstance(guide, GaussianWeightGuide) or guide.weights is not None:
+        if guide.weights is not None:
             raise SettingError(
-                "the training loop shrinks its network, whose weights are a point: take GateGuide(model); "
-                "a guide over weights is trained by pyro.infer.SVI (docs/pyro.md)"
+                "the training loop shrinks its network, and a guide of Pyro's over the weights cannot follow: take "
+                "GateGuide(model) or GaussianWeightGuide(model), or train it by pyro.infer.SVI (docs/pyro.md)"
             )
         self._cost = state.expected_cost()
         self._prior = FlatteningGatePrior(self._log_gamma(state))

@@ -120,7 +120,7 @@ REFUSED = {
     ("ntt", "binary"): "a tangent kernel needs outputs .samples, logits., the network gives",
     ("ntt", "known noise"): "a tangent kernel needs outputs .samples, logits., the network gives",
     ("ntt", "tagging"): "for several inputs, or tokens, use another method, such as snip",
-    ("obd", "own law"): "keeping .* would leave layer",  # the second derivatives of |x| are 0
+    ("obd", "own law"): "second derivative, and that is 0 for every weight",
 }
 """What a method cannot do, and what it says."""
 

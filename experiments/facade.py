@@ -18,7 +18,7 @@ from bayesprune.run.pruned import Pruned
 from bayesprune.run.rebuild import rebuild
 from bayesprune.run.running import run
 from bayesprune.run.samplers import register_sampler
-from bayesprune.run.settings import RunSettings, check_type
+from bayesprune.run.settings import RunSettings, check_integer, check_type
 from bayesprune.store.atomic import check_writable
 from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.training import Checkpointer, Progress
@@ -56,7 +56,7 @@ def prune(
         method: a name in the table of methods.
         restarts: so many runs with the seeds from `seed` on, two at a time where network and data are names. What comes
             back is the best of them by its validation data, with all of them as `restarts`: its `posterior_tree` has a
-            chain for each.
+            chain for each. Of a module all start from the weights that it has; a class draws new ones for each.
         checkpoint: a file to save the state to now and then, and to resume from when it is there; it is
             removed when the run is finished. With several restarts it is a folder in which the finished runs stay.
         progress: called after every step; True or False shows a bar or none; by default a bar is shown in a terminal
@@ -74,7 +74,8 @@ def prune(
 
     network = network.network if isinstance(network, Pruned) else network
     chosen = method_by_name(method)
-    if restarts != 1:
+    check_integer("restarts", restarts, 1)
+    if restarts > 1:
         return _restarted(network, data, chosen, restarts, checkpoint, progress, settings)
     data = as_data(data, settings.get("task"))
     asked = {"data": data.name} | _settings_and_options(chosen, settings)

@@ -17,7 +17,7 @@ from bayesprune.experiments.subjects import NAMED, Subject, data_of
 from bayesprune.experiments.worker import leave_if_started_anew
 from bayesprune.run.networks import Factory
 from bayesprune.run.pruned import Pruned
-from bayesprune.run.settings import RunSettings, check_integer
+from bayesprune.run.settings import RunSettings
 from bayesprune.structure.copying import copied
 
 WORKERS = 2
@@ -39,7 +39,6 @@ def make_restarts(
     Raises:
         BayespruneError: a setting cannot be used, or a run failed.
     """
-    check_integer("restarts", count, 1)
     leave_if_started_anew()
     jobs = [Job(replace(base, seed=base.seed + number), subject=subject) for number in range(count)]
     phases = [phase_steps(job) for job in jobs]

@@ -58,7 +58,7 @@ def test_names_go_through_the_pool_and_finished_runs_are_found_again(tmp_path: P
     assert again.settings.seed == best.settings.seed and again.restarts[1].kept == best.restarts[1].kept
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.5])
+@pytest.mark.parametrize("count", [0, -1, 1.5, True])
 def test_a_count_below_one_is_refused(count: Any) -> None:
     with pytest.raises(SettingError, match="restarts"):
         bp.prune(network(), rows(), restarts=count, **SHORT)

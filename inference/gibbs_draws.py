@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bayesprune.errors import SettingError
 from bayesprune.run.datatree import for_arviz, import_arviz
+from bayesprune.run.predictive import Predictive
 from bayesprune.structure import Structure
 
 if TYPE_CHECKING:
@@ -127,11 +129,15 @@ class GibbsDraws:
             index=self.names,
         )
 
-    def to_datatree(self) -> "xarray.DataTree":
+    def to_datatree(self, predicted: Predictive | None = None) -> "xarray.DataTree":
         """The draws as a DataTree that ArviZ reads, laid out as `bayesprune.run.datatree.to_datatree` does.
 
         Groups: `posterior` with `z` [chain, draw, gate] and `open_gates` [chain, draw, group]; `constant_data` with
         `group_of_gate`, `index_in_group` and `prior_log_odds` [gate].
+
+        Args:
+            predicted: what `pruned.predictive(draws.draws)` gave: adds `log_likelihood` [chain, draw, example], which
+                `arviz.loo` takes, `observed_data`, and `posterior_predictive` where targets were drawn.
         """
         import xarray
 
@@ -152,7 +158,16 @@ class GibbsDraws:
             },
             coords={"gate": self.names},
         )
-        tree = xarray.DataTree.from_dict({"posterior": posterior, "constant_data": constants})
+        groups = {"posterior": posterior, "constant_data": constants}
+        if predicted is not None:
+            if predicted.log_likelihood.shape[:2] != self.draws.shape[:2]:
+                found, own = list(predicted.log_likelihood.shape[:2]), list(self.draws.shape[:2])
+                raise SettingError(f"the predictions are of {found} chains and draws, and these are {own}")
+            groups |= {
+                name: one.assign_coords({axis: posterior[axis] for axis in ("chain", "draw") if axis in one.dims})
+                for name, one in predicted.groups().items()
+            }
+        tree = xarray.DataTree.from_dict(groups)
         tree.attrs.update({"note": NOTE, "inference_library": "bayesprune"})
         return tree
 

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.batches import call, chunks, count, each, head, named_parts, repeated
-from bayesprune.data import Split, TensorSplit
+from bayesprune.data import Split
 from bayesprune.data.given import as_data, raw_pair
-from bayesprune.data.loaders import as_numbers
 from bayesprune.devices import device_of, fitting, widened
 from bayesprune.errors import DataError, SettingError, StoreError
-from bayesprune.run.raw_inputs import clear_refusal, prepared_inputs
+from bayesprune.run.raw_inputs import clear_refusal
 from bayesprune.run.settings import check_integer
 from bayesprune.structure import Gating, Structure, evaluating
 from bayesprune.structure.replay import Replay
@@ -162,9 +161,9 @@ def _examples(pruned: "Pruned", data: Any) -> tuple[Split, Likelihood]:
     if given is None:
         raise StoreError("a loaded network does not bring its data along: give data as the first argument")
     likelihood = pruned.likelihood
-    if pruned.task is not None and likelihood is not None and (pair := raw_pair(given)) is not None:
-        inputs = prepared_inputs(pair[0], pruned.inputs, pruned.normalisation)
-        return TensorSplit(inputs, pruned.task.targets(as_numbers(pair[1]), "the examples")), likelihood
+    split = pruned.raw_split(given)
+    if split is not None and likelihood is not None:
+        return split, likelihood
     if likelihood is None and raw_pair(given) is not None:
         raise SettingError(
             "the run has no likelihood: it is of a task of your own and was loaded from disk; give Data made with "

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.batches import call, chunks, each
-from bayesprune.data import InputSpec
+from bayesprune.data import InputSpec, TensorSplit
+from bayesprune.data.given import raw_pair
 from bayesprune.data.inputs import AnyNormalisation
+from bayesprune.data.loaders import as_numbers
 from bayesprune.devices import fitting
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.run.pipeline import make_pipeline
@@ -68,6 +70,18 @@ class Predicting:
         with saying(self.network, self.settings.output), evaluating(self.network), clear_refusal():
             said = [call(self.network, each(place, part)).cpu() for part in chunks(ready, batch_size)]
         return torch.cat(said)
+
+    def raw_split(self, data: Any) -> TensorSplit | None:
+        """Raw examples, a pair or a loader, as the network takes them; None for what is neither, or without a task.
+
+        Raises:
+            DataError: the examples do not fit the data of the run.
+        """
+        pair = None if self.task is None else raw_pair(data)
+        if pair is None or self.task is None:
+            return None
+        inputs = prepared_inputs(pair[0], self.inputs, self.normalisation)
+        return TensorSplit(inputs, self.task.targets(as_numbers(pair[1]), "the examples"))
 
     def pipeline(self) -> nn.Module:
         """One plain module from raw inputs to outputs: logits, log rates, or numbers in the unit of the targets.

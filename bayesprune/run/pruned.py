@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from bayesprune.data import Data, InputSpec, TensorSplit
-from bayesprune.data.given import as_data, raw_pair
+from bayesprune.data import Data, InputSpec
+from bayesprune.data.given import as_data
 from bayesprune.data.inputs import AnyNormalisation
-from bayesprune.data.loaders import as_numbers
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate, evaluate_split
 from bayesprune.run.environment import environment
@@ -20,7 +19,6 @@ from bayesprune.run.identity import tensors_digest
 from bayesprune.run.method import GatePosterior
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.predicting import Predicting
-from bayesprune.run.raw_inputs import prepared_inputs
 from bayesprune.run.reading_records import fields_of
 from bayesprune.run.samplers import sampler
 from bayesprune.run.settings import RunSettings
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
 
     from bayesprune.run.evidence import Evidence
     from bayesprune.run.matching import Match
+    from bayesprune.run.predictive import Predictive
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -233,11 +232,8 @@ class Pruned(Predicting):
         data = self._data if data is None else data
         if data is None:
             raise StoreError("a loaded network does not bring its data along: give evaluate(data)")
-        if self.task is not None and (pair := raw_pair(data)) is not None:
-            split = TensorSplit(
-                prepared_inputs(pair[0], self.inputs, self.normalisation),
-                self.task.targets(as_numbers(pair[1]), "the examples to measure on"),
-            )
+        split = self.raw_split(data)
+        if split is not None and self.task is not None:
             with saying(self.network, self.settings.output):
                 return evaluate_split(self.network, split, self.task, self.likelihood)
         found = as_data(data, None if self.task is None else self.task.name)
@@ -281,6 +277,12 @@ class Pruned(Predicting):
         from bayesprune.run.evidence import measure
 
         return measure(self, data, examples=examples, seed=seed)
+
+    def predictive(self, gates: Tensor, data: Any = None, **settings: Any) -> "Predictive":
+        """Predictions under draws of the gates, such as `gibbs().draws`; see `bayesprune.run.predictive.predictive`."""
+        from bayesprune.run.predictive import predictive
+
+        return predictive(self, gates, data, **settings)
 
     def gibbs(self, data: Any = None, **settings: Any) -> Any:
         """Draws of the gates at fixed weights, p(z | w, data); settings as for `bayesprune.experiments.facade.gibbs`.

@@ -1,0 +1,143 @@
+"""What a pruned network predicts under draws of its gates: the posterior predictive at fixed weights."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bayesprune.batches import call, each
+from bayesprune.data import Split
+from bayesprune.data.given import as_data
+from bayesprune.devices import CPU, device_of, fitting, random_apart, widened
+from bayesprune.errors import SettingError, StoreError, UnknownNameError
+from bayesprune.evaluation.evaluate import Scores
+from bayesprune.structure import Gating, evaluating
+from bayesprune.tasks.likelihood import unweighted
+from bayesprune.training.heads import saying
+
+if TYPE_CHECKING:
+    import xarray
+
+    from bayesprune.run.pruned import Pruned
+
+SPLITS = ("train", "validation", "test")
+NUMBERS = 20_000_000
+"""Outputs that are held at a time, over all draws."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictive:
+    """Predictions of N examples under R chains of D draws.
+
+    Attributes:
+        log_likelihood: of every example under every draw [R, D, N], nats.
+        outputs: that say the mean prediction of all draws [N, ...] (`Task.averaged`).
+        targets: observed [N, ...].
+        sampled: targets drawn from the law of every draw [R, D, N, ...]; None where they were not asked for.
+        metrics: of the mean prediction, by key.
+    """
+
+    log_likelihood: Tensor
+    outputs: Tensor
+    targets: Tensor
+    sampled: Tensor | None
+    metrics: Scores
+
+    def groups(self) -> "dict[str, xarray.Dataset]":
+        """Groups `log_likelihood`, `observed_data` and `posterior_predictive` of a DataTree, each of one variable y."""
+        import xarray
+
+        def dataset(tensor: Tensor, dims: tuple[str, ...]) -> xarray.Dataset:
+            rest = tuple(f"y_dim_{place}" for place in range(tensor.dim() - len(dims)))
+            return xarray.Dataset({"y": (dims + rest, tensor.numpy())})
+
+        found = {
+            "log_likelihood": dataset(self.log_likelihood, ("chain", "draw", "example")),
+            "observed_data": dataset(self.targets, ("example",)),
+        }
+        if self.sampled is not None:
+            found["posterior_predictive"] = dataset(self.sampled, ("chain", "draw", "example"))
+        return found
+
+
+@torch.no_grad()
+def predictive(
+    pruned: "Pruned", gates: Tensor, data: Any = None, *, split: str = "test", sampled: bool = False, seed: int = 0
+) -> Predictive:
+    """Predict under draws of the gates that are left, with batch normalisation in evaluation mode.
+
+    Args:
+        pruned: the result of a run.
+        gates: draws [R, D, J] in {0, 1}, such as `pruned.gibbs().draws`.
+        data: as for `Pruned.evaluate`: one split of `Data`, or all of raw examples.
+        split: "train", "validation" or "test" of `Data`. `arviz.loo` leaves out examples that the draws have seen: it
+            needs those of "train".
+        sampled: also draw targets.
+        seed: of these draws.
+
+    Raises:
+        SettingError: there is no such split, the gates are not those of the network, or the run has no likelihood that
+            can be drawn from.
+        StoreError: a loaded network without data.
+        DataError: the data are none, or do not fit the run.
+    """
+    structure, task, likelihood = pruned.structure, pruned.task, pruned.likelihood
+    if task is None or likelihood is None:
+        raise SettingError("the run's task was not saved along, so it has no likelihood: make the run in this process")
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    if sampled and not likelihood.can_sample:
+        raise SettingError("the task is a loss, and targets cannot be drawn from it: leave sampled out")
+    if gates.dim() != 3 or gates.shape[2] != structure.gate_count or not gates.numel():
+        raise SettingError(f"gates are {list(gates.shape)}; [chains, draws, {structure.gate_count}] are needed")
+    unique, back = gates.flatten(0, 1).unique(dim=0, return_inverse=True)
+    gating = Gating(pruned.network, structure)
+    place = device_of(pruned.network)
+    logs, means, samples, observed = [], [], [], []
+    try:
+        with saying(pruned.network, pruned.settings.output), evaluating(pruned.network):
+            for inputs, given in _split(pruned, data, split).batches(_examples(pruned, gates)):
+                targets, _ = unweighted(given)
+                said = []
+                for setting in unique.to(place, torch.get_default_dtype()):
+                    with gating.applied(setting):
+                        arriving = each(lambda part: fitting(pruned.network, part), inputs)
+                        said.append(widened(call(pruned.network, arriving)).to(CPU))
+                outputs = torch.stack(said)
+                losses = torch.stack([likelihood.negative_log(one, targets) for one in said])
+                logs.append(-losses[back])
+                means.append(task.averaged(outputs[back]))
+                observed.append(targets)
+                if sampled:
+                    with random_apart(torch.device(CPU), seed + len(logs)):
+                        samples.append(torch.stack([likelihood.sample(outputs[number]) for number in back]))
+    finally:
+        gating.remove()
+    mean, targets = torch.cat(means), torch.cat(observed)
+    shape = gates.shape[:2]
+    return Predictive(
+        torch.cat(logs, 1).unflatten(0, shape),
+        mean,
+        targets,
+        torch.cat(samples, 1).unflatten(0, shape) if sampled else None,
+        task.measured(mean, targets, likelihood),
+    )
+
+
+def _split(pruned: "Pruned", data: Any, name: str) -> Split:
+    """The examples to predict."""
+    data = pruned._data if data is None else data
+    if data is None:
+        raise StoreError("a loaded network does not bring its data along: give predictive(gates, data)")
+    split = pruned.raw_split(data)
+    if split is not None:
+        return split
+    found: Split = getattr(as_data(data, None if pruned.task is None else pruned.task.name), name)
+    return found
+
+
+def _examples(pruned: "Pruned", gates: Tensor) -> int:
+    """Examples at a time."""
+    outputs = 1 if pruned.task is None else pruned.task.outputs
+    return max(1, min(1_000, NUMBERS // (gates.shape[0] * gates.shape[1] * max(1, outputs))))

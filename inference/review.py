@@ -19,6 +19,10 @@ UNUSED = 0.5
 """A budget explains a loss where at least this share of it is used."""
 
 
+LEARNT = 0.9
+"""A network has learnt something whose negative log-likelihood is below this share of a guess's."""
+
+
 def few_steps(prune_steps: int, train: Split, settings: RunSettings) -> list[str]:
     """A line where gates have fewer steps than they need."""
     if prune_steps >= NEEDED_STEPS:
@@ -30,8 +34,24 @@ def few_steps(prune_steps: int, train: Split, settings: RunSettings) -> list[str
     ]
 
 
+def judged_early(state: TrainState) -> list[str]:
+    """A line where the network had learnt next to nothing when its gates were decided.
+
+    Nothing is known then of what a unit would be worth: closing any of them costs nothing.
+    """
+    pruning = [record for record in state.history if record.get("phase") == "prune"]
+    guess, said = state.task.guess(), pruning[-1]["validation_nll"] if pruning else None
+    if guess is None or said is None or said <= LEARNT * guess:
+        return []
+    return [
+        f"when the gates were decided the network predicted hardly better than a guess (validation NLL {said:.3g} of "
+        f"{guess:.3g} nats), so what was closed may have been needed: give more epochs, a lower price, or, where the "
+        "weights have a law of their own, a method with plain weights"
+    ]
+
+
 class Review:
-    """After the run: whether the network lost more than its prices or its budget explain.
+    """After the run: whether it judged before it had learnt, or lost more than its prices or its budget explain.
 
     The objective of the last epoch is compared with that of the epoch whose loss on the validation split was best, both
     as N times the validation loss plus the price of what is open.
@@ -47,6 +67,9 @@ class Review:
 
     def __call__(self, state: TrainState) -> Sequence[str]:
         """The lines."""
+        return [*judged_early(state), *self._lost(state)]
+
+    def _lost(self, state: TrainState) -> list[str]:
         measured = [record for record in state.history if record["validation_nll"] is not None]
         if not measured or self._meets_budget(state):
             return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import log
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from bayesprune.models import LeNet300
 from bayesprune.run.budget import Budget
 from bayesprune.run.running import run
 from bayesprune.run.settings import RunSettings
+from bayesprune.tasks import Classification
 from bayesprune.training import TrainState
 
 MakeState = Callable[..., TrainState]
@@ -50,6 +52,20 @@ def test_a_loss_that_prices_do_not_explain_is_said(gated_state: MakeState) -> No
 )
 def test_nothing_is_said_of_what_is_explained(history: list[dict[str, Any]], gated_state: MakeState) -> None:
     assert reviewed(gated_state(1.0), history) == []
+
+
+@pytest.mark.parametrize(("share", "lines"), [(0.95, 1), (1.2, 1), (0.85, 0), (0.1, 0)])
+def test_gates_that_were_decided_before_anything_was_learnt_are_said(
+    share: float, lines: int, gated_state: MakeState
+) -> None:
+    """By the last epoch of pruning, whatever the network learns afterwards."""
+    state = gated_state(1.0)
+    state.task = Classification(3)
+    nll = share * log(3)
+    history = [epoch(1, 0.5, nll, 9.0) | {"phase": "prune"}, epoch(2, 0.9, 0.01, 9.0) | {"phase": "fixed"}]
+    found = reviewed(state, history)
+    assert len(found) == lines
+    assert all("hardly better than a guess" in line for line in found)
 
 
 def test_a_budget_explains_what_it_was_used_for(gated_state: MakeState) -> None:

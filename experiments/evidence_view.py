@@ -1,16 +1,15 @@
 """The evidence for every unit of a run for people: what can be said of a run on disk, and a picture."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesprune.errors import BayespruneError, SettingError
+from bayesprune.errors import BayespruneError
+from bayesprune.experiments.report.picture_file import write_picture
 from bayesprune.experiments.report.words import clean, short
 from bayesprune.run.evidence import Evidence
-from bayesprune.store.atomic import write_bytes
 from bayesprune.store.runs import RunRecord
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ NAMED, TABLED = 5, 10
 
 EFFORT, FEWEST = 5e12, 500
 """Gates times multiply-accumulates times examples, where no number of examples is asked for, and examples at least."""
-
-_PICTURES = {".png": "png", ".svg": "svg"}
 
 
 def evidence_of(record: RunRecord, examples: int | None = None) -> Evidence | str:
@@ -73,19 +70,7 @@ def plot_evidence(evidence: Evidence, path: Path, input_shape: Sequence[int] = (
         SettingError: another suffix.
         StoreError: the picture cannot be written.
     """
-    kind = _PICTURES.get(path.suffix.lower())
-    if kind is None:
-        raise SettingError(f"{path.name} has the suffix {path.suffix!r}: a picture is written as .png or .svg")
-    from bayesprune.experiments.report.drawing import PRINT_INK, drawing
-
-    file = io.BytesIO()
-    with drawing(PRINT_INK):
-        figure = _figure(evidence, _pixels(evidence, input_shape))
-        figure.savefig(
-            file, format=kind, dpi=150, facecolor="white", metadata={"Date": None} if kind == "svg" else None
-        )
-    write_bytes(path, file.getvalue())
-    return path
+    return write_picture(lambda: _figure(evidence, _pixels(evidence, input_shape)), path)
 
 
 def document(evidence: Evidence) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The posterior over structure for people: ArviZ's summary of it, and a picture."""
 
-import io
 import logging
 import math
 import warnings
@@ -15,10 +14,10 @@ import numpy as np
 from bayesprune.errors import SettingError
 from bayesprune.experiments.agreement import INPUTS, agreement_table, sizes_table
 from bayesprune.experiments.gates import gate_counts
+from bayesprune.experiments.report.picture_file import write_picture
 from bayesprune.experiments.report.words import short
 from bayesprune.experiments.words import counted
 from bayesprune.run.datatree import NOTE, for_arviz, import_arviz, to_datatree
-from bayesprune.store.atomic import write_bytes
 from bayesprune.store.runs import RunRecord
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ _HIDDEN = (
 _TABLES = ("groups", "open_gates", "sizes", "agreement", "uncertain_gates")
 _MANY = 1e6
 _OF_CHAINS = ("r_hat", "ess_bulk", "ess_tail")
-_PICTURES = {".png": "png", ".svg": "svg"}
 
 
 @dataclass(frozen=True)
@@ -148,19 +146,7 @@ def plot_posterior(records: Sequence[RunRecord], path: Path) -> Path:
         SettingError: another suffix, or as in `to_datatree`.
         StoreError: the picture cannot be written.
     """
-    kind = _PICTURES.get(path.suffix.lower())
-    if kind is None:
-        raise SettingError(f"{path.name} has the suffix {path.suffix!r}: a picture is written as .png or .svg")
-    from bayesprune.experiments.report.drawing import PRINT_INK, drawing
-
-    found = _of_gates(to_datatree(records, draws=1))
-    file = io.BytesIO()
-    with drawing(PRINT_INK), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
-        metadata = {"Date": None} if kind == "svg" else None
-        _figure(found).savefig(file, format=kind, dpi=150, facecolor="white", metadata=metadata)
-    write_bytes(path, file.getvalue())
-    return path
+    return write_picture(lambda: _figure(_of_gates(to_datatree(records, draws=1))), path)
 
 
 def _of_gates(tree: "xarray.DataTree") -> "xarray.Dataset":

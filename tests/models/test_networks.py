@@ -21,6 +21,8 @@ def parameters(network: nn.Module) -> int:
     [
         (LeNet300, {}, 266_610),
         (LeNet5, {}, 431_080),
+        (LeNet5, {"widths": (20, 50, 800, 500)}, 1_071_880),
+        (LeNet5, {"widths": (6, 16, 120, 84), "input_shape": (1, 32, 32)}, 61_706),
         # Conv-4 on 32x32x3 in the lottery ticket paper (arXiv 1803.03635, figure 2): 2.4 M
         (Conv4, {}, 2_425_930),
         (LeNet300, {"widths": (5, 4), "input_shape": (3, 2, 2), "classes": 7}, 12 * 5 + 5 + 5 * 4 + 4 + 4 * 7 + 7),
@@ -85,7 +87,7 @@ def test_images_it_cannot_take(factory: Any, shape: tuple[int, ...]) -> None:
     ],
 )
 def test_widths_it_cannot_have(factory: Any, arguments: dict[str, Any]) -> None:
-    with pytest.raises(SettingError, match=r"takes \d widths >= 1 and classes >= 1"):
+    with pytest.raises(SettingError, match=r"takes \d( or more)? widths >= 1 and classes >= 1"):
         factory(**arguments)
 
 

@@ -27,10 +27,11 @@ def paper(
     """Make the runs of a paper's study, and its page, tables and pictures; finished runs are not made again.
 
     Args:
-        name: Of the paper: parsimonious, hidden-structures or tangent-transfer.
+        name: Of the paper: parsimonious, hidden-structures, tangent-transfer or spike-slab.
         part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight,
             structured; tangent-transfer: lenet300, lenet5, transfer, and lenet5-full, which takes days on a
-            processor and is not part of all.
+            processor and is not part of all; spike-slab: mnist-mlp, fashion-mlp, mnist-lenet, fashion-lenet,
+            bmrs-lenet5, bmrs-mlp, lenet300, lenet5, and published-recipe, SS-IG's 1,200 epochs, not part of all.
         quick: Few and short runs on mnist5k: every factor and picture, no figure to rely on.
         out: Folder of the run folders and results; by default paper-NAME, with --quick paper-NAME-quick.
         data: Another data set than the study's.

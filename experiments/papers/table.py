@@ -4,9 +4,10 @@ from bayesprune.errors import UnknownNameError
 from bayesprune.experiments.papers.hidden_structures.study import PAPER as HIDDEN_STRUCTURES
 from bayesprune.experiments.papers.paper import Paper
 from bayesprune.experiments.papers.parsimonious.study import PAPER as PARSIMONIOUS
+from bayesprune.experiments.papers.spike_slab.study import PAPER as SPIKE_SLAB
 from bayesprune.experiments.papers.tangent_transfer.study import PAPER as TANGENT_TRANSFER
 
-PAPERS: dict[str, Paper] = {one.name: one for one in (PARSIMONIOUS, HIDDEN_STRUCTURES, TANGENT_TRANSFER)}
+PAPERS: dict[str, Paper] = {one.name: one for one in (PARSIMONIOUS, HIDDEN_STRUCTURES, TANGENT_TRANSFER, SPIKE_SLAB)}
 
 
 def paper(name: str) -> Paper:

@@ -4,36 +4,29 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayesprune.experiments.configurations import Configuration
-from bayesprune.experiments.papers.measured import error, find, macs, only, spread
+from bayesprune.experiments.papers.error_plot import FAINT_GRID, sketch_of_errors
+from bayesprune.experiments.papers.measured import find, only
 from bayesprune.experiments.papers.parsimonious.published import PUBLISHED
 from bayesprune.experiments.papers.parsimonious.runs import scale_of
 from bayesprune.experiments.papers.parsimonious.tables import OURS, TITLES
 from bayesprune.experiments.papers.rows import RowRuns
-from bayesprune.experiments.report.drawing import ACCENT, COLOURS, CONTRAST, DASHES, INK, MARKERS, new_figure
+from bayesprune.experiments.report.drawing import ACCENT, COLOURS, CONTRAST, DASHES, MARKERS, new_figure
 from bayesprune.experiments.report.pictures import Sketch
 from bayesprune.experiments.report.plots import sketch_of_macs, sketch_of_seconds
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_FAINT_GRID = 0.15
-"""So that names over it can be read."""
 
 
 def error_sketch(network: str, found: Sequence[RowRuns]) -> Sketch | None:
     """Test error against MACs: published points, and ours as means with their seeds; None without runs of ours."""
-    ours = _our_points(network, found)
-    if not ours:
-        return None
-    facts = "; ".join(f"{label}: {_mean(one, error):.2f} % at {_mean(one, macs):,.0f} MACs" for label, _, one in ours)
-    return Sketch(
+    return sketch_of_errors(
         f"error-macs-{network}",
         f"{TITLES[network]}: error against MACs",
-        f"Means of ours: {facts}.",
-        "Crosses: published points. Ours: mean over seeds, each seed a small dot; numbers are prices. Down and to the "
-        "left is better. Some published errors are the best of training, ours are of the last epoch.",
-        lambda: _error_figure(network, ours),
+        _our_points(network, found),
+        PUBLISHED[network],
+        "numbers are prices. Down and to the left is better. Some published errors are the best of training, ours are "
+        "of the last epoch.",
     )
 
 
@@ -81,44 +74,6 @@ def _is_base(one: RowRuns) -> bool:
     return one.row.value.endswith("(base)")
 
 
-def _error_figure(network: str, ours: Sequence[tuple[str, str, RowRuns]]) -> "Figure":
-    """Points of both kinds with their names."""
-    from bayesprune.experiments.report.drawing import write_counts
-    from bayesprune.experiments.report.label_places import place_labels
-
-    figure, axes = new_figure(6.4, 4.2)
-    theirs = [row for row in PUBLISHED[network] if row.macs is not None]
-    points = [(float(row.macs or 0), row.error) for row in theirs]
-    labels = [(x, y, row.method, INK) for (x, y), row in zip(points, theirs, strict=True)]
-    axes.plot(*zip(*points, strict=True), linestyle="none", marker="x", color=INK, markersize=6, markeredgewidth=1.6)
-    for label, colour, one in ours:
-        runs = [(macs(run), error(run)) for run in one.records]
-        mean = (_mean(one, macs), _mean(one, error))
-        axes.plot(*zip(*runs, strict=True), linestyle="none", marker=".", markersize=3.5, color=colour, alpha=0.7)
-        axes.plot(*mean, linestyle="none", marker="o", markersize=7, color=colour, markeredgewidth=0)
-        points += [mean, *runs]
-        labels.append((*mean, label, colour))
-    curve = sorted((_mean(one, macs), _mean(one, error)) for _, colour, one in ours if colour == ACCENT)
-    if curve:
-        axes.plot(*zip(*curve, strict=True), color=ACCENT, linewidth=1.2, alpha=0.5)
-    axes.set_xscale("log")
-    _log_ticks(axes)
-    write_counts(axes.xaxis)
-    axes.set_xlabel("MACs of one sample")
-    axes.set_ylabel("test error, %")
-    axes.margins(0.1, 0.12)
-    axes.grid(alpha=_FAINT_GRID)
-    place_labels(axes, labels, points)
-    return figure
-
-
-def _log_ticks(axes: "Axes") -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
 def _widths_figure(rows: Sequence[RowRuns], names: Sequence[str]) -> "Figure":
     """A line a layer over the starting size, both logarithmic."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
@@ -150,7 +105,7 @@ def _widths_figure(rows: Sequence[RowRuns], names: Sequence[str]) -> "Figure":
     axes.set_xlabel("starting widths over the usual ones")
     axes.set_ylabel("width")
     axes.margins(x=0.08)
-    axes.grid(alpha=_FAINT_GRID)
+    axes.grid(alpha=FAINT_GRID)
     return figure
 
 
@@ -162,8 +117,3 @@ def _final_means(rows: Sequence[RowRuns], name: str) -> list[float]:
 def _group(run: Any, name: str) -> dict[str, Any]:
     """A group of gates by name."""
     return next(group for group in run.groups if group["name"] == name)
-
-
-def _mean(one: RowRuns, number: Any) -> float:
-    found = spread(one.records, number)
-    return float("nan") if found is None else found.mean

@@ -5,10 +5,10 @@ printed ones; a test counts them again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from bayesprune.experiments.papers.published import REMEMBERED, Published
 
 _EVCI, _LOUIZOS, _TANG = "Evci et al.", "Louizos et al.", "Tang et al."
-REMEMBERED = "remembered, not re-read"
 NOTES = (
     "Sources: Evci et al., Rigging the lottery, arXiv 1911.11134, Table 2; Louizos et al., the paper on L0 "
     "regularisation, Table 1; Tang et al., FLOPs as a direct optimization objective, the LeNet-5-Caffe table.",
@@ -19,36 +19,6 @@ NOTES = (
     "architecture does not tell their cost.",
     f"What is marked “{REMEMBERED}” was quoted from memory: check it against the source before use.",
 )
-
-
-@dataclass(frozen=True)
-class Published:
-    """A published row.
-
-    Attributes:
-        method: its name.
-        architecture: inputs-units-units, or filters-filters-inputs of the linear layer-units.
-        error: test error in percent.
-        params, macs: counted from the architecture; None where that does not tell them.
-        source: where it was read.
-        remembered: whether it was quoted from memory.
-        note: what else the source says.
-    """
-
-    method: str
-    architecture: str
-    error: float
-    params: int | None
-    macs: int | None
-    source: str
-    remembered: bool = False
-    note: str = ""
-
-    @property
-    def said(self) -> str:
-        """Source, and how sure it is."""
-        return "; ".join(filter(None, [self.source, REMEMBERED if self.remembered else "", self.note]))
-
 
 MLP: Sequence[Published] = (
     Published("SBP", "245-160-55", 1.6, 48_775, 48_550, _EVCI, note=f"started from 784-500-300 ({REMEMBERED})"),

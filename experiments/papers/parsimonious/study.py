@@ -12,9 +12,11 @@ from bayesprune.experiments.papers.parsimonious.tables import TITLES, factor_tab
 from bayesprune.experiments.papers.parsimonious.targets import targets
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.papers.verdicts import Target, summary, targets_table
+from bayesprune.experiments.report.pictures import Sketch
 from bayesprune.experiments.report.sections import Document, Section
 from bayesprune.experiments.words import counted, listed
 from bayesprune.run.settings import RunSettings
+from bayesprune.store.runs import RunRecord
 
 _TITLE = "Parsimonious networks"
 _BASES = ("base", "small", "flatten")
@@ -47,12 +49,11 @@ def _targets_section(reached: Sequence[Target]) -> Section:
 
 def _network_section(network: str, found: Sequence[RowRuns]) -> Section:
     """A network beside published rows, and its pictures."""
-    from bayesprune.experiments.papers.parsimonious.gate_paths import gates_sketch
     from bayesprune.experiments.papers.parsimonious.plots import cost_sketches, error_sketch, widths_sketch
 
     times = time_table(network, found)
     base = only(found, network, "base")
-    wide = [error_sketch(network, found), gates_sketch(base[0]) if base else None]
+    wide = [error_sketch(network, found), *(_gates_sketch(network, run) for run in base[:1])]
     return Section(
         f"{TITLES[network]} beside published networks",
         tables=[published_table(network, found), *([times] if times else [])],
@@ -63,6 +64,12 @@ def _network_section(network: str, found: Sequence[RowRuns]) -> Section:
             *filter(None, [widths_sketch(network, found)]),
         ],
     )
+
+
+def _gates_sketch(network: str, run: RunRecord) -> Sketch | None:
+    from bayesprune.experiments.papers.gate_paths import gates_sketch
+
+    return gates_sketch(run, network, TITLES[network], runs.start_of(RunSettings.from_json(run.settings)))
 
 
 def _other_data(network: str, found: Sequence[RowRuns]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bayesprune.experiments.number_format import MISSING, NumberFormat
+from bayesprune.experiments.papers.beside import beside_published
 from bayesprune.experiments.papers.measured import (
     RATIO,
     SECONDS,
@@ -21,7 +22,7 @@ from bayesprune.experiments.papers.measured import (
     validation_error,
     with_range,
 )
-from bayesprune.experiments.papers.parsimonious.published import PUBLISHED, Published
+from bayesprune.experiments.papers.parsimonious.published import PUBLISHED
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.report.tables import Table
 from bayesprune.experiments.words import counted
@@ -43,17 +44,8 @@ _ONE_DECIMAL = NumberFormat(1)
 
 def published_table(network: str, found: Sequence[RowRuns]) -> Table:
     """Published rows, cheapest first, and ours above them."""
-    headings = (
-        "method", "source", "architecture", "test error %", "validation error %", "parameters", "MACs",
-        "training MACs / dense", "seconds a run",
-    )  # fmt: skip
-    ours = [_our_row(label, rows[0]) for factor, label in OURS.items() if (rows := find(found, network, factor))]
-    theirs = sorted(PUBLISHED[network], key=lambda row: (row.macs is None, row.macs or 0))
-    caption = (
-        f"{TITLES[network]}: ours (mean ± sample standard deviation over seeds; in brackets the least and the most; "
-        "the architecture is that of the run with the median MACs) and published rows"
-    )
-    return Table(caption, headings, (*ours, *(_published_row(row) for row in theirs)), words=3)
+    ours = [(label, rows[0]) for factor, label in OURS.items() if (rows := find(found, network, factor))]
+    return beside_published(TITLES[network], ours, PUBLISHED[network])
 
 
 def factor_tables(network: str, found: Sequence[RowRuns]) -> list[Table]:
@@ -86,25 +78,6 @@ def time_table(network: str, found: Sequence[RowRuns]) -> Table | None:
             ))  # fmt: skip
     headings = ("row", "runs", "seconds a run", "time / dense", "training MACs / dense")
     return Table(f"{TITLES[network]}: whole runs against dense training", headings, tuple(rows))
-
-
-def _our_row(label: str, one: RowRuns) -> tuple[str, ...]:
-    runs = one.records
-    return (
-        label, f"this study, {counted(len(runs), 'seed')}", architecture(median_run(runs)), shown_error(runs),
-        shown_error(runs, validation_error), with_range(runs, params), with_range(runs, macs),
-        shown(runs, training_ratio, RATIO), shown(runs, seconds, SECONDS),
-    )  # fmt: skip
-
-
-def _published_row(row: Published) -> tuple[str, ...]:
-    counts = (MISSING if count is None else f"{count:,}" for count in (row.params, row.macs))
-    return (row.method, row.said, row.architecture, _printed(row.error), MISSING, *counts, MISSING, MISSING)
-
-
-def _printed(error: float) -> str:
-    """An error with one decimal, or two where it was printed with two."""
-    return f"{error:.1f}" if round(error, 1) == error else f"{error:.2f}"
 
 
 def _factor_row(one: RowRuns) -> tuple[str, ...]:

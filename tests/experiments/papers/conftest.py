@@ -9,7 +9,11 @@ from bayesprune.experiments.papers.rows import Row, RowRuns, gather, jobs_of
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 
-SIZES = {"lenet300": {"inputs": 784, "fc1": 300, "fc2": 100}, "lenet5": {"conv1": 20, "conv2": 50, "fc1": 500}}
+SIZES: dict[str, dict[str, int]] = {
+    "lenet300": {"inputs": 784, "fc1": 300, "fc2": 100},
+    "lenet5": {"conv1": 20, "conv2": 50, "fc1": 500},
+    "mlp": {"inputs": 784},
+}
 POSITIONS = 16
 """Places of a 28x28 image that are left of each filter of LeNet-5's second convolution."""
 MakeStudy = Callable[..., list[RowRuns]]
@@ -21,8 +25,9 @@ def sizes_of(settings: RunSettings) -> dict[str, int]:
     """Groups of gates of a LeNet of these settings."""
     sizes = dict(SIZES[settings.network])
     if settings.widths is not None:
-        names = ("fc1", "fc2") if settings.network == "lenet300" else ("conv1", "conv2", "fc1")
-        sizes |= dict(zip(names, settings.widths, strict=True))
+        first = ["conv1", "conv2"] if settings.network == "lenet5" else []
+        units = [f"fc{number}" for number in range(1, len(settings.widths) - len(first) + 1)]
+        sizes |= dict(zip([*first, *units], settings.widths, strict=True))
     return sizes | ({"fc1.inputs": POSITIONS * sizes["conv2"]} if settings.flatten_inputs else {})
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bayesprune.experiments.papers import paper
-from bayesprune.experiments.papers.parsimonious.gate_paths import gates_sketch, paths, sample
+from bayesprune.experiments.papers.gate_paths import gates_sketch, paths, sample
 from bayesprune.experiments.papers.parsimonious.plots import widths_sketch
 from bayesprune.experiments.papers.parsimonious.tables import factor_tables, published_table, time_table
 from bayesprune.experiments.papers.results import write_results
@@ -101,18 +101,18 @@ def test_time_is_held_against_dense_runs(make_study: MakeStudy) -> None:
 def test_paths_of_gates_go_from_the_start_to_the_decision(make_study: MakeStudy) -> None:
     rows = [row for row in STUDY.rows("lenet300") if row.value == "0.9"]
     run = make_study(rows)[0].records[0]
-    epochs, values = paths(run)
+    epochs, values = paths(run, 0.9)
     posterior: Any = run.posterior
     assert values.shape == (42, 1184) and epochs[:3].tolist() == [0.0, 1.0, 2.0] and epochs[-1] == 40.5
     assert (values[0] == 0.9).all() and set(np.unique(values[-1])) == {0.0, 1.0}
     assert (values[1:-1] == posterior["trace"].numpy()).all()
-    sketch = gates_sketch(run)
+    sketch = gates_sketch(run, "lenet300", "LeNet-300-100", 0.9)
     assert sketch is not None and f"{len(run.groups[0]['kept'])} of 784 kept" in sketch.description
 
 
 def test_a_run_without_a_posterior_has_no_paths(make_study: MakeStudy) -> None:
     dense = [row for row in STUDY.rows("lenet300") if row.factor == "dense"]
-    assert gates_sketch(make_study(dense)[0].records[0]) is None
+    assert gates_sketch(make_study(dense)[0].records[0], "lenet300", "LeNet-300-100", 0.5) is None
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(1, [0]), (3, [0, 1, 2]), (5, [0, 2, 4])])

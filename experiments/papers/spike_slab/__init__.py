@@ -1,0 +1,1 @@
+"""The study of spike-and-slab nodes and their Bayesian relatives."""

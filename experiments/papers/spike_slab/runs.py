@@ -13,6 +13,7 @@ RECIPE = "published-recipe"
 
 RECIPE_OPTIONS: Mapping[str, Any] = {
     "slab": 1.0, "deviation": round(log1p(exp(-6.0)), 7), "gate_learning_rate": 1e-3, "deviation_learning_rate": 1e-3,
+    "means_first": False,
 }  # fmt: skip
 """The constants of the public code of SS-IG."""
 

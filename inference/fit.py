@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError
+from bayesprune.inference.edge_guide import EdgeGuide, EdgeSlab
 from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
 from bayesprune.inference.relaxed import LogitGateGuide
 from bayesprune.inference.scaled_guide import ScaledGateGuide
@@ -21,7 +22,7 @@ WITH_SITES: WeakSet[GatedModel] = WeakSet()
 
 _SLABS: dict[type, set[type]] = {
     GateGuide: {GaussianSlab}, GaussianWeightGuide: {GaussianSlab}, LogitGateGuide: {GaussianSlab},
-    ScaledGateGuide: {GroupLassoSlab, GroupHorseshoeSlab},
+    EdgeGuide: {EdgeSlab}, ScaledGateGuide: {GroupLassoSlab, GroupHorseshoeSlab},
 }  # fmt: skip
 """Guides of this package, each with the priors of weights that its closed forms are for."""
 _GATE_PRIORS: set[type] = {FlatteningGatePrior, FixedGatePrior}

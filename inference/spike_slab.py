@@ -58,7 +58,7 @@ class SpikeSlab(Variational):
     def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
         """Fixed prior, gated Gaussian weights, relaxed gates, and the median-probability rule."""
         options, examples = self.options.of(settings.options), len(data.train)
-        epochs, fixed_epochs = _epochs(settings, options)
+        epochs, fixed_epochs = split_epochs(settings, options.prune_share)
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)
         slab = GaussianSlab(options.slab)
         rate = options.deviation_learning_rate or travel_rate(steps)
@@ -83,7 +83,7 @@ class SpikeSlab(Variational):
                 settings, state.network, data.train, epochs=fixed_epochs, slab=options.slab,
                 learning_rate=options.fixed_learning_rate, decay=options.fixed_decay, likelihood=state.likelihood,
             ),
-            alive=0.5, ends_pruned=fixed_epochs == 0, notes=_few_steps(steps, data, settings), review=review,
+            alive=0.5, ends_pruned=fixed_epochs == 0, notes=few_steps(steps, data, settings), review=review,
         )  # fmt: skip
 
 
@@ -204,7 +204,7 @@ def logit_guide(state: TrainState) -> LogitGateGuide:
     return guide
 
 
-def _few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:
+def few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:
     """A line where the posterior has fewer steps than it needs."""
     if steps >= NEEDED_STEPS:
         return []
@@ -215,7 +215,7 @@ def _few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:
     ]
 
 
-def _epochs(settings: RunSettings, options: SpikeSlabOptions) -> tuple[int, int]:
+def split_epochs(settings: RunSettings, prune_share: float) -> tuple[int, int]:
     """Epochs in which gates learn, and at fixed structure.
 
     Raises:
@@ -226,7 +226,7 @@ def _epochs(settings: RunSettings, options: SpikeSlabOptions) -> tuple[int, int]
         raise SettingError(
             f"method {settings.method!r} learns its gates in training, and epochs=0 leaves none: give epochs=1 or more"
         )
-    epochs = max(1, round(options.prune_share * settings.epochs))
+    epochs = max(1, round(prune_share * settings.epochs))
     fixed = settings.epochs - epochs
     for name in ("noise", "consistency"):
         if fixed == 0 and getattr(settings, name) is not None:

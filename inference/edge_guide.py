@@ -48,6 +48,7 @@ class EdgeGuide(GaussianWeightGuide):
 
     Attributes:
         edge_logit: by key of the parameter, in its shape.
+        tempered: what the divergence is multiplied by; 1 for an evidence lower bound.
 
     Args:
         model: with `weight_sites=True` and an `EdgeSlab` as weight prior.
@@ -61,6 +62,7 @@ class EdgeGuide(GaussianWeightGuide):
         if not isinstance(model.weight_prior, EdgeSlab):
             raise SettingError("gates of single weights need an EdgeSlab as weight prior")
         self.theta.requires_grad_(False)
+        self.tempered = 1.0
         self.temperature, self._inclusion = temperature, model.weight_prior.inclusion
         logit = float(torch.tensor(start, dtype=torch.float64).logit().clamp(-MOST_LOGIT, MOST_LOGIT))
         self.edge_logit = nn.ParameterDict(
@@ -72,9 +74,7 @@ class EdgeGuide(GaussianWeightGuide):
         gates = GateGuide.forward(self, inputs, labels)
         for name, mean, log_deviation, logit in self._edges():
             own: Tensor = mean
-            law: Any = NodeSpikeSlabPosterior(
-                logit.sigmoid(), own.unsqueeze(-1), log_deviation.exp().unsqueeze(-1)
-            )
+            law: Any = NodeSpikeSlabPosterior(logit.sigmoid(), own.unsqueeze(-1), log_deviation.exp().unsqueeze(-1))
             pyro.sample(f"w.{name}", law.to_event(own.dim()))
         return gates
 
@@ -87,7 +87,7 @@ class EdgeGuide(GaussianWeightGuide):
         return found
 
     def weight_penalty(self, theta: Tensor) -> Tensor:
-        """KL of all weights that are not masked: of the gate, and g times that of the Gaussian (nats)."""
+        """KL of all weights that are not masked: of the gate, and g times that of the Gaussian (nats); tempered."""
         total = theta.new_zeros(())
         for name, mean, log_deviation, logit in self._edges():
             law = torch.distributions.Normal(mean, log_deviation.exp(), validate_args=False)
@@ -96,7 +96,7 @@ class EdgeGuide(GaussianWeightGuide):
             own = bernoulli_kl(open_chance, self._inclusion)
             own = own + open_chance * torch.distributions.kl_divergence(law, slab)
             total = total + (own * self.masks[name] if name in self.masks else own).sum()
-        return total
+        return self.tempered * total
 
     def inclusion(self) -> dict[str, Tensor]:
         """The probability that each weight and bias is there, by the parameter's present name; 0 for masked ones."""
@@ -112,6 +112,14 @@ class EdgeGuide(GaussianWeightGuide):
         for logit in self.edge_logit.values():
             logit.clamp_(-MOST_LOGIT, MOST_LOGIT)
 
+    def _weights(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+        """As in `GaussianWeightGuide`; a weight that layers share once, by its first name."""
+        seen: set[int] = set()
+        for name, mean, log_deviation in super()._weights():
+            if id(mean) not in seen:
+                seen.add(id(mean))
+                yield name, mean, log_deviation
+
     def _edges(self) -> Iterator[tuple[str, nn.Parameter, Tensor, Tensor]]:
         """Name, means, log deviations and logits of every slab parameter."""
         logits = {id(self.log_deviation[key]): logit for key, logit in self.edge_logit.items()}
@@ -123,4 +131,4 @@ def relaxed(logit: Tensor, temperature: float) -> Tensor:
     """Hard gates drawn with the probabilities sigmoid(logit), which have the gradient of soft ones."""
     uniform = torch.rand_like(logit).clamp(torch.finfo(logit.dtype).tiny, 1 - torch.finfo(logit.dtype).eps)
     soft = torch.sigmoid((logit + uniform.log() - torch.log1p(-uniform)) / temperature)
-    return (soft > 0.5).to(logit.dtype) + soft - soft.detach()
+    return (soft > 0.5).to(logit.dtype) + (soft - soft.detach())

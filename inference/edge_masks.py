@@ -76,7 +76,8 @@ def unfed_gates(structure: Structure, masks: Mapping[str, Tensor], groups: Mappi
     for axis in structure.axes:
         mask = masks.get(f"{axis.layer}.{axis.tensor}")
         if mask is not None:
-            fed[axis.gates[(mask != 0).movedim(axis.axis, 0).flatten(1).any(1).cpu()]] = True
+            there = (mask != 0).movedim(axis.axis, 0).reshape(len(axis.gates), -1).any(1)
+            fed[axis.gates[there.cpu()]] = True
     return ~fed[:-1]
 
 

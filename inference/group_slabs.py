@@ -32,7 +32,7 @@ class GroupSlab(SpikeSlab):
 
     gates, their prior, their gradient and what is removed are those of `SpikeSlab`. A scale is shared by all incoming
     weights of a node, its bias included; it has a log-normal law, whose divergence is not gated. Weights of the output
-    layer have none. In the end the medians of the scales are multiplied into the means. A subclass says what the law is.
+    layer have none. In the end the scales' medians are multiplied into the means. A subclass says what the law is.
     """
 
     @abstractmethod
@@ -57,9 +57,7 @@ class GroupSlab(SpikeSlab):
             return parts.optimizers(state) | {SCALES: adam(rate)(scaled_guide(state).scales.learnt())}
 
         objective = ScaledObjective(parts.objective.inclusion, len(data.train), slab, parts.objective.estimator)
-        return replace(
-            parts, guide=guide, objective=objective, optimizers=optimizers, decide=fold_after(parts.decide)
-        )
+        return replace(parts, guide=guide, objective=objective, optimizers=optimizers, decide=fold_after(parts.decide))
 
 
 class GroupLasso(GroupSlab):

@@ -120,9 +120,7 @@ class GroupLassoScales(NodeScales):
         """E[KL of tau^2 given lambda^2] + KL of lambda^2."""
         mean, penalty = self.node_mean, self.penalty_mean
         expected = (penalty + (2 * self.penalty_log_deviation).exp() / 2).exp()
-        own = log_normal_to_gamma(
-            mean, self.node_log_deviation, (self.sizes + 1) / 2, penalty - log(2), expected / 2
-        )
+        own = log_normal_to_gamma(mean, self.node_log_deviation, (self.sizes + 1) / 2, penalty - log(2), expected / 2)
         shared = log_normal_to_gamma(penalty, self.penalty_log_deviation, self._shape, log(self._rate), self._rate)
         return self._summed(own) + shared
 

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bayesprune.data import Data, steps_per_epoch
@@ -79,9 +80,10 @@ class SparseWeights:
                 DEVIATIONS: adam(deviation_rate)(guide.log_deviation.values()),
             }
 
+        ramp = round(options.ramp_share * steps)
         always = torch.full((state.structure.initial_gate_count,), ALWAYS)
         pruning = Phase(
-            "prune", steps, SpikeSlabObjective(always, examples, slab, RelaxedGates(options.temperature)),
+            "prune", steps, EdgeObjective(always, examples, slab, RelaxedGates(options.temperature), ramp),
             adam(settings.learning_rate or LEARNING_RATE), constant, extra_optimizers=optimizers, updates=[_hold],
         )  # fmt: skip
         fixed = FixedTraining.of(
@@ -92,6 +94,24 @@ class SparseWeights:
             (pruning, fixed.phase(KeepEdges(options.trim))), describe,
             notes=few_steps(steps, data, settings), review=review, ends_pruned=fixed_epochs == 0,
         )  # fmt: skip
+
+
+class EdgeObjective(SpikeSlabObjective):
+    """Negative ELBO of spike-and-slab weights per training example; its divergence rises over the first steps.
+
+    Args:
+        inclusion, size, slab, estimator: as for `SpikeSlabObjective`.
+        ramp: steps over which the divergence rises from 0 to its full weight, in equal parts; 0 for none.
+    """
+
+    def __init__(self, inclusion: Tensor, size: int, slab: EdgeSlab, estimator: RelaxedGates, ramp: int) -> None:
+        super().__init__(inclusion, size, slab, estimator)
+        self.ramp = ramp
+
+    def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
+        """As for `SpikeSlabObjective`."""
+        edge_guide(state).tempered = min(1.0, (state.phase_step + 1) / max(self.ramp, 1))
+        return super().loss(state, inputs, labels)
 
 
 def usual_inclusion(state: TrainState, examples: int) -> float:
@@ -123,8 +143,8 @@ def review(state: TrainState) -> list[str]:
     if not names:
         return []
     return [
-        f"every weight of {', '.join(map(repr, names))} was more likely 0, and the likeliest one was kept: the data are "
-        "too few for this prior; give a larger inclusion, a smaller slab or more epochs"
+        f"every weight of {', '.join(map(repr, names))} was more likely 0, and the likeliest one was kept: the data "
+        "are too few for this prior; give a larger inclusion, a smaller slab or more epochs"
     ]
 
 

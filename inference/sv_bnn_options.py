@@ -21,6 +21,8 @@ class EdgeOptions:
         temperature: of the relaxed gates.
         gate_learning_rate, deviation_learning_rate: of the logits and of the logarithms of the deviations; by default
             70 over the steps of the pruning phase, but between 1e-3 and 0.05.
+        ramp_share: share of the steps in which gates learn over which their divergence, and that of the weights, rises
+            from 0 to its full weight; 0 for none, as in the public codes.
         prune_share: share of the epochs in which gates learn; the rest trains the means that are kept, under the masks.
         trim: remove units, channels and inputs that no weight reads or feeds any more once the masks are final.
         fixed_learning_rate, fixed_decay: learning rate and weight decay of the phase under masks.
@@ -33,13 +35,14 @@ class EdgeOptions:
     temperature: float = 0.5
     gate_learning_rate: float | None = None
     deviation_learning_rate: float | None = None
+    ramp_share: float = 0.5
     prune_share: float = 1.0
     trim: bool = False
     fixed_learning_rate: float | None = None
     fixed_decay: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("slab", "deviation", "start", "temperature", "prune_share"):
+        for name in ("slab", "deviation", "start", "temperature", "ramp_share", "prune_share"):
             check_type(name, getattr(self, name), int | float, "a number")
         for name in ("inclusion", "start"):
             check_number(name, getattr(self, name), 0.0)
@@ -48,6 +51,7 @@ class EdgeOptions:
         check_number("slab", self.slab, LEAST_SLAB, low_allowed=True)
         for name in ("deviation", "temperature", "gate_learning_rate", "deviation_learning_rate"):
             check_number(name, getattr(self, name), 0.0)
+        check_number("ramp_share", self.ramp_share, 0.0, 1.0, low_allowed=True)
         check_number("prune_share", self.prune_share, 0.0, 1.0)
         check_type("trim", self.trim, bool, "true or false")
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)

@@ -5,7 +5,7 @@ from math import exp, log
 from bayesprune.errors import SettingError
 
 DEPTH = 3
-"""L' of the formula: 3 in both public codes, though the networks of one have two hidden layers and of the other three."""
+"""L' of the formula: 3 in both public codes, though one's networks have two hidden layers and the other's three."""
 
 
 def edge_inclusion(parameters: int, widest: int, inputs: int, examples: int, depth: int = DEPTH) -> float:

@@ -39,7 +39,9 @@ def node_sizes(network: nn.Module, structure: Structure) -> Tensor:
     for name, places in node_places(network, structure).items():
         parameter = network.get_parameter(name)
         for axis, gates in places:
-            sizes.index_add_(0, gates % len(sizes), torch.full((len(gates),), parameter.numel() / parameter.shape[axis]))
+            sizes.index_add_(
+                0, gates % len(sizes), torch.full((len(gates),), parameter.numel() / parameter.shape[axis])
+            )
     return sizes[:-1]
 
 
@@ -123,8 +125,8 @@ def spread(scales: Tensor, nodes: Tensor) -> Tensor:
 class GroupLassoSlab(ScaledSlab):
     """Group lasso: scale_i = tau_i, tau_i^2 ~ Gamma((m_i + 1)/2, rate lambda^2/2), lambda^2 ~ Gamma(shape, rate).
 
-    m_i is the number of the node's weights; lambda^2 is one number for the whole network. Without tau_i a node's weights
-    have the density c exp(-lambda |w_i|) of a group lasso.
+    m_i is the number of the node's weights; lambda^2 is one number for the whole network. Without tau_i a node's
+    weights have the density c exp(-lambda |w_i|) of a group lasso.
 
     Args:
         scale, sizes, places: as for `ScaledSlab`.

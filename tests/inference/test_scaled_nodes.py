@@ -143,9 +143,7 @@ def test_negative_elbo_and_its_mini_batches(kind: Any, tiny: Callable[..., Tiny]
 
 @pytest.mark.parametrize("inputs", ["none", "all"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_pyro_s_elbo_of_the_same_programs(
-    kind: Any, inputs: str, tiny: Callable[..., Tiny], moments: Reduce
-) -> None:
+def test_pyro_s_elbo_of_the_same_programs(kind: Any, inputs: str, tiny: Callable[..., Tiny], moments: Reduce) -> None:
     """`Trace_ELBO` scores every site of model and guide: gates, scales, weights; ours takes closed forms."""
     case = made(tiny, kind, 0.3, 0.4, inputs=inputs, gates=6 if inputs == "none" else 10, theta=0.6)
     with torch.no_grad():

@@ -148,7 +148,7 @@ def test_pyro_s_elbo_of_the_same_programs(kind: Any, inputs: str, tiny: Callable
     case = made(tiny, kind, 0.3, 0.4, inputs=inputs, gates=6 if inputs == "none" else 10, theta=0.6)
     with torch.no_grad():
         for parameter in guide_of(case).scales.gate_parameters()[1:3]:  # means far from their prior
-            parameter -= 2.0
+            parameter.sub_(2.0)
     ours, pyros = GatedELBO(RelaxedGates())(case.model, case.guide), Trace_ELBO()(case.model, case.guide)
     torch.manual_seed(0)
     with torch.no_grad():

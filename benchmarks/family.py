@@ -65,7 +65,7 @@ def family_step(state: TrainState, phase: Phase, inputs: Tensor, labels: Tensor)
     guide = guide_of(state)
     if isinstance(guide.theta, nn.Parameter) and guide.theta.requires_grad:
         guide.theta.data.fill_(0.5)
-    gates = guide.gate_parameters()
+    gates: list[Tensor] = [*guide.gate_parameters()]
     start = [parameter.detach().clone() for parameter in gates]
 
     def step() -> None:

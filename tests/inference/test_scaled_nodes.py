@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from pyro import poutine
 from pyro.infer import Trace_ELBO
 from torch import Tensor
 from torch.distributions import Bernoulli, Gamma, InverseGamma, LogNormal, Normal, kl_divergence
@@ -141,7 +142,7 @@ def test_negative_elbo_and_its_mini_batches(kind: Any, tiny: Callable[..., Tiny]
     assert float(part.distance(truth)) < 3.5 and float(part.error) < 0.3
 
 
-@pytest.mark.parametrize("inputs", ["none", "all"])
+@pytest.mark.parametrize("inputs", ["none", pytest.param("all", marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_pyro_s_elbo_of_the_same_programs(kind: Any, inputs: str, tiny: Callable[..., Tiny], moments: Reduce) -> None:
     """`Trace_ELBO` scores every site of model and guide: gates, scales, weights; ours takes closed forms."""
@@ -205,3 +206,21 @@ def test_folded_scales_are_part_of_the_weights(kind: Any, tiny: Callable[..., Ti
     guide.folded.zero_()
     guide.unfold(network, structure)
     torch.testing.assert_close(network.state_dict(), initial)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_user_s_handler_sees_the_scaled_weights(kind: Any, tiny: Callable[..., Tiny]) -> None:
+    """Under a handler the program is run with sites; with laws that are as good as points both ways say the same."""
+    case = made(tiny, kind, NARROW, NARROW)
+    guide = guide_of(case)
+    with torch.no_grad():
+        guide.logit.copy_(torch.tensor([40.0, -40.0, 40.0, 40.0, 40.0, -40.0]))
+    elbo = GatedELBO(RelaxedGates())(case.model, guide)
+    plain = elbo(case.inputs, case.labels)
+    with poutine.trace() as seen:
+        handled = elbo(case.inputs, case.labels)
+    torch.testing.assert_close(handled, plain, rtol=1e-3, atol=1e-3)
+    weight = seen.trace.nodes["w.fc2.weight"]["value"]
+    network: Any = case.model.network
+    expected = network.fc2.weight * guide.median_scales()[3:].unsqueeze(1)
+    torch.testing.assert_close(weight, expected, rtol=1e-3, atol=1e-3)

@@ -1,6 +1,7 @@
 """A gate for each weight and bias: the guide of edge selection, whose weights are exactly 0 or Gaussian."""
 
 from collections.abc import Iterator
+from math import log
 from typing import Any
 
 import pyro
@@ -57,13 +58,17 @@ class EdgeGuide(GaussianWeightGuide):
         deviation: initial standard deviation of every weight.
     """
 
+    _prior: Tensor
+
     def __init__(self, model: GatedModel, start: float, *, temperature: float = 0.5, deviation: float = 0.01) -> None:
         super().__init__(model, 1.0, deviation=deviation)
         if not isinstance(model.weight_prior, EdgeSlab):
             raise SettingError("gates of single weights need an EdgeSlab as weight prior")
         self.theta.requires_grad_(False)
         self.tempered = 1.0
-        self.temperature, self._inclusion = temperature, model.weight_prior.inclusion
+        self.temperature = temperature
+        prior = torch.tensor(model.weight_prior.inclusion, dtype=torch.get_default_dtype())
+        self.register_buffer("_prior", prior, persistent=False)  # lies where the logits do
         logit = float(torch.tensor(start, dtype=torch.float64).logit().clamp(-MOST_LOGIT, MOST_LOGIT))
         self.edge_logit = nn.ParameterDict(
             {key: torch.full_like(deviation, logit) for key, deviation in self.log_deviation.items()}
@@ -90,11 +95,9 @@ class EdgeGuide(GaussianWeightGuide):
         """KL of all weights that are not masked: of the gate, and g times that of the Gaussian (nats); tempered."""
         total = theta.new_zeros(())
         for name, mean, log_deviation, logit in self._edges():
-            law = torch.distributions.Normal(mean, log_deviation.exp(), validate_args=False)
-            slab = torch.distributions.Normal(torch.zeros_like(mean), self._scale, validate_args=False)
-            open_chance = logit.sigmoid()
-            own = bernoulli_kl(open_chance, self._inclusion)
-            own = own + open_chance * torch.distributions.kl_divergence(law, slab)
+            variance, chance = (2 * log_deviation).exp(), logit.sigmoid()
+            gaussian = log(self._scale) - log_deviation + (variance + mean**2) / (2 * self._scale**2) - 0.5
+            own = bernoulli_kl(chance, self._prior) + chance * gaussian
             total = total + (own * self.masks[name] if name in self.masks else own).sum()
         return self.tempered * total
 

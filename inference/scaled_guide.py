@@ -41,7 +41,7 @@ class ScaledGateGuide(LogitGateGuide):
         super().__init__(model, start, kind="prior_when_closed", **settings)
         self.scales = scales(node_sizes(model.network, model.structure).to(self.logit))
         self.register_buffer("folded", torch.zeros(()))
-        self._places = node_places(model.network, model.structure)
+        self._places = self._placed(model)
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """What is cut along when gates are removed."""
@@ -83,7 +83,13 @@ class ScaledGateGuide(LogitGateGuide):
     def bind(self, model: GatedModel) -> None:
         """See `GaussianWeightGuide.bind`."""
         super().bind(model)
-        self._places = node_places(model.network, model.structure)
+        self._places = self._placed(model)
+
+    def _placed(self, model: GatedModel) -> dict[str, list[tuple[int, Tensor]]]:
+        """Where nodes' weights lie, on the guide's device: copied there once, not at every step."""
+        device = self.logit.device
+        found = node_places(model.network, model.structure)
+        return {name: [(axis, gates.to(device)) for axis, gates in where] for name, where in found.items()}
 
     def fold(self, network: nn.Module, structure: Structure) -> None:
         """Multiply the scales' medians into the means, which are the network's parameters, for good."""
@@ -99,4 +105,4 @@ class ScaledGateGuide(LogitGateGuide):
 def _multiply(network: nn.Module, structure: Structure, scale: Tensor) -> None:
     for name, places in node_places(network, structure).items():
         parameter = network.get_parameter(name)
-        parameter.copy_(scaled(parameter, places, scale))
+        parameter.copy_(scaled(parameter, places, scale.to(parameter.device)))

@@ -61,9 +61,9 @@ def log_normal_to_gamma(
 
     Where the rate has a law of its own, give the expectations of its logarithm and of itself.
     """
-    shape = torch.as_tensor(shape, dtype=mean.dtype, device=mean.device)
+    constant = torch.lgamma(shape) if isinstance(shape, Tensor) else lgamma(shape)
     expected = torch.exp(mean + (2 * log_deviation).exp() / 2)
-    return torch.lgamma(shape) - shape * (log_rate + mean) + rate * expected - log_deviation - _ENTROPY
+    return constant - shape * (log_rate + mean) + rate * expected - log_deviation - _ENTROPY
 
 
 def log_normal_to_inverse_gamma(mean: Tensor, log_deviation: Tensor, shape: float, scale: float) -> Tensor:

@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune
+    from bayesprune.inference.group_slab_options import GroupHorseshoeOptions, GroupLassoOptions
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.spike_slab_flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab_options import SpikeSlabOptions
+    from bayesprune.inference.sv_bnn_options import EdgeOptions
     from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
     from bayesprune.pruners.sparse_training import SparseOptions
     from bayesprune.run.datatree import to_datatree
@@ -57,7 +59,10 @@ __all__ = [
     "DataError",
     "DataUnavailableError",
     "DivergenceError",
+    "EdgeOptions",
     "Evidence",
+    "GroupHorseshoeOptions",
+    "GroupLassoOptions",
     "InputShapeError",
     "Metric",
     "NetworkError",
@@ -98,9 +103,11 @@ _MODULES = frozenset({"data", "experiments", "inference", "models", "structure",
 _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune"),
+    "bayesprune.inference.group_slab_options": ("GroupHorseshoeOptions", "GroupLassoOptions"),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
     "bayesprune.inference.spike_slab_flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab_options": ("SpikeSlabOptions",),
+    "bayesprune.inference.sv_bnn_options": ("EdgeOptions",),
     "bayesprune.pruners.options": ("DamageOptions", "PruneOptions", "SlimmingOptions", "TrainOptions", "WeightOptions"),
     "bayesprune.pruners.sparse_training": ("SparseOptions",),
     "bayesprune.run.datatree": ("to_datatree",),

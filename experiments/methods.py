@@ -3,9 +3,11 @@
 from typing import Any
 
 from bayesprune.errors import UnknownNameError
+from bayesprune.inference.group_slabs import GroupHorseshoe, GroupLasso
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.inference.spike_slab import SpikeSlab
 from bayesprune.inference.spike_slab_flat import SpikeSlabFlat
+from bayesprune.inference.sv_bnn import SparseWeights
 from bayesprune.pruners.channels import batchnorm_scale, geometric_median, taylor_units
 from bayesprune.pruners.methods import Dense, EitherPruner
 from bayesprune.pruners.options import DamageOptions, SlimmingOptions
@@ -93,6 +95,9 @@ _TABLE: tuple[Method, ...] = (
     Parsimonious(),
     SpikeSlab(),
     SpikeSlabFlat(),
+    GroupLasso(),
+    GroupHorseshoe(),
+    SparseWeights(),
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _TABLE}

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from bayesprune.inference.elbo import GatedELBO
     from bayesprune.inference.estimators import ESTIMATORS, estimator
     from bayesprune.inference.gibbs_draws import GibbsDraws
+    from bayesprune.inference.group_slabs import GroupHorseshoe, GroupLasso
     from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
     from bayesprune.inference.objective import GatedObjective
     from bayesprune.inference.optim import GatedOptim
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from bayesprune.inference.spike_slab import SpikeSlab
     from bayesprune.inference.spike_slab_flat import SpikeSlabFlat, SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab_options import SpikeSlabOptions
+    from bayesprune.inference.sv_bnn import SparseWeights
     from bayesprune.inference.variational import Parts, Variational
     from bayesprune.inference.weight_laws import GaussianWeights, PointWeights
     from bayesprune.run.datatree import to_datatree
@@ -30,6 +32,8 @@ __all__ = [
     "GaussianWeightGuide",
     "GaussianWeights",
     "GibbsDraws",
+    "GroupHorseshoe",
+    "GroupLasso",
     "LogitGateGuide",
     "Parsimonious",
     "ParsimoniousOptions",
@@ -37,6 +41,7 @@ __all__ = [
     "PointWeights",
     "ProjectedGateDescent",
     "RelaxedGates",
+    "SparseWeights",
     "SpikeSlab",
     "SpikeSlabFlat",
     "SpikeSlabFlatOptions",
@@ -54,6 +59,8 @@ _LAZY = {
     "GatedOptim": ".optim",
     "GaussianWeightGuide": ".guides",
     "GibbsDraws": ".gibbs_draws",
+    "GroupHorseshoe": ".group_slabs",
+    "GroupLasso": ".group_slabs",
     "Parsimonious": ".parsimonious",
     "ParsimoniousOptions": ".options",
     "GaussianWeights": ".weight_laws",
@@ -62,6 +69,7 @@ _LAZY = {
     "PointWeights": ".weight_laws",
     "ProjectedGateDescent": ".projected",
     "RelaxedGates": ".relaxed",
+    "SparseWeights": ".sv_bnn",
     "SpikeSlab": ".spike_slab",
     "SpikeSlabFlat": ".spike_slab_flat",
     "SpikeSlabFlatOptions": ".spike_slab_flat",

@@ -7,17 +7,24 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError
+from bayesprune.inference.edge_guide import EdgeGuide, EdgeSlab
 from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
 from bayesprune.inference.relaxed import LogitGateGuide
+from bayesprune.inference.scaled_guide import ScaledGateGuide
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import CategoricalLikelihood, GaussianLikelihood, TaskLikelihood
 from bayesprune.models.priors.gates import FixedGatePrior, FlatteningGatePrior
+from bayesprune.models.priors.scales import GroupHorseshoeSlab, GroupLassoSlab
 from bayesprune.models.priors.weights import GaussianSlab
 
 WITH_SITES: WeakSet[GatedModel] = WeakSet()
 """Models of this package whose networks turned out to sample by themselves."""
 
-_GUIDES: set[type] = {GateGuide, GaussianWeightGuide, LogitGateGuide}
+_SLABS: dict[type, set[type]] = {
+    GateGuide: {GaussianSlab}, GaussianWeightGuide: {GaussianSlab}, LogitGateGuide: {GaussianSlab},
+    EdgeGuide: {EdgeSlab}, ScaledGateGuide: {GroupLassoSlab, GroupHorseshoeSlab},
+}  # fmt: skip
+"""Guides of this package, each with the priors of weights that its closed forms are for."""
 _GATE_PRIORS: set[type] = {FlatteningGatePrior, FixedGatePrior}
 _LIKELIHOODS: set[type] = {CategoricalLikelihood, GaussianLikelihood, TaskLikelihood}
 
@@ -26,10 +33,9 @@ def is_own(model: GatedModel, guide: Any) -> bool:
     """Whether all sites are known without running the programs: every part is one of this package."""
     return (
         type(model) is GatedModel
-        and type(guide) in _GUIDES
         and guide.weights is None
         and type(model.gate_prior) in _GATE_PRIORS
-        and type(model.weight_prior) is GaussianSlab
+        and type(model.weight_prior) in _SLABS.get(type(guide), ())
         and type(model.likelihood) in _LIKELIHOODS
         and model not in WITH_SITES
     )

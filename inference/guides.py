@@ -295,10 +295,12 @@ def open_shares(structure: Structure, theta: Tensor) -> dict[str, list[tuple[int
     padded = torch.cat([theta, theta.new_ones(1)])
     shares: dict[str, list[tuple[int, Tensor]]] = {}
     for axis in structure.axes:
-        shares.setdefault(f"{axis.layer}.{axis.tensor}", []).append((axis.axis, padded[axis.gates]))
+        shares.setdefault(f"{axis.layer}.{axis.tensor}", []).append((axis.axis, padded[axis.gates.to(theta.device)]))
     for reader in structure.readers:
         if reader.selection is not None:
-            shares.setdefault(f"{reader.layer}.weight", []).append((reader.weight_axis, padded[reader.selection]))
+            shares.setdefault(f"{reader.layer}.weight", []).append(
+                (reader.weight_axis, padded[reader.selection.to(theta.device)])
+            )
     return shares
 
 

@@ -53,8 +53,8 @@ class GateHandler(Messenger):
             message["done"] = True
         elif name.startswith("w."):
             message["value"], message["done"] = self._weights[name[2:]], True
-        elif message["infer"].get("_deterministic") or site_is_subsample(message):
-            return
+        elif name.startswith("scale.") or message["infer"].get("_deterministic") or site_is_subsample(message):
+            return  # scales are part of the weights, whose values are given
         elif name != "y" or not message["is_observed"]:
             raise FoundSiteError(name)
         else:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -46,19 +46,19 @@ class SpikeSlab(Variational):
 
     name = "spike-slab"
     summary = "spike-and-slab nodes (SS-IG): Gaussian weights, nodes kept by their posterior probability"
-    options = SpikeSlabOptions
+    options: ClassVar[type[SpikeSlabOptions]] = SpikeSlabOptions
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
-        own = SpikeSlabOptions.of(settings.options)
+        own = self.options.of(settings.options)
         if settings.learning_rate == LEARNING_RATE:
             settings = replace(settings, learning_rate=None)
-        return without_usual_options(settings, own, SpikeSlabOptions())
+        return without_usual_options(settings, own, self.options())
 
     def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
         """Fixed prior, gated Gaussian weights, relaxed gates, and the median-probability rule."""
-        options, examples = SpikeSlabOptions.of(settings.options), len(data.train)
-        epochs, fixed_epochs = _epochs(settings, options)
+        options, examples = self.options.of(settings.options), len(data.train)
+        epochs, fixed_epochs = split_epochs(settings, options.prune_share)
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)
         slab = GaussianSlab(options.slab)
         rate = options.deviation_learning_rate or travel_rate(steps)
@@ -83,7 +83,7 @@ class SpikeSlab(Variational):
                 settings, state.network, data.train, epochs=fixed_epochs, slab=options.slab,
                 learning_rate=options.fixed_learning_rate, decay=options.fixed_decay, likelihood=state.likelihood,
             ),
-            alive=0.5, ends_pruned=fixed_epochs == 0, notes=_few_steps(steps, data, settings), review=review,
+            alive=0.5, ends_pruned=fixed_epochs == 0, notes=few_steps(steps, data, settings), review=review,
         )  # fmt: skip
 
 
@@ -106,8 +106,8 @@ class SpikeSlabObjective:
     def attach(self, state: TrainState) -> None:
         """Make the Pyro model of the network as it is now, and bind the guide to it."""
         self.detach()
-        guide = logit_guide(state)
-        inclusion = self.inclusion[state.structure.original_gates()].to(guide.logit)
+        guide = guide_of(state)
+        inclusion = self.inclusion[state.structure.original_gates()].to(guide.theta.detach())
         self._model = GatedModel(
             state.network, state.structure, FixedGatePrior(inclusion), self.size, weight_prior=self.slab,
             likelihood=TaskLikelihood(state.likelihood), weight_sites=True,
@@ -204,7 +204,7 @@ def logit_guide(state: TrainState) -> LogitGateGuide:
     return guide
 
 
-def _few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:
+def few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:
     """A line where the posterior has fewer steps than it needs."""
     if steps >= NEEDED_STEPS:
         return []
@@ -215,7 +215,7 @@ def _few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:
     ]
 
 
-def _epochs(settings: RunSettings, options: SpikeSlabOptions) -> tuple[int, int]:
+def split_epochs(settings: RunSettings, prune_share: float) -> tuple[int, int]:
     """Epochs in which gates learn, and at fixed structure.
 
     Raises:
@@ -224,14 +224,14 @@ def _epochs(settings: RunSettings, options: SpikeSlabOptions) -> tuple[int, int]
     assert settings.epochs is not None  # with_defaults
     if settings.epochs == 0:
         raise SettingError(
-            "method 'spike-slab' learns its gates in training, and epochs=0 leaves none: give epochs=1 or more"
+            f"method {settings.method!r} learns its gates in training, and epochs=0 leaves none: give epochs=1 or more"
         )
-    epochs = max(1, round(options.prune_share * settings.epochs))
+    epochs = max(1, round(prune_share * settings.epochs))
     fixed = settings.epochs - epochs
     for name in ("noise", "consistency"):
         if fixed == 0 and getattr(settings, name) is not None:
             raise SettingError(
-                f"{name}={getattr(settings, name):g} does nothing here, since spike-slab trains no epoch at fixed "
-                "structure: leave it out, or give a prune_share below 1"
+                f"{name}={getattr(settings, name):g} does nothing here, since {settings.method} trains no epoch at "
+                "fixed structure: leave it out, or give a prune_share below 1"
             )
     return epochs, fixed

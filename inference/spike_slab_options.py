@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.run.settings import LEAST_SLAB, check_integer, check_number, check_options, check_type
@@ -37,6 +37,8 @@ class SpikeSlabOptions:
         shrink_every: steps between removals.
         fixed_learning_rate, fixed_decay: learning rate and weight decay of the phase at fixed structure.
     """
+
+    method: ClassVar[str] = "spike-slab"
 
     inclusion: float | None = None
     slab: float = 0.2
@@ -75,11 +77,11 @@ class SpikeSlabOptions:
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> "SpikeSlabOptions":
+    def of(cls, options: Mapping[str, Any]) -> Self:
         """Read the options of a run.
 
         Raises:
             SettingError: there is no such option, or its value is not allowed.
         """
-        check_options("spike-slab", options, cls.__dataclass_fields__)
+        check_options(cls.method, options, cls.__dataclass_fields__)
         return cls(**options)

@@ -83,6 +83,12 @@ CASES: dict[str, dict[str, Any]] = {
     "price by cost": BAYES | {"price_kind": "cost", "ramp_share": 0.5},
     "attraction": BAYES | {"price": 3.0, "removal": "attraction"},
     "average": BAYES | {"price": 3.0, "removal": "average", "learnt_noise": 1e-3},
+    **{
+        name: {"method": name, "prune_share": 0.5, "quiet_steps": 3, "shrink_every": 5, "closed_below": 0.4}
+        for name in ("ss-gl", "ss-ghs")
+    },
+    "sv-bnn": {"method": "sv-bnn", "prune_share": 0.5, "inclusion": 0.1, "gate_learning_rate": 0.3},
+    "sv-bnn trimmed": {"method": "sv-bnn", "network": convolutional, "inclusion": 0.1, "trim": True},
     "convolutional": BAYES | {"price": 5.0, "network": convolutional, "inputs": "all", "flatten_inputs": True},
 }  # fmt: skip
 DUE = 5

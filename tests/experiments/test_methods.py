@@ -22,13 +22,18 @@ from bayesprune.run.pruned import Pruned
 NAMES = [
     "dense", "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
     "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt",
-    "parsimonious", "spike-slab", "spike-slab-flat",
+    "parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn",
 ]  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {"density": {"density": 0.3}, "budget": {"budget": "macs=40%"}}
 OWN: dict[str, dict[str, Any]] = {
     "parsimonious": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
     "spike-slab": {"prune_share": 0.5, "quiet_steps": 2, "shrink_every": 1, "closed_below": 0.2},
     "spike-slab-flat": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
+    **{
+        name: {"prune_share": 0.5, "quiet_steps": 2, "shrink_every": 1, "closed_below": 0.2}
+        for name in ("ss-gl", "ss-ghs")
+    },
+    "sv-bnn": {"prune_share": 0.5},
     "lottery": {"rate": 0.7},  # one round
     "set": {"every": 2},
     "rigl": {"every": 2},
@@ -107,7 +112,8 @@ def test_the_table_has_the_methods_and_their_names() -> None:
 def test_the_page_on_pruning_tells_of_every_deterministic_method() -> None:
     page = (Path(__file__).parents[2] / "docs" / "pruning.md").read_text()
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
-    assert set(NAMES) - {"dense", "parsimonious", "spike-slab", "spike-slab-flat"} <= rows
+    variational = {"parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn"}
+    assert set(NAMES) - {"dense"} - variational <= rows
     assert {*ALLOCATIONS, *SCHEDULES, *CONTROLS} <= set(re.findall(r"[`=]([a-z-]+)`", page))
 
 

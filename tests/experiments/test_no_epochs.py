@@ -14,7 +14,7 @@ from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.experiments.methods import METHODS
 from bayesprune.run.pruned import Pruned
 
-LEARNING = {"parsimonious", "spike-slab", "spike-slab-flat", "lottery"}
+LEARNING = {"parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn", "lottery"}
 OWN: dict[str, dict[str, Any]] = {"ntt": {"steps": 2}, "synflow": {"rounds": 3}}
 
 

@@ -42,6 +42,7 @@ STEPS = (1, 3, 8, 17, 24, 25, 26, 29, 30, 31, 32, 47, 60)  # 30 of 60 are the fi
 BAYES = {"start": 0.9, "horizon": 15, "shrink_every": 3, "prune_share": 0.5}
 HALF = {"prune_share": 0.5}
 QUIET = HALF | {"quiet_steps": 3, "shrink_every": 3, "closed_below": 0.4, "gate_learning_rate": 0.3, "slab": 0.3}
+EDGES = HALF | {"gate_learning_rate": 0.3, "inclusion": 0.1}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dense": ("perceptron", {"method": "dense"}),
     "random weights": ("perceptron", {"method": "random", "density": 0.4}),
@@ -88,6 +89,18 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "spike-slab convolutional": (
         "convolutional",
         {"method": "spike-slab", "options": QUIET | {"input_gates": True}, "inputs": "all", "flatten_inputs": True},
+    ),
+    **{
+        f"{name}{size}": (network, {"method": name, "options": QUIET | own, **more})
+        for name in ("ss-gl", "ss-ghs")
+        for size, network, own, more in (
+            ("", "perceptron", {"scale_learning_rate": 0.1}, {}),
+            (" convolutional", "convolutional", {"input_gates": True}, {"inputs": "all", "flatten_inputs": True}),
+        )
+    },
+    "sv-bnn": ("perceptron", {"method": "sv-bnn", "options": EDGES}),
+    "sv-bnn trimmed": (
+        "convolutional", {"method": "sv-bnn", "inputs": "all", "options": EDGES | {"trim": True, "inclusion": 0.01}}
     ),
     "parsimonious flattened": ("convolutional", {"price": 3.0, "flatten_inputs": True, "inputs": "all"}),
 }  # fmt: skip

@@ -98,7 +98,7 @@ class Flattened(Variational):
             made_guide(state, lambda model: law.make(model, recipe.start), slab),
             GatedObjective(
                 price, chosen, len(data.train), ramp=recipe.ramp, weight_prior=slab,
-                estimate_every=options.estimate_every,
+                estimate_every=options.estimate_every, warm_up=recipe.warm_up if law.means_first else None,
             ),
             recipe.prune_steps, recipe.learning_rate, optimizers, updates,
             Decide(watch, sample, limit, free=follows, round_to=options.round_to, began=began),

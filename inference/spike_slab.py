@@ -15,11 +15,14 @@ from bayesprune.inference.deciding import settle
 from bayesprune.inference.differences import Choice
 from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.node_inclusion import prior_inclusion
-from bayesprune.inference.objective import GATES, guide_of
+from bayesprune.inference.objective import DEVIATIONS, GATES, guide_of
+from bayesprune.inference.ramp import Ramp
 from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
+from bayesprune.inference.review import judged_early
 from bayesprune.inference.spike_slab_options import LEARNING_RATE, QUIET, SpikeSlabOptions
 from bayesprune.inference.updates import remove
 from bayesprune.inference.variational import Parts, Variational, made_guide
+from bayesprune.inference.warm_up import hold, make_warm_up, observe
 from bayesprune.inference.weight_laws import GaussianWeights, travel_rate
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import TaskLikelihood
@@ -29,6 +32,10 @@ from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import Memory, TrainState, adam
 from bayesprune.training.fixed import FixedTraining
+
+DEVIATION_SHARE = 0.1
+"""Share of the phase in which deviations learn beside the means before gates do: each weight that is not needed costs
+up to ln(slab/deviation) nats until it has learnt its deviation, and a node has hundreds."""
 
 NEEDED_STEPS = 3_000
 """Steps in which the posterior settles on the bundled digits; the published run on MNIST takes 70,800."""
@@ -75,7 +82,10 @@ class SpikeSlab(Variational):
 
         return Parts(
             made_guide(state, make, slab),
-            SpikeSlabObjective(inclusion, examples, slab, RelaxedGates(options.temperature)),
+            SpikeSlabObjective(
+                inclusion, examples, slab, RelaxedGates(options.temperature),
+                make_warm_up(steps, round(DEVIATION_SHARE * steps)) if options.means_first else None,
+            ),
             steps, settings.learning_rate or LEARNING_RATE, optimizers,
             [Quiet(options)],
             MedianProbability(options.closed_below, state.structure.original_gates()),
@@ -95,12 +105,17 @@ class SpikeSlabObjective:
         size: training examples N.
         slab: prior of the weights.
         estimator: of the likelihood's gradient in the gates.
+        warm_up: until it begins the means learn alone, and until it has risen to 1 the gates do not learn; None for all
+            at once.
     """
 
     needs_labels = True
 
-    def __init__(self, inclusion: Tensor, size: int, slab: GaussianSlab, estimator: RelaxedGates) -> None:
+    def __init__(
+        self, inclusion: Tensor, size: int, slab: GaussianSlab, estimator: RelaxedGates, warm_up: Ramp | None = None
+    ) -> None:
         self.inclusion, self.size, self.slab, self.estimator = inclusion, size, slab, estimator
+        self.warm_up = warm_up
         self._model: GatedModel | None = None
 
     def attach(self, state: TrainState) -> None:
@@ -124,7 +139,12 @@ class SpikeSlabObjective:
 
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """Negative ELBO of a mini-batch divided by N; the losses of auxiliary outputs are added."""
+        if self.warm_up is not None:
+            hold(state, DEVIATIONS, self.warm_up.waits(state))
+            hold(state, GATES, self.warm_up.factor(state) < 1)
         loss: Tensor = self._elbo(inputs, labels) / self.size
+        assert isinstance(self._elbo.elbo, GatedELBO)
+        observe(self.warm_up, None, state, self._elbo.elbo.data_loss)
         return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)
 
     def kind(self, state: TrainState) -> str:
@@ -187,13 +207,16 @@ class MedianProbability:
 
 
 def review(state: TrainState) -> list[str]:
-    """A line where the prior has closed whole layers."""
+    """Lines where nodes were judged before anything was learnt, and where the prior has closed whole layers."""
     names = state.memory(Refuges).names
+    closed = state.structure.gate_count < state.structure.initial_gate_count
+    early = judged_early(state) if closed else []
     if not names:
-        return []
+        return early
     return [
+        *early,
         f"every node of {', '.join(map(repr, names))} was more likely closed, and the likeliest one was kept: the data "
-        "are too few for this prior; give a larger inclusion, a smaller slab or more epochs"
+        "are too few for this prior; give a larger inclusion, a smaller slab or more epochs",
     ]
 
 

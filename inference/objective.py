@@ -71,11 +71,7 @@ class GatedObjective:
         """
         self.detach()
         guide = guide_of(state)
-        if guide.weights is not None:
-            raise SettingError(
-                "the training loop shrinks its network, and a guide of Pyro's over the weights cannot follow: take "
-                "GateGuide(model) or GaussianWeightGuide(model), or train it by pyro.infer.SVI (docs/pyro.md)"
-            )
+        check_follows(guide)
         self._cost = state.expected_cost()
         self._prior = FlatteningGatePrior(self._log_gamma(state))
         self._model = GatedModel(
@@ -157,3 +153,16 @@ def gate_optimizer(state: TrainState) -> ProjectedGateDescent:
     optimizer = state.optimizers[GATES]
     assert isinstance(optimizer, ProjectedGateDescent)
     return optimizer
+
+
+def check_follows(guide: GateGuide) -> None:
+    """Refuse a guide that cannot follow a network that shrinks.
+
+    Raises:
+        SettingError: it holds a guide of Pyro's over the weights.
+    """
+    if guide.weights is not None:
+        raise SettingError(
+            "the training loop shrinks its network, and a guide of Pyro's over the weights cannot follow: take "
+            "GateGuide(model) or GaussianWeightGuide(model), or train it by pyro.infer.SVI (docs/pyro.md)"
+        )

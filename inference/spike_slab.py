@@ -1,9 +1,9 @@
 """SS-IG: spike-and-slab nodes, learnt with the weights and kept by the median-probability rule."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,19 +13,16 @@ from bayesprune.data import Data, steps_per_epoch
 from bayesprune.errors import SettingError
 from bayesprune.inference.deciding import settle
 from bayesprune.inference.differences import Choice
-from bayesprune.inference.elbo import GatedELBO
+from bayesprune.inference.elbo_objective import ElboObjective
 from bayesprune.inference.node_inclusion import prior_inclusion
-from bayesprune.inference.objective import DEVIATIONS, GATES, guide_of
-from bayesprune.inference.ramp import Ramp
+from bayesprune.inference.objective import GATES, guide_of
 from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
 from bayesprune.inference.review import judged_early
 from bayesprune.inference.spike_slab_options import LEARNING_RATE, QUIET, SpikeSlabOptions
 from bayesprune.inference.updates import remove
-from bayesprune.inference.variational import Parts, Variational, made_guide
-from bayesprune.inference.warm_up import hold, make_warm_up, observe
+from bayesprune.inference.variational import Parts, VariationalMethod, made_guide
+from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.inference.weight_laws import GaussianWeights, travel_rate
-from bayesprune.models.gated import GatedModel
-from bayesprune.models.likelihoods import TaskLikelihood
 from bayesprune.models.priors.gates import FixedGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.run.normal import without_usual_options
@@ -33,15 +30,11 @@ from bayesprune.run.settings import RunSettings
 from bayesprune.training import Memory, TrainState, adam
 from bayesprune.training.fixed import FixedTraining
 
-DEVIATION_SHARE = 0.1
-"""Share of the phase in which deviations learn beside the means before gates do: each weight that is not needed costs
-up to ln(slab/deviation) nats until it has learnt its deviation, and a node has hundreds."""
-
 NEEDED_STEPS = 3_000
 """Steps in which the posterior settles on the bundled digits; the published run on MNIST takes 70,800."""
 
 
-class SpikeSlab(Variational):
+class SpikeSlab(VariationalMethod):
     """SS-IG (Jantre, Bhattacharya, Maiti, arXiv 2108.11000).
 
         z_i ~ Bernoulli(lambda_l),  w_i | z_i ~ z_i N(0, slab^2) + (1 - z_i) delta_0  for each node i (bias included),
@@ -82,9 +75,10 @@ class SpikeSlab(Variational):
 
         return Parts(
             made_guide(state, make, slab),
-            SpikeSlabObjective(
-                inclusion, examples, slab, RelaxedGates(options.temperature),
-                make_warm_up(steps, round(DEVIATION_SHARE * steps)) if options.means_first else None,
+            ElboObjective(
+                lambda structure: FixedGatePrior(inclusion[structure.original_gates()]), examples, slab,
+                RelaxedGates(options.temperature),
+                make_warm_up(steps, gates_wait=True) if options.means_first else None,
             ),
             steps, settings.learning_rate or LEARNING_RATE, optimizers,
             [Quiet(options)],
@@ -95,61 +89,6 @@ class SpikeSlab(Variational):
             ),
             alive=0.5, ends_pruned=fixed_epochs == 0, notes=_few_steps(steps, data, settings), review=review,
         )  # fmt: skip
-
-
-class SpikeSlabObjective:
-    """Negative ELBO of spike-and-slab nodes per training example.
-
-    Args:
-        inclusion: prior inclusion probability of every gate at the start [J at the start].
-        size: training examples N.
-        slab: prior of the weights.
-        estimator: of the likelihood's gradient in the gates.
-        warm_up: until it begins the means learn alone, and until it has risen to 1 the gates do not learn; None for all
-            at once.
-    """
-
-    needs_labels = True
-
-    def __init__(
-        self, inclusion: Tensor, size: int, slab: GaussianSlab, estimator: RelaxedGates, warm_up: Ramp | None = None
-    ) -> None:
-        self.inclusion, self.size, self.slab, self.estimator = inclusion, size, slab, estimator
-        self.warm_up = warm_up
-        self._model: GatedModel | None = None
-
-    def attach(self, state: TrainState) -> None:
-        """Make the Pyro model of the network as it is now, and bind the guide to it."""
-        self.detach()
-        guide = logit_guide(state)
-        inclusion = self.inclusion[state.structure.original_gates()].to(guide.logit)
-        self._model = GatedModel(
-            state.network, state.structure, FixedGatePrior(inclusion), self.size, weight_prior=self.slab,
-            likelihood=TaskLikelihood(state.likelihood), weight_sites=True,
-        )  # fmt: skip
-        guide.bind(self._model)
-        guide.masks = state.masks
-        self._elbo = GatedELBO(self.estimator)(self._model, guide)
-
-    def detach(self) -> None:
-        """Take the gates off the network."""
-        if self._model is not None:
-            self._model.close()
-            self._model = None
-
-    def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
-        """Negative ELBO of a mini-batch divided by N; the losses of auxiliary outputs are added."""
-        if self.warm_up is not None:
-            hold(state, DEVIATIONS, self.warm_up.waits(state))
-            hold(state, GATES, self.warm_up.factor(state) < 1)
-        loss: Tensor = self._elbo(inputs, labels) / self.size
-        assert isinstance(self._elbo.elbo, GatedELBO)
-        observe(self.warm_up, None, state, self._elbo.elbo.data_loss)
-        return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)
-
-    def kind(self, state: TrainState) -> str:
-        """All steps do the same."""
-        return "step"
 
 
 @dataclass(frozen=True)
@@ -191,15 +130,18 @@ class MedianProbability:
     Args:
         closed_below: probability at which a gate counts as closed before the end.
         began: the gates that the run began with.
+        choose: another rule: the gates to stay, bool [J].
     """
 
-    def __init__(self, closed_below: float, began: Tensor) -> None:
-        self.closed_below, self.began = closed_below, began
+    def __init__(
+        self, closed_below: float, began: Tensor, choose: Callable[[TrainState], Tensor] | None = None
+    ) -> None:
+        self.closed_below, self.began, self.choose = closed_below, began, choose
 
     def __call__(self, state: TrainState) -> None:
         """Decide."""
         theta = guide_of(state).theta.detach().cpu()
-        likely = theta > 0.5
+        likely = theta > 0.5 if self.choose is None else self.choose(state).cpu()
         places = state.structure.slices()
         state.memory(Refuges).names = [name for name, place in places.items() if not bool(likely[place].any())]
         chosen = state.structure.consistent(state.structure.protect(likely, theta))

@@ -109,7 +109,8 @@ def test_they_wait_where_prices_do_not(small_data: Data) -> None:
 
 
 def test_the_numbers_by_hand() -> None:
-    assert make_warm_up(1000, 50) == LearningRamp(50, 400, 25.0)
+    assert make_warm_up(1000, gates_wait=True) == LearningRamp(100, 400, 25.0)
+    assert make_warm_up(70_000) == LearningRamp(0, 480, 30.0)
     assert make_warm_up(10) == LearningRamp(0, 4, 5.0)
 
 

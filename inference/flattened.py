@@ -118,8 +118,9 @@ def _check_law(law: WeightLaw) -> None:
     """
     if getattr(law, "kind", INDEPENDENT) != INDEPENDENT:
         raise SettingError(
-            "weights of the kind 'prior_when_closed' make an open gate cost ln gamma and the divergence of its weights, "
-            "hundreds of nats, and prices, budgets and the last decisions here count ln gamma only: take 'independent', "
+            "weights of the kind 'prior_when_closed' make an open gate cost ln gamma and the divergence of its "
+            "weights, hundreds of nats; prices, budgets and the last decisions here count ln gamma only: take "
+            "'independent', "
             "or Variational(gate_prior=Flattening(price), guide=partial(GaussianWeightGuide, kind='prior_when_closed'))"
         )
 

@@ -48,7 +48,7 @@ def check_kinds(slots: dict[str, Any]) -> None:
         part = slots[name]
         if part is None and name not in ("gate_prior", "weight_prior"):
             continue
-        if isinstance(part, type) and name not in ("guide", "decide"):
+        if isinstance(part, type) and name not in ("gate_prior", "guide", "decide"):
             raise SettingError(f"{name} is the class {part.__name__}: give {wanted}")
         if not good(part):
             raise SettingError(f"{name} must be {wanted}, not {_said(part)}")

@@ -38,7 +38,7 @@ def comparison(
     """
     if not methods:
         raise SettingError(f"there is nothing to compare: name methods, such as {', '.join(COMPARED)}")
-    jobs = []
+    jobs: list[Job] = []
     for given in dict.fromkeys(methods):
         chosen = as_method(given)
         name = chosen.name

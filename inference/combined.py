@@ -232,8 +232,11 @@ class Variational(VariationalMethod):
     def _rule(self, step: GateStep) -> RemovalRule | None:
         if isinstance(self.removal, str):  # "end", by check_kinds
             return None
-        usual: RemovalRule = Closed() if isinstance(step, ProjectedSteps) else Quiet()
-        return usual if self.removal is None else self.removal
+        if self.removal is not None:
+            return self.removal
+        if isinstance(step, ProjectedSteps):
+            return Closed()
+        return Quiet()
 
     def _estimator(self, step: GateStep, state: TrainState) -> tuple[GateEstimator, list[str]]:
         if self.estimator is None and not isinstance(step, ProjectedSteps):

@@ -29,6 +29,7 @@ from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import Memory, TrainState, adam
 from bayesprune.training.fixed import FixedTraining
+from bayesprune.training.network_kinds import network_kind
 
 NEEDED_STEPS = 3_000
 """Steps in which the posterior settles on the bundled digits; the published run on MNIST takes 70,800."""
@@ -65,6 +66,9 @@ class SpikeSlab(VariationalMethod):
         law = GaussianWeights(options.deviation, rate, kind="prior_when_closed")
         gate_rate = options.gate_learning_rate or travel_rate(steps)
         inclusion = prior_inclusion(state, examples, options.inclusion, options.input_gates)
+        means_first = network_kind(state.network) == "convolutional"
+        if options.means_first is not None:
+            means_first = options.means_first
         make = partial(
             LogitGateGuide, start=options.start, input_gates=options.input_gates, deviation=options.deviation,
             kind=law.kind,
@@ -78,7 +82,7 @@ class SpikeSlab(VariationalMethod):
             ElboObjective(
                 lambda structure: FixedGatePrior(inclusion[structure.original_gates()]), examples, slab,
                 RelaxedGates(options.temperature),
-                make_warm_up(steps, gates_wait=True) if options.means_first else None,
+                make_warm_up(steps, gates_wait=True) if means_first else None,
             ),
             steps, settings.learning_rate or LEARNING_RATE, optimizers,
             [Quiet(options)],

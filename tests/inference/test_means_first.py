@@ -80,7 +80,7 @@ def trained(method: Method, data: Data, steps: int, **options: Any) -> tuple[Tra
 
 @pytest.mark.parametrize("method", [SpikeSlabFlat(), SpikeSlab()])
 def test_deviations_wait_until_the_loss_is_level(method: Method, small_data: Data) -> None:
-    state, moved = trained(method, small_data, 120)
+    state, moved = trained(method, small_data, 120, means_first=True)
     begins = next(step for step, value in enumerate(moved) if value > 1e-4)
     assert begins > 15  # three times the shortest memory, at least
     assert moved[-1] > 1e-4
@@ -90,10 +90,21 @@ def test_deviations_wait_until_the_loss_is_level(method: Method, small_data: Dat
 
 
 def test_gates_of_spike_slab_nodes_wait_for_the_deviations(small_data: Data) -> None:
-    state, moved = trained(SpikeSlab(), small_data, 120)
+    state, moved = trained(SpikeSlab(), small_data, 120, means_first=True)
     guide: Any = guide_of(state)
     assert moved[-1] > 1e-4 and float(guide.logit.detach().std()) == 0.0
     assert state.optimizers[GATES].param_groups[0]["lr"] == 0.0 < state.optimizers[DEVIATIONS].param_groups[0]["lr"]
+
+
+def test_spike_slab_nodes_of_perceptrons_start_all_at_once(small_data: Data) -> None:
+    """As in the paper; with convolutions the means are first."""
+    _, moved = trained(SpikeSlab(), small_data, 3)
+    assert moved[0] > 1e-4
+    settings = RunSettings("spike-slab", epochs=40)
+    for network, waits in ((Stranger(), True), (LeNet300((12, 8), (1, 8, 8), 10), False)):
+        data = digits()
+        objective: Any = SpikeSlab().plan(initial_state(network, data, settings), data, settings).phases[0].objective
+        assert (objective.warm_up is not None) == waits
 
 
 def test_they_wait_where_prices_do_not(small_data: Data) -> None:
@@ -119,7 +130,8 @@ def test_decay_at_fixed_structure_is_that_of_the_plain_method() -> None:
 
 
 def test_means_first_is_true_or_false() -> None:
-    for options in (bp.SpikeSlabOptions, bp.SpikeSlabFlatOptions):
+    kinds: tuple[Any, ...] = (bp.SpikeSlabOptions, bp.SpikeSlabFlatOptions)
+    for options in kinds:
         with pytest.raises(SettingError, match="means_first must be true or false, not 1"):
             options(means_first=1)
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune
+    from bayesprune.inference.combined import Variational
     from bayesprune.inference.group_slab_options import GroupHorseshoeOptions, GroupLassoOptions
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.spike_slab_flat import SpikeSlabFlatOptions
@@ -84,6 +85,7 @@ __all__ = [
     "TransferOptions",
     "UnknownNameError",
     "UnsupportedLayerError",
+    "Variational",
     "WeightOptions",
     "compare",
     "data",
@@ -103,6 +105,7 @@ _MODULES = frozenset({"data", "experiments", "inference", "models", "structure",
 _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune"),
+    "bayesprune.inference.combined": ("Variational",),
     "bayesprune.inference.group_slab_options": ("GroupHorseshoeOptions", "GroupLassoOptions"),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
     "bayesprune.inference.spike_slab_flat": ("SpikeSlabFlatOptions",),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bayesprune.data.given import as_data
 from bayesprune.errors import SettingError, StoreError, UnknownNameError, nearest_name
-from bayesprune.experiments.methods import method as method_by_name
+from bayesprune.experiments.methods import as_method
 from bayesprune.experiments.showing import shown
 from bayesprune.run.environment import environment
 from bayesprune.run.given import Given, start_from
@@ -33,7 +33,7 @@ _SETTINGS = {field.name for field in fields(RunSettings)} - {"method"}
 def prune(
     network: Given | Pruned,
     data: Any,
-    method: str = "parsimonious",
+    method: str | Method = "parsimonious",
     *,
     restarts: int = 1,
     checkpoint: str | Path | None = None,
@@ -53,7 +53,7 @@ def prune(
         data: from `bayesprune.load_data`, `bayesprune.data.from_tensors` or `from_loaders`; a name for the first; a
             pair (inputs, targets) for the second; a DataLoader, of which the examples are read once into memory and
             split; or three loaders (train, validation, test), which stay what they are.
-        method: a name in the table of methods.
+        method: a name in the table of methods, or an object, such as `Variational` of parts of your own.
         restarts: so many runs with the seeds from `seed` on, two at a time where network and data are names. What comes
             back is the best of them by its validation data, with all of them as `restarts`: its `posterior_tree` has a
             chain for each. Of a module all start from the weights that it has; a class draws new ones for each.
@@ -73,15 +73,15 @@ def prune(
     import bayesprune.models.networks  # noqa: F401 - fills the registry
 
     network = network.network if isinstance(network, Pruned) else network
-    chosen = method_by_name(method)
+    chosen = as_method(method)
     check_integer("restarts", restarts, 1)
     if restarts > 1:
-        return _restarted(network, data, chosen, restarts, checkpoint, progress, settings)
+        return _restarted(network, data, method, restarts, checkpoint, progress, settings)
     data = as_data(data, settings.get("task"))
     asked = {"data": data.name} | _settings_and_options(chosen, settings)
-    start = start_from(network, data, RunSettings(method=method, **asked))
+    start = start_from(network, data, RunSettings(method=chosen.name, **asked))
     checkpointer = None if checkpoint is None else Checkpointer(Path(checkpoint))
-    with shown(progress, f"{method} seed {start.settings.seed}") as tell:
+    with shown(progress, f"{chosen.name} seed {start.settings.seed}") as tell:
         pruned = run(
             chosen,
             start.network,
@@ -98,17 +98,24 @@ def prune(
 
 
 def _restarted(
-    network: Any, data: Any, method: Method, count: int, folder: str | Path | None, progress: Any, given: dict[str, Any]
+    network: Any,
+    data: Any,
+    method: Method | str,
+    count: int,
+    folder: str | Path | None,
+    progress: Any,
+    given: dict[str, Any],
 ) -> Pruned:
     """See `prune`."""
+    chosen = as_method(method)
     from bayesprune.experiments.restarts import make_restarts
-    from bayesprune.experiments.subjects import subject_of
+    from bayesprune.experiments.subjects import subject_of, with_method
 
     if callable(progress):
         raise SettingError("progress is a function, which several runs at a time cannot call: give True, False or None")
     subject, names = subject_of(network, data, given.get("task"))
-    base = RunSettings(method=method.name, **names | _settings_and_options(method, given))
-    return make_restarts(base, subject, count, None if folder is None else Path(folder), progress)
+    base = RunSettings(method=chosen.name, **names | _settings_and_options(chosen, given))
+    return make_restarts(base, with_method(subject, method), count, None if folder is None else Path(folder), progress)
 
 
 def _settings_and_options(method: Method, given: dict[str, Any]) -> dict[str, Any]:
@@ -188,7 +195,7 @@ def compare(
     data: Any = "mnist5k",
     *,
     seeds: int = 3,
-    methods: Sequence[str] | str | None = None,
+    methods: Sequence[str | Method] | str | Method | None = None,
     out: str | Path = "runs",
     workers: int = 2,
     progress: bool | None = None,
@@ -206,7 +213,8 @@ def compare(
             draws. Of a module every run gets a copy: all seeds start from the weights that it has.
         data: what `prune` takes.
         seeds: how many, from 0 on.
-        methods: names in the table of methods, or one.
+        methods: names in the table of methods and objects (see `prune`), or one; runs of objects are made in this
+            process.
         out: folder of the run folders.
         workers: processes, one thread each, where network and data are names.
         progress: whether to show how the runs get on; by default in a terminal and in a notebook.
@@ -234,10 +242,12 @@ def compare(
             raise UnknownNameError("setting", name, known | {"seeds", "methods", "out", "workers", "progress"})
     subject, names = subject_of(network, data, settings.get("task"))
     base = RunSettings(method="parsimonious", **names, **settings)
-    named = (methods,) if isinstance(methods, str) else methods
+    named = methods if methods is None or isinstance(methods, (list, tuple)) else (methods,)
     jobs = comparison(base, seeds_from(seeds), named or COMPARED, subject)
     check_writable(out)
     phases = [phase_steps(job) for job in jobs]
-    with watched(progress, jobs, phases, Path(out), workers if subject is NAMED else 1) as watcher:
+    with watched(
+        progress, jobs, phases, Path(out), workers if all(job.subject is NAMED for job in jobs) else 1
+    ) as watcher:
         folders = run_jobs(jobs, Path(out), workers=workers, **watcher)
     return [RunRecord.read(folder) for folder in folders]

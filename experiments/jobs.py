@@ -14,6 +14,7 @@ from bayesprune.experiments.subjects import NAMED, Beginning, Subject, data_of
 from bayesprune.run.environment import environment
 from bayesprune.run.given import spec_for, start_from
 from bayesprune.run.identity import RUN, identity_of
+from bayesprune.run.method import Method
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.normal import normal_settings, without_usual_widths
 from bayesprune.run.running import check_request, initial_network, initial_state, run
@@ -51,6 +52,11 @@ class Job:
     subject: Subject = NAMED
 
     @property
+    def method(self) -> Method:
+        """The method itself."""
+        return self.subject.method or method(self.settings.method)
+
+    @property
     def label(self) -> str:
         """What progress bars call it."""
         return f"{self.settings.method} seed {self.settings.seed}"
@@ -63,7 +69,7 @@ class Job:
         Raises:
             SettingError: the method takes neither.
         """
-        takes = method(self.settings.method).takes
+        takes = self.method.takes
         if "budget" in takes:
             return replace(self.settings, budget=budget_of(result), density=None)
         if "density" in takes:
@@ -93,7 +99,7 @@ def phase_steps(job: Job) -> dict[str, int]:
     Raises:
         BayespruneError: of the kind that the run would raise.
     """
-    chosen = method(job.settings.method)
+    chosen = job.method
     # A size that another run will give is not known yet: the whole network's stands for it.
     settings = job.settings if job.match is None else job.sized_by({"macs": LARGEST_SIZE, "density": 1.0})
     check_request(chosen, settings)
@@ -151,7 +157,7 @@ def execute(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", PruningWarning)  # the record has them, and commands print it
                 pruned = run(
-                    method(settings.method),
+                    job.method,
                     begin.network(),
                     data,
                     begin.settings,
@@ -173,7 +179,7 @@ def folder_of(job: Job, root: Path) -> RunFolder:
 
 def _beginning(settings: RunSettings, job: Job, root: Path, data: Data) -> Beginning:
     """The run of a job with these settings, in which its size is settled."""
-    subject, chosen = job.subject, method(settings.method)
+    subject, chosen = job.subject, job.method
     if subject.network is None:
         settled = _settled(settings, job, root, data)
         return Beginning(settled, network_spec(settled, data), lambda: build(settled, data, root))
@@ -189,7 +195,7 @@ def _settled(settings: RunSettings, job: Job, root: Path, data: Data) -> RunSett
         weights = f"{RUN}{folder_of(Job(job.start, subject=job.subject), root).path.name}"
     settings = without_usual_widths(replace(settings, weights=weights))
     free = replace(settings, weights=None)  # its defaults depend on the network's layers, not on its weights
-    return normal_settings(method(settings.method), settings, data, lambda: build(free, data))
+    return normal_settings(job.method, settings, data, lambda: build(free, data))
 
 
 def _folder(begin: Beginning, data: Data, root: Path) -> RunFolder:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bayesprune.errors import UnknownNameError
+from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.inference.group_slabs import GroupHorseshoe, GroupLasso
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.inference.spike_slab import SpikeSlab
@@ -101,6 +101,25 @@ _TABLE: tuple[Method, ...] = (
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _TABLE}
+
+
+def as_method(given: Any) -> Method:
+    """A method by name, or one that is an object.
+
+    Raises:
+        UnknownNameError: there is none of this name.
+        SettingError: it is neither, or an object has the name of another method.
+    """
+    if isinstance(given, str):
+        return method(given)
+    if isinstance(given, type) or not all(hasattr(given, name) for name in ("name", "options", "normal", "plan")):
+        raise SettingError(
+            f"method must be a name or an object such as Variational(gate_prior=...), not {given!r:.200}"
+        )
+    found: Method = given
+    if found.name in METHODS and type(METHODS[found.name]) is not type(found):
+        raise SettingError(f"the name {found.name!r} is that of another method: give the object a name of its own")
+    return found
 
 
 def method(name: str) -> Method:

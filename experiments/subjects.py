@@ -1,7 +1,7 @@
 """Networks and data that are handed over as objects, for runs that are made in this process."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -11,6 +11,7 @@ from bayesprune.data.cached import load_cached
 from bayesprune.data.given import as_data
 from bayesprune.experiments.run_settings import DRAWN
 from bayesprune.run.given import Given
+from bayesprune.run.method import Method
 from bayesprune.run.networks import NetworkSpec, registered_name
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.settings import RunSettings
@@ -23,10 +24,12 @@ class Subject:
     Attributes:
         network: a module, class or function; None for the network that the settings name.
         data: None for those that the settings name.
+        method: None for the one that the settings name.
     """
 
     network: Given | None = None
     data: Data | None = None
+    method: Method | None = None
 
     @property
     def draws(self) -> bool:
@@ -35,7 +38,12 @@ class Subject:
 
 
 NAMED = Subject()
-"""Of runs whose settings name both."""
+"""Of runs whose settings name all."""
+
+
+def with_method(subject: Subject, given: Method | str) -> Subject:
+    """The subject of runs of a method: one that is an object is part of it."""
+    return subject if isinstance(given, str) else replace(subject, method=given)
 
 
 @dataclass(frozen=True)

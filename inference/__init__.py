@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bayesprune.inference.combined import Variational
     from bayesprune.inference.elbo import GatedELBO
     from bayesprune.inference.estimators import ESTIMATORS, estimator
     from bayesprune.inference.gibbs_draws import GibbsDraws
@@ -15,16 +16,20 @@ if TYPE_CHECKING:
     from bayesprune.inference.parsimonious import Parsimonious
     from bayesprune.inference.projected import ProjectedGateDescent
     from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
+    from bayesprune.inference.slots import AdamSteps, FixedInclusion, Flattening, ProjectedSteps, Quiet
     from bayesprune.inference.spike_slab import SpikeSlab
     from bayesprune.inference.spike_slab_flat import SpikeSlabFlat, SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab_options import SpikeSlabOptions
     from bayesprune.inference.sv_bnn import SparseWeights
-    from bayesprune.inference.variational import Parts, Variational
+    from bayesprune.inference.variational import Parts, VariationalMethod
     from bayesprune.inference.weight_laws import GaussianWeights, PointWeights
     from bayesprune.run.datatree import to_datatree
 
 __all__ = [
     "ESTIMATORS",
+    "AdamSteps",
+    "FixedInclusion",
+    "Flattening",
     "GateGuide",
     "GatedELBO",
     "GatedObjective",
@@ -40,6 +45,8 @@ __all__ = [
     "Parts",
     "PointWeights",
     "ProjectedGateDescent",
+    "ProjectedSteps",
+    "Quiet",
     "RelaxedGates",
     "SparseWeights",
     "SpikeSlab",
@@ -47,6 +54,7 @@ __all__ = [
     "SpikeSlabFlatOptions",
     "SpikeSlabOptions",
     "Variational",
+    "VariationalMethod",
     "estimator",
     "to_datatree",
 ]
@@ -74,7 +82,13 @@ _LAZY = {
     "SpikeSlabFlat": ".spike_slab_flat",
     "SpikeSlabFlatOptions": ".spike_slab_flat",
     "SpikeSlabOptions": ".spike_slab_options",
-    "Variational": ".variational",
+    "AdamSteps": ".slots",
+    "FixedInclusion": ".slots",
+    "Flattening": ".slots",
+    "ProjectedSteps": ".slots",
+    "Quiet": ".slots",
+    "Variational": ".combined",
+    "VariationalMethod": ".variational",
     "estimator": ".estimators",
     "to_datatree": "bayesprune.run.datatree",
 }

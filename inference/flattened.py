@@ -18,6 +18,7 @@ from bayesprune.inference.deciding import Decide
 from bayesprune.inference.estimators import GateEstimator, SampledLabelCurvature, estimator
 from bayesprune.inference.estimators.flips import SalientFlips
 from bayesprune.inference.estimators.linearised import LinearisedFlips
+from bayesprune.inference.guides import INDEPENDENT
 from bayesprune.inference.objective import GATES, GatedObjective, guide_of
 from bayesprune.inference.options import LEARNING_RATE, ParsimoniousOptions, Recipe
 from bayesprune.inference.pricing import make_price
@@ -25,7 +26,7 @@ from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.removal import removal_rule
 from bayesprune.inference.review import Review, few_steps
 from bayesprune.inference.updates import Settle, Shrink, hold_last
-from bayesprune.inference.variational import Parts, Variational, made_guide
+from bayesprune.inference.variational import Parts, VariationalMethod, made_guide
 from bayesprune.inference.visited import Sample
 from bayesprune.inference.watch import Watch
 from bayesprune.inference.weight_laws import WeightLaw
@@ -43,7 +44,7 @@ MOST_WATCHED, LEAST_WATCHED, MOST_EXAMPLES = 1_000, 100, 2_000
 """Training examples on which the objective is watched, and on which gates are decided at most."""
 
 
-class Flattened(Variational):
+class Flattened(VariationalMethod):
     """Gates under the flattening hyper-prior: projected steps end at 0 or 1, the network shrinks on the way.
 
     A subclass says what the law of the weights is.
@@ -73,8 +74,9 @@ class Flattened(Variational):
         slab = GaussianSlab(options.slab)
         check_multiple(state.structure, options.round_to)
         options.check_used(settings, by_cost=isinstance(price, CostPrice))
-        chosen, said = _estimator(settings.estimator, state)
+        chosen, said = chosen_estimator(settings.estimator, state)
         law = self.weight_law(options, chosen, recipe)
+        _check_law(law)
         updates: list[Update] = [Settle(recipe.horizon), hold_last]
         budget = None if settings.budget is None else Budget.parse(settings.budget)
         limit = None if budget is None else checked_limit(budget, state, options.round_to)
@@ -98,7 +100,7 @@ class Flattened(Variational):
             made_guide(state, lambda model: law.make(model, recipe.start), slab),
             GatedObjective(
                 price, chosen, len(data.train), ramp=recipe.ramp, weight_prior=slab,
-                estimate_every=options.estimate_every,
+                estimate_every=options.estimate_every, warm_up=recipe.warm_up if law.means_first else None,
             ),
             recipe.prune_steps, recipe.learning_rate, optimizers, updates,
             Decide(watch, sample, limit, free=follows, round_to=options.round_to, began=began),
@@ -108,7 +110,22 @@ class Flattened(Variational):
         )  # fmt: skip
 
 
-def _estimator(name: str, state: TrainState) -> tuple[GateEstimator, list[str]]:
+def _check_law(law: WeightLaw) -> None:
+    """Refuse weights whose divergence gates would be priced by, too.
+
+    Raises:
+        SettingError: with the reason and the cure.
+    """
+    if getattr(law, "kind", INDEPENDENT) != INDEPENDENT:
+        raise SettingError(
+            "weights of the kind 'prior_when_closed' make an open gate cost ln gamma and the divergence of its "
+            "weights, hundreds of nats; prices, budgets and the last decisions here count ln gamma only: take "
+            "'independent', "
+            "or Variational(gate_prior=Flattening(price), guide=partial(GaussianWeightGuide, kind='prior_when_closed'))"
+        )
+
+
+def chosen_estimator(name: str, state: TrainState) -> tuple[GateEstimator, list[str]]:
     """The estimator of a name, and a line where another one takes its place because a loss draws no labels."""
     chosen = estimator(name)
     if isinstance(chosen, LinearisedFlips) and type(state.likelihood) is not Categorical:

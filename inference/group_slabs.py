@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bayesprune.data import Data
+from bayesprune.inference.elbo_objective import ElboObjective
 from bayesprune.inference.group_slab_options import GroupHorseshoeOptions, GroupLassoOptions, GroupSlabOptions
 from bayesprune.inference.scaled_guide import ScaledGateGuide
 from bayesprune.inference.scaled_nodes import ScaledObjective, fold_after, scaled_guide
 from bayesprune.inference.scales import GroupHorseshoeScales, GroupLassoScales, NodeScales
-from bayesprune.inference.spike_slab import SpikeSlab, SpikeSlabObjective
+from bayesprune.inference.spike_slab import SpikeSlab
 from bayesprune.inference.variational import Parts, made_guide
 from bayesprune.inference.weight_laws import travel_rate
 from bayesprune.models.priors.weights import GaussianSlab
@@ -48,7 +49,7 @@ class GroupSlab(SpikeSlab):
             scales=self.scales(options),
         )  # fmt: skip
         guide = made_guide(state, make, slab)
-        assert isinstance(guide, ScaledGateGuide) and isinstance(parts.objective, SpikeSlabObjective)
+        assert isinstance(guide, ScaledGateGuide) and isinstance(parts.objective, ElboObjective)
         guide.unfold(state.network, state.structure)
         assert isinstance(options, GroupSlabOptions)
         rate = options.scale_learning_rate or travel_rate(parts.steps)
@@ -56,7 +57,8 @@ class GroupSlab(SpikeSlab):
         def optimizers(state: TrainState) -> dict[str, Optimizer]:
             return parts.optimizers(state) | {SCALES: adam(rate)(scaled_guide(state).scales.learnt())}
 
-        objective = ScaledObjective(parts.objective.inclusion, len(data.train), slab, parts.objective.estimator)
+        former = parts.objective
+        objective = ScaledObjective(former.gate_prior, former.size, slab, former.estimator, former.warm_up)
         return replace(parts, guide=guide, objective=objective, optimizers=optimizers, decide=fold_after(parts.decide))
 
 

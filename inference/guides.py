@@ -25,6 +25,10 @@ WeightGuide = nn.Module | Callable[[Any], nn.Module]
 """A guide over all sites but the gates', or what makes one of the model without them, e.g. Pyro's `AutoNormal`."""
 
 
+INDEPENDENT, PRIOR_WHEN_CLOSED = "independent", "prior_when_closed"
+"""Kinds of `GaussianWeightGuide`."""
+
+
 class GateGuide(nn.Module):
     """`z_j ~ Bernoulli(theta_j)`, pi at its most probable value, weights a point or by a guide of Pyro's.
 
@@ -58,7 +62,7 @@ class GateGuide(nn.Module):
         theta = torch.as_tensor(start, dtype=torch.get_default_dtype())
         if not bool(((theta >= 0) & (theta <= 1)).all()):
             raise SettingError(f"inclusion probabilities must lie in [0, 1], not {start}")
-        self._begin(theta.expand(model.structure.gate_count).clone())
+        self.begin_gates(theta.expand(model.structure.gate_count).clone())
         self._model = [model]
         self._store: Any = None  # of the guide over weights: its parameters by Pyro's names
         self.weights: nn.Module | None = None
@@ -71,7 +75,7 @@ class GateGuide(nn.Module):
         """Training examples N of the model that the guide is bound to."""
         return self._model[0].size
 
-    def _begin(self, theta: Tensor) -> None:
+    def begin_gates(self, theta: Tensor) -> None:
         """Make theta [J], or what it is computed from, a parameter."""
         self.theta = nn.Parameter(theta)
 
@@ -146,7 +150,7 @@ class GaussianWeightGuide(GateGuide):
     """
 
     weight_sites = True
-    kinds = ("independent", "prior_when_closed")
+    kinds = (INDEPENDENT, PRIOR_WHEN_CLOSED)
     drawn_for = ("batch", "example")
 
     def __init__(
@@ -154,7 +158,7 @@ class GaussianWeightGuide(GateGuide):
         model: GatedModel,
         start: float | Tensor = 0.5,
         deviation: float = 0.01,
-        kind: str = "independent",
+        kind: str = INDEPENDENT,
         draws: str = "batch",
     ) -> None:
         super().__init__(model, start)
@@ -244,7 +248,7 @@ class GaussianWeightGuide(GateGuide):
 
     def _shares(self, gates: Tensor) -> dict[str, list[tuple[int, Tensor]]]:
         """What weights are multiplied by where gates (or theta) matter to them."""
-        return open_shares(self._model[0].structure, gates) if self.kind == "prior_when_closed" else {}
+        return open_shares(self._model[0].structure, gates) if self.kind == PRIOR_WHEN_CLOSED else {}
 
     def _weights(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
         """Name, mean and log deviation of every slab parameter."""

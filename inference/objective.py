@@ -10,6 +10,7 @@ from bayesprune.inference.estimators import GateEstimator, WithoutEstimate
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.ramp import LinearRamp, Ramp
+from bayesprune.inference.warm_up import hold, observe
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import TaskLikelihood
 from bayesprune.models.prices import Price
@@ -20,8 +21,8 @@ from bayesprune.training import TrainState
 SMALL = 0.25
 """Share of the initial multiply-accumulates from which on gates may be estimated at some steps only."""
 
-GUIDE, GATES = "guide", "gates"
-"""Names of the guide among the state's modules and of the gates' optimizer."""
+GUIDE, GATES, DEVIATIONS = "guide", "gates", "deviations"
+"""Names of the guide among the state's modules, and of the optimizers of the gates and of the weights' deviations."""
 
 
 class GatedObjective:
@@ -35,6 +36,7 @@ class GatedObjective:
         weight_prior: of the slab.
         estimate_every: steps from one estimate of the gates' gradient to the next, once the network has at most
             `SMALL` of its initial multiply-accumulates; between them theta goes on by its moving average.
+        warm_up: until it begins the weights' deviations stay as they are; None where they learn from the first step.
     """
 
     needs_labels = True
@@ -48,6 +50,7 @@ class GatedObjective:
         ramp: Ramp | int = 0,
         weight_prior: WeightPrior | None = None,
         estimate_every: int = 1,
+        warm_up: Ramp | None = None,
     ) -> None:
         if estimate_every < 1:
             raise SettingError(f"estimate_every must be >= 1 step, not {estimate_every}")
@@ -55,6 +58,7 @@ class GatedObjective:
         self.ramp = LinearRamp(ramp) if isinstance(ramp, int) else ramp
         self.weight_prior = weight_prior or GaussianSlab()
         self.estimate_every, self._every = estimate_every, 1
+        self.warm_up = warm_up
         self._without = WithoutEstimate()
         self._present: GateEstimator = estimator
         self._model: GatedModel | None = None
@@ -67,11 +71,7 @@ class GatedObjective:
         """
         self.detach()
         guide = guide_of(state)
-        if guide.weights is not None:
-            raise SettingError(
-                "the training loop shrinks its network, and a guide of Pyro's over the weights cannot follow: take "
-                "GateGuide(model) or GaussianWeightGuide(model), or train it by pyro.infer.SVI (docs/pyro.md)"
-            )
+        check_follows(guide)
         self._cost = state.expected_cost()
         self._prior = FlatteningGatePrior(self._log_gamma(state))
         self._model = GatedModel(
@@ -107,12 +107,14 @@ class GatedObjective:
         estimates = self._estimates(state)
         optimizer.stands_for = self._every if estimates else 0
         optimizer.waits, optimizer.opens = self.ramp.waits(state), self.ramp.opens(state)
+        if self.warm_up is not None:
+            hold(state, DEVIATIONS, self.warm_up.waits(state))
         self._present = self.estimator if estimates else self._without
         guide_of(state).theta.grad = None
         module = self._elbos[self._present]
         negative_elbo: Tensor = module(inputs, labels)
         assert isinstance(module.elbo, GatedELBO)
-        self.ramp.observe(state, module.elbo.data_loss)
+        observe(self.warm_up, self.ramp, state, module.elbo.data_loss)
         loss = negative_elbo / self.size
         return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)
 
@@ -151,3 +153,16 @@ def gate_optimizer(state: TrainState) -> ProjectedGateDescent:
     optimizer = state.optimizers[GATES]
     assert isinstance(optimizer, ProjectedGateDescent)
     return optimizer
+
+
+def check_follows(guide: GateGuide) -> None:
+    """Refuse a guide that cannot follow a network that shrinks.
+
+    Raises:
+        SettingError: it holds a guide of Pyro's over the weights.
+    """
+    if guide.weights is not None:
+        raise SettingError(
+            "the training loop shrinks its network, and a guide of Pyro's over the weights cannot follow: take "
+            "GateGuide(model) or GaussianWeightGuide(model), or train it by pyro.infer.SVI (docs/pyro.md)"
+        )

@@ -9,6 +9,7 @@ from bayesprune.data import Split, steps_per_epoch
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.inference.ramp import LearningRamp, LinearRamp, Ramp
 from bayesprune.inference.removal import REMOVALS, Closed
+from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.run.settings import (
     LEAST_SLAB,
     RunSettings,
@@ -105,6 +106,11 @@ class ParsimoniousOptions:
         check_options(cls.method, options, [field.name for field in fields(cls)])
         return cls(**options)
 
+    @property
+    def fixed_slab(self) -> float:
+        """Standard deviation of the weights' prior at fixed structure, where `fixed_decay` says nothing else."""
+        return self.slab
+
     def check_used(self, settings: RunSettings, *, by_cost: bool) -> None:
         """Refuse options that do nothing beside the others.
 
@@ -187,6 +193,7 @@ class Recipe:
         prune_steps: of the phase in which gates learn.
         settle: step from which on marginal gates settle.
         ramp: how prices rise.
+        warm_up: when deviations of the weights, where there are some, begin to learn; with the prices where these wait.
         shrink_every: steps between removals.
         start: inclusion probabilities at the start.
         learning_rate: while gates learn.
@@ -212,9 +219,10 @@ class Recipe:
         self.shrink_every = options.shrink_every or min(SHRINK_EVERY, max(1, self.prune_steps // LOOKS))
         self.settle = round((1 - options.settle_share) * self.prune_steps)
         self.ramp = self._ramp(settings, options)
+        self.warm_up = self.ramp if isinstance(self.ramp, LearningRamp) else make_warm_up(self.prune_steps)
         self.learning_rate = settings.learning_rate or LEARNING_RATE
         self.fixed = FixedTraining.of(
-            settings, network, train, epochs=settings.epochs - prune_epochs, slab=options.slab,
+            settings, network, train, epochs=settings.epochs - prune_epochs, slab=options.fixed_slab,
             learning_rate=options.fixed_learning_rate, decay=options.fixed_decay, likelihood=likelihood,
         )  # fmt: skip
 

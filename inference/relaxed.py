@@ -41,7 +41,7 @@ class LogitGateGuide(GaussianWeightGuide):
         self.register_buffer("decided", torch.zeros(()))
         self.spike = nn.Parameter(spiked_gates(model.structure, input_gates).to(self.logit), requires_grad=False)
 
-    def _begin(self, theta: Tensor) -> None:
+    def begin_gates(self, theta: Tensor) -> None:
         """Learn the logits of the inclusion probabilities."""
         self.logit = nn.Parameter(theta.logit().clamp(-MOST_LOGIT, MOST_LOGIT))
 

@@ -20,13 +20,12 @@ LEAST = 1e-9
 
 
 class RemovalRule(Protocol):
-    """Decides which gates may go.
+    """Decides which gates may go."""
 
-    Attributes:
-        slow_smoothing: of the slow average that the gates' optimizer is to keep for the rule; None for none.
-    """
-
-    slow_smoothing: float | None
+    @property
+    def slow_smoothing(self) -> float | None:
+        """Of the slow average that the gates' optimizer is to keep for the rule; None for none."""
+        ...
 
     def observe(self, state: TrainState) -> None:
         """After every step: keep in the gates' optimizer, which is saved and cut along, what the rule needs."""

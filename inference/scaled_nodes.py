@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bayesprune.inference.elbo_objective import ElboObjective
 from bayesprune.inference.objective import guide_of
 from bayesprune.inference.scaled_guide import ScaledGateGuide
-from bayesprune.inference.spike_slab import SpikeSlabObjective
 from bayesprune.models.priors.scales import node_places, scaled
 from bayesprune.training import Start, TrainState
 
 
-class ScaledObjective(SpikeSlabObjective):
+class ScaledObjective(ElboObjective):
     """Negative ELBO of nodes with scales; while it is attached the network in evaluation mode has its mean weights.
 
     That is what is validated after an epoch: the parameters alone are the means before scaling.
@@ -25,7 +25,7 @@ class ScaledObjective(SpikeSlabObjective):
     def attach(self, state: TrainState) -> None:
         """Make the prior and the model of the network as it is now."""
         guide = scaled_guide(state)
-        self.slab = guide.slab(state.network, state.structure)
+        self.weight_prior = guide.slab(state.network, state.structure)
         super().attach(state)
         self._handles = scaled_when_evaluating(state.network, guide, node_places(state.network, state.structure))
 

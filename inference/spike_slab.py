@@ -1,9 +1,9 @@
 """SS-IG: spike-and-slab nodes, learnt with the weights and kept by the median-probability rule."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,28 +13,29 @@ from bayesprune.data import Data, steps_per_epoch
 from bayesprune.errors import SettingError
 from bayesprune.inference.deciding import settle
 from bayesprune.inference.differences import Choice
-from bayesprune.inference.elbo import GatedELBO
+from bayesprune.inference.elbo_objective import ElboObjective
 from bayesprune.inference.node_inclusion import prior_inclusion
 from bayesprune.inference.objective import GATES, guide_of
 from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
+from bayesprune.inference.review import judged_early
 from bayesprune.inference.spike_slab_options import LEARNING_RATE, QUIET, SpikeSlabOptions
 from bayesprune.inference.updates import remove
-from bayesprune.inference.variational import Parts, Variational, made_guide
+from bayesprune.inference.variational import Parts, VariationalMethod, made_guide
+from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.inference.weight_laws import GaussianWeights, travel_rate
-from bayesprune.models.gated import GatedModel
-from bayesprune.models.likelihoods import TaskLikelihood
 from bayesprune.models.priors.gates import FixedGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import Memory, TrainState, adam
 from bayesprune.training.fixed import FixedTraining
+from bayesprune.training.network_kinds import network_kind
 
 NEEDED_STEPS = 3_000
 """Steps in which the posterior settles on the bundled digits; the published run on MNIST takes 70,800."""
 
 
-class SpikeSlab(Variational):
+class SpikeSlab(VariationalMethod):
     """SS-IG (Jantre, Bhattacharya, Maiti, arXiv 2108.11000).
 
         z_i ~ Bernoulli(lambda_l),  w_i | z_i ~ z_i N(0, slab^2) + (1 - z_i) delta_0  for each node i (bias included),
@@ -46,7 +47,7 @@ class SpikeSlab(Variational):
 
     name = "spike-slab"
     summary = "spike-and-slab nodes (SS-IG): Gaussian weights, nodes kept by their posterior probability"
-    options: ClassVar[type[SpikeSlabOptions]] = SpikeSlabOptions
+    options: type[SpikeSlabOptions] = SpikeSlabOptions
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
@@ -65,6 +66,9 @@ class SpikeSlab(Variational):
         law = GaussianWeights(options.deviation, rate, kind="prior_when_closed")
         gate_rate = options.gate_learning_rate or travel_rate(steps)
         inclusion = prior_inclusion(state, examples, options.inclusion, options.input_gates)
+        means_first = network_kind(state.network) == "convolutional"
+        if options.means_first is not None:
+            means_first = options.means_first
         make = partial(
             LogitGateGuide, start=options.start, input_gates=options.input_gates, deviation=options.deviation,
             kind=law.kind,
@@ -75,7 +79,11 @@ class SpikeSlab(Variational):
 
         return Parts(
             made_guide(state, make, slab),
-            SpikeSlabObjective(inclusion, examples, slab, RelaxedGates(options.temperature)),
+            ElboObjective(
+                lambda structure: FixedGatePrior(inclusion[structure.original_gates()]), examples, slab,
+                RelaxedGates(options.temperature),
+                make_warm_up(steps, gates_wait=True) if means_first else None,
+            ),
             steps, settings.learning_rate or LEARNING_RATE, optimizers,
             [Quiet(options)],
             MedianProbability(options.closed_below, state.structure.original_gates()),
@@ -85,51 +93,6 @@ class SpikeSlab(Variational):
             ),
             alive=0.5, ends_pruned=fixed_epochs == 0, notes=few_steps(steps, data, settings), review=review,
         )  # fmt: skip
-
-
-class SpikeSlabObjective:
-    """Negative ELBO of spike-and-slab nodes per training example.
-
-    Args:
-        inclusion: prior inclusion probability of every gate at the start [J at the start].
-        size: training examples N.
-        slab: prior of the weights.
-        estimator: of the likelihood's gradient in the gates.
-    """
-
-    needs_labels = True
-
-    def __init__(self, inclusion: Tensor, size: int, slab: GaussianSlab, estimator: RelaxedGates) -> None:
-        self.inclusion, self.size, self.slab, self.estimator = inclusion, size, slab, estimator
-        self._model: GatedModel | None = None
-
-    def attach(self, state: TrainState) -> None:
-        """Make the Pyro model of the network as it is now, and bind the guide to it."""
-        self.detach()
-        guide = guide_of(state)
-        inclusion = self.inclusion[state.structure.original_gates()].to(guide.theta.detach())
-        self._model = GatedModel(
-            state.network, state.structure, FixedGatePrior(inclusion), self.size, weight_prior=self.slab,
-            likelihood=TaskLikelihood(state.likelihood), weight_sites=True,
-        )  # fmt: skip
-        guide.bind(self._model)
-        guide.masks = state.masks
-        self._elbo = GatedELBO(self.estimator)(self._model, guide)
-
-    def detach(self) -> None:
-        """Take the gates off the network."""
-        if self._model is not None:
-            self._model.close()
-            self._model = None
-
-    def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
-        """Negative ELBO of a mini-batch divided by N; the losses of auxiliary outputs are added."""
-        loss: Tensor = self._elbo(inputs, labels) / self.size
-        return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)
-
-    def kind(self, state: TrainState) -> str:
-        """All steps do the same."""
-        return "step"
 
 
 @dataclass(frozen=True)
@@ -171,15 +134,18 @@ class MedianProbability:
     Args:
         closed_below: probability at which a gate counts as closed before the end.
         began: the gates that the run began with.
+        choose: another rule: the gates to stay, bool [J].
     """
 
-    def __init__(self, closed_below: float, began: Tensor) -> None:
-        self.closed_below, self.began = closed_below, began
+    def __init__(
+        self, closed_below: float, began: Tensor, choose: Callable[[TrainState], Tensor] | None = None
+    ) -> None:
+        self.closed_below, self.began, self.choose = closed_below, began, choose
 
     def __call__(self, state: TrainState) -> None:
         """Decide."""
         theta = guide_of(state).theta.detach().cpu()
-        likely = theta > 0.5
+        likely = theta > 0.5 if self.choose is None else self.choose(state).cpu()
         places = state.structure.slices()
         state.memory(Refuges).names = [name for name, place in places.items() if not bool(likely[place].any())]
         chosen = state.structure.consistent(state.structure.protect(likely, theta))
@@ -187,13 +153,16 @@ class MedianProbability:
 
 
 def review(state: TrainState) -> list[str]:
-    """A line where the prior has closed whole layers."""
+    """Lines where nodes were judged before anything was learnt, and where the prior has closed whole layers."""
     names = state.memory(Refuges).names
+    closed = state.structure.gate_count < state.structure.initial_gate_count
+    early = judged_early(state) if closed else []
     if not names:
-        return []
+        return early
     return [
+        *early,
         f"every node of {', '.join(map(repr, names))} was more likely closed, and the likeliest one was kept: the data "
-        "are too few for this prior; give a larger inclusion, a smaller slab or more epochs"
+        "are too few for this prior; give a larger inclusion, a smaller slab or more epochs",
     ]
 
 

@@ -28,6 +28,8 @@ class SpikeSlabFlatOptions(ParsimoniousOptions):
         deviation: standard deviation of every weight at the start.
         deviation_learning_rate: of the logarithms of the deviations; by default 70 over the steps of the pruning phase,
             but between 1e-3 and 0.05.
+        means_first: whether the deviations stay as they are until the loss has fallen and is level, so that the network
+            learns before its weights become noisy.
         draws: of the weights: "example" for each example in linear layers, or "batch" for each mini-batch; by
             default "example" where the estimator looks at one prediction only, such as "curvature".
     """
@@ -38,15 +40,22 @@ class SpikeSlabFlatOptions(ParsimoniousOptions):
     deviation: float = DEVIATION
     deviation_learning_rate: float | None = None
     draws: str | None = None
+    means_first: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_type("deviation", self.deviation, int | float, "a number")
         check_number("deviation", self.deviation, 0.0)
         check_number("deviation_learning_rate", self.deviation_learning_rate, 0.0)
+        check_type("means_first", self.means_first, bool, "true or false")
         check_type("draws", self.draws, str | None, "'example' or 'batch'")
         if self.draws not in (None, *GaussianWeightGuide.drawn_for):
             raise UnknownNameError("draws", str(self.draws), GaussianWeightGuide.drawn_for)
+
+    @property
+    def fixed_slab(self) -> float:
+        """The plain means are trained on as those of `parsimonious` are: 0.2 would be six times its weight decay."""
+        return ParsimoniousOptions.slab
 
 
 class SpikeSlabFlat(Flattened):
@@ -67,4 +76,5 @@ class SpikeSlabFlat(Flattened):
         """Gaussians around the network's parameters."""
         draws = options.draws or ("batch" if isinstance(chosen, COMPARING) else "example")
         usual = travel_rate(recipe.prune_steps)
-        return GaussianWeights(options.deviation, options.deviation_learning_rate or usual, draws)
+        rate = options.deviation_learning_rate or usual
+        return GaussianWeights(options.deviation, rate, draws, means_first=options.means_first)

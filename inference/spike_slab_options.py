@@ -28,6 +28,9 @@ class SpikeSlabOptions:
         temperature: of the relaxed gates.
         gate_learning_rate, deviation_learning_rate: of the logits and of the logarithms of the deviations; by default
             70 over the steps of the pruning phase, but between 1e-3 and 0.05 (published: 70,800 steps at 1e-3).
+        means_first: whether the means learn alone until the loss has fallen and is level, then the deviations beside
+            them, and only then the gates; by default in networks with convolutions. Else all learn from the first step,
+            as in the paper.
         prune_share: share of the epochs in which gates learn; the rest trains the compact network of the means.
         input_gates: whether inputs and flattened features have a spike, too; the paper gives them none.
         removal: "quiet" removes a node during training once its inclusion probability has been below `closed_below` for
@@ -47,6 +50,7 @@ class SpikeSlabOptions:
     temperature: float = 0.5
     gate_learning_rate: float | None = None
     deviation_learning_rate: float | None = None
+    means_first: bool | None = None
     prune_share: float = 1.0
     input_gates: bool = False
     removal: str = QUIET
@@ -67,6 +71,7 @@ class SpikeSlabOptions:
         for name in ("deviation", "temperature", "gate_learning_rate", "deviation_learning_rate"):
             check_number(name, getattr(self, name), 0.0)
         check_number("prune_share", self.prune_share, 0.0, 1.0)
+        check_type("means_first", False if self.means_first is None else self.means_first, bool, "true or false")
         check_type("input_gates", self.input_gates, bool, "true or false")
         check_type("removal", self.removal, str, "'quiet' or 'end'")
         if self.removal not in REMOVALS:

@@ -11,18 +11,21 @@ from torch.optim import Optimizer
 from bayesprune.data import Data, steps_per_epoch
 from bayesprune.inference.edge_guide import EdgeGuide, EdgeSlab
 from bayesprune.inference.edge_masks import KeepEdges, LastEdges, edge_guide
+from bayesprune.inference.elbo_objective import ElboObjective, MakeGatePrior
 from bayesprune.inference.node_inclusion import ALWAYS
 from bayesprune.inference.objective import GATES, GUIDE
 from bayesprune.inference.relaxed import RelaxedGates
-from bayesprune.inference.spike_slab import SpikeSlabObjective, few_steps, split_epochs
+from bayesprune.inference.spike_slab import few_steps, split_epochs
 from bayesprune.inference.spike_slab_options import LEARNING_RATE
 from bayesprune.inference.sv_bnn_options import EdgeOptions
 from bayesprune.inference.variational import made_guide
 from bayesprune.inference.weight_laws import DEVIATIONS, travel_rate
 from bayesprune.models.priors.edge_inclusion import edge_inclusion
+from bayesprune.models.priors.gates import FixedGatePrior
 from bayesprune.run.method import Plan
 from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
+from bayesprune.structure import Structure
 from bayesprune.structure.cost import COUNTED
 from bayesprune.training import Phase, TrainState, adam, constant
 from bayesprune.training.fixed import FixedTraining
@@ -81,9 +84,8 @@ class SparseWeights:
             }
 
         ramp = round(options.ramp_share * steps)
-        always = torch.full((state.structure.initial_gate_count,), ALWAYS)
         pruning = Phase(
-            "prune", steps, EdgeObjective(always, examples, slab, RelaxedGates(options.temperature), ramp),
+            "prune", steps, EdgeObjective(_always_open, examples, slab, RelaxedGates(options.temperature), ramp),
             adam(settings.learning_rate or LEARNING_RATE), constant, extra_optimizers=optimizers, updates=[_hold],
         )  # fmt: skip
         fixed = FixedTraining.of(
@@ -96,20 +98,22 @@ class SparseWeights:
         )  # fmt: skip
 
 
-class EdgeObjective(SpikeSlabObjective):
+class EdgeObjective(ElboObjective):
     """Negative ELBO of spike-and-slab weights per training example; its divergence rises over the first steps.
 
     Args:
-        inclusion, size, slab, estimator: as for `SpikeSlabObjective`.
+        gate_prior, size, slab, estimator: as for `ElboObjective`.
         ramp: steps over which the divergence rises from 0 to its full weight, in equal parts; 0 for none.
     """
 
-    def __init__(self, inclusion: Tensor, size: int, slab: EdgeSlab, estimator: RelaxedGates, ramp: int) -> None:
-        super().__init__(inclusion, size, slab, estimator)
+    def __init__(
+        self, gate_prior: MakeGatePrior, size: int, slab: EdgeSlab, estimator: RelaxedGates, ramp: int
+    ) -> None:
+        super().__init__(gate_prior, size, slab, estimator)
         self.ramp = ramp
 
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
-        """As for `SpikeSlabObjective`."""
+        """As for `ElboObjective`."""
         edge_guide(state).tempered = min(1.0, (state.phase_step + 1) / max(self.ramp, 1))
         return super().loss(state, inputs, labels)
 
@@ -146,6 +150,11 @@ def review(state: TrainState) -> list[str]:
         f"every weight of {', '.join(map(repr, names))} was more likely 0, and the likeliest one was kept: the data "
         "are too few for this prior; give a larger inclusion, a smaller slab or more epochs"
     ]
+
+
+def _always_open(structure: Structure) -> FixedGatePrior:
+    """Channels have no gates of their own here."""
+    return FixedGatePrior(torch.full((structure.gate_count,), ALWAYS))
 
 
 def _hold(state: TrainState) -> None:

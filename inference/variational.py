@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -63,15 +63,15 @@ class Parts:
     review: Callable[[TrainState], Sequence[str]] | None = None
 
 
-class Variational(ABC):
+class VariationalMethod(ABC):
     """A method that learns a posterior over gates (and weights) with the network, shrinks it, and trains on.
 
     A subclass is a name, a class of options and the `Parts` of a run.
     """
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
-    options: ClassVar[type[Any]]
+    name: str
+    summary: str
+    options: type[Any]
     takes: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
 

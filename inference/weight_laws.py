@@ -8,12 +8,11 @@ from typing import Protocol
 from torch.optim import Optimizer
 
 from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
-from bayesprune.inference.objective import guide_of
+from bayesprune.inference.objective import DEVIATIONS, guide_of
 from bayesprune.models.gated import GatedModel
 from bayesprune.training import TrainState, adam
 
-DEVIATIONS = "deviations"
-"""Name of the optimizer of the weights' standard deviations."""
+__all__ = ["DEVIATIONS", "GaussianWeights", "PointWeights", "WeightLaw", "travel_rate"]
 
 TRAVEL, LEAST_RATE, MOST_RATE = 70.0, 1e-3, 0.05
 """Rates for logits and logarithms of deviations: what Adam's steps of a phase sum up to at most, and the limits.
@@ -31,6 +30,11 @@ class WeightLaw(Protocol):
         """From a model and the inclusion probability at the start to the guide."""
         ...
 
+    @property
+    def means_first(self) -> bool:
+        """Whether deviations stay as they are until the network has learnt."""
+        ...
+
     def optimizers(self, state: TrainState) -> dict[str, Optimizer]:
         """Of what the law learns beside the means, which are the network's own parameters; by name."""
         ...
@@ -41,6 +45,7 @@ class PointWeights:
     """The network's own weights, a point."""
 
     make = GateGuide
+    means_first = False
 
     def optimizers(self, state: TrainState) -> dict[str, Optimizer]:
         """Nothing is learnt beside the network's parameters."""
@@ -56,12 +61,14 @@ class GaussianWeights:
         learning_rate: of the logarithms of the deviations, by Adam.
         draws: of the weights, for each "batch" or "example".
         kind: "independent" or "prior_when_closed".
+        means_first: whether deviations stay as they are until the network has learnt.
     """
 
     deviation: float
     learning_rate: float
     draws: str = "batch"
     kind: str = "independent"
+    means_first: bool = False
 
     @property
     def make(self) -> Callable[[GatedModel, float], GateGuide]:

@@ -55,13 +55,27 @@ def _function(function: Any, depth: int) -> str:
 def _object(value: Any, depth: int) -> str:
     kind = value if inspect.isclass(value) else type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
-    own = str(kind.__module__).partition(".")[0] not in _LIBRARIES
-    text = _text(kind) if own else ""
+    own = _is_own(kind)
+    text = " ".join(_class_text(base) for base in kind.__mro__ if _is_own(base)) if own else ""
     if isinstance(value, nn.Module):
         plain = {key: one for key, one in vars(value).items() if isinstance(one, bool | int | float | str)}
         return f"{name} {text} {said_by(plain, depth + 1)} {said_by(dict(value.state_dict()), depth + 1)}"
     held = {} if inspect.isclass(value) else getattr(value, "__dict__", {})
     return f"{name} {text} {said_by(dict(held), depth + 1)}" if held or text else _ADDRESS.sub("", repr(value))[:1000]
+
+
+def _is_own(kind: Any) -> bool:
+    """Whether a class is the user's."""
+    return str(kind.__module__).partition(".")[0] not in _LIBRARIES
+
+
+def _class_text(kind: Any) -> str:
+    """The source of a class, or the code of its functions where there is none."""
+    text = _text(kind)
+    if text:
+        return text
+    codes = {name: one.__code__ for name, one in vars(kind).items() if inspect.isfunction(one)}
+    return " ".join(f"{name} {code.co_code.hex()} {code.co_names} {_constants(code)}" for name, code in codes.items())
 
 
 def _filled(cell: Any) -> bool:

@@ -15,7 +15,6 @@ from bayesprune.experiments.compare import as_json
 from bayesprune.experiments.executor import run_jobs
 from bayesprune.experiments.gates import warning_lines
 from bayesprune.experiments.jobs import Job, phase_steps
-from bayesprune.experiments.methods import method
 from bayesprune.experiments.report import write_report
 from bayesprune.experiments.summary import summary_rows, terminal_table
 from bayesprune.run.running import check_request
@@ -57,7 +56,7 @@ def prepare(jobs: Sequence[Job], out: Path) -> list[dict[str, int]]:
     """
     check_folder(out)
     for job in jobs:
-        chosen = method(job.settings.method)
+        chosen = job.method
         if job.match is None:  # the size of another run is not known yet
             check_request(chosen, job.settings)
     fetch_missing(dict.fromkeys(job.settings.data for job in jobs))

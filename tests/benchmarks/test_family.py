@@ -8,13 +8,13 @@ import torch
 from bayesprune.data import from_tensors
 from bayesprune.experiments.methods import METHODS
 from bayesprune.inference.objective import guide_of
-from bayesprune.inference.variational import Variational
+from bayesprune.inference.variational import VariationalMethod
 from bayesprune.models import LeNet300
 from benchmarks.family import begun, family_step, family_table
 from benchmarks.training_cost import CASES
 
 DATA = from_tensors(torch.rand(300, 1, 28, 28), torch.arange(300) % 10, classes=10)
-FOUND = [name for name, method in METHODS.items() if isinstance(method, Variational)] + ["sv-bnn"]
+FOUND = [name for name, method in METHODS.items() if isinstance(method, VariationalMethod)] + ["sv-bnn"]
 
 
 def test_methods_with_a_guide_are_found_in_the_table() -> None:

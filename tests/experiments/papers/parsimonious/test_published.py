@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bayesprune.experiments.papers.parsimonious.published import LENET5, MLP, PUBLISHED, Published
+from bayesprune.experiments.papers.parsimonious.published import LENET5, MLP, PUBLISHED
+from bayesprune.experiments.papers.published import Published
 
 
 def perceptron(widths: list[int]) -> list[tuple[nn.Module, torch.Size]]:

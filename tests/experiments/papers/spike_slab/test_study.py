@@ -40,7 +40,7 @@ def test_every_run_can_be_made() -> None:
 
 
 def test_the_long_recipe_is_made_on_demand_only() -> None:
-    assert all(row.settings.epochs <= 50 for row in STUDY.rows())
+    assert all((row.settings.epochs or 0) <= 50 for row in STUDY.rows())
     (row,) = part(LONG)
     assert row.settings.epochs == 1200 and row.settings.batch_size == 1024 and row.seeds == (0,)
 
@@ -48,7 +48,7 @@ def test_the_long_recipe_is_made_on_demand_only() -> None:
 def test_the_quick_study_is_short() -> None:
     rows = STUDY.rows(quick=True)
     assert {row.settings.data for row in rows} == {"mnist5k"} and {len(row.seeds) for row in rows} == {1}
-    assert max(row.settings.epochs for row in rows) <= 40 and 10 <= len(rows) <= 20
+    assert max(row.settings.epochs or 0 for row in rows) <= 40 and 10 <= len(rows) <= 20
 
 
 def test_bmrs_is_met_at_its_parameters(make_study: MakeStudy) -> None:

@@ -1,0 +1,385 @@
+"""A method put together from parts: with the same parts it is the method by name, and what cannot be is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor, nn
+
+import bayesprune as bp
+from bayesprune.data import Data
+from bayesprune.errors import SettingError, StoreError
+from bayesprune.inference import (
+    AdamSteps,
+    FixedInclusion,
+    Flattening,
+    GatedELBO,
+    GateGuide,
+    GaussianWeightGuide,
+    GaussianWeights,
+    LogitGateGuide,
+    ProjectedSteps,
+    Quiet,
+    RelaxedGates,
+)
+from bayesprune.inference.estimators import SalientFlips, SampledLabelCurvature
+from bayesprune.inference.flattened import Flattened
+from bayesprune.inference.objective import GATES, guide_of
+from bayesprune.inference.options import ParsimoniousOptions
+from bayesprune.inference.removal import Attraction, SlowAverage
+from bayesprune.inference.spike_slab_flat import SpikeSlabFlat
+from bayesprune.models import FixedGatePrior, FlatteningGatePrior, GaussianLikelihood, GaussianSlab, LeNet300
+from bayesprune.run.running import initial_state, run
+from bayesprune.run.settings import RunSettings
+from bayesprune.store.runs import RunRecord
+from bayesprune.structure import Structure
+from bayesprune.training import Checkpointer, train
+
+pytestmark = pytest.mark.filterwarnings("ignore::bayesprune.errors.PruningWarning")
+SS_IG: dict[str, Any] = {
+    "gate_prior": FixedInclusion(0.05), "weight_prior": GaussianSlab(0.2), "estimator": RelaxedGates(0.5),
+    "guide": partial(LogitGateGuide, start=0.6, deviation=0.05, kind="prior_when_closed"),
+    "step": AdamSteps(0.1), "removal": Quiet(below=0.4, steps=3), "shrink_every": 5, "means_first": False,
+}  # fmt: skip
+QUICK: dict[str, Any] = {"epochs": 20, "batch_size": 50, "seed": 0}
+
+Loose: Any = bp.Variational
+"""For what no type checker lets through."""
+
+
+def perceptron() -> LeNet300:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return LeNet300((12, 8), (1, 6, 6), 3)
+
+
+class Graded:
+    """A prior of the user's: the later a unit, the less likely."""
+
+    def __init__(self, groups: Structure) -> None:
+        falls = [torch.linspace(0.0, 1.0, group.size)[group.kept] for group in groups.groups]
+        self.prior = FixedGatePrior(0.5 * 0.002 ** torch.cat(falls))
+
+    def sample_gates(self) -> Tensor:
+        return self.prior.sample_gates()
+
+    def best_inclusion(self, theta: Tensor) -> None:
+        return None
+
+    def penalty(self, theta: Tensor) -> Tensor:
+        return self.prior.penalty(theta)
+
+
+class Divided(Graded):
+    """In nats per example, which no penalty is."""
+
+    def penalty(self, theta: Tensor) -> Tensor:
+        return super().penalty(theta) / 240
+
+
+class Summed(Graded):
+    def penalty(self, theta: Tensor) -> Tensor:
+        return super().penalty(theta).sum()
+
+
+class Probits(GateGuide):
+    """A guide of the user's: theta = Phi(u)."""
+
+    def begin_gates(self, theta: Tensor) -> None:
+        self.u = nn.Parameter(torch.special.ndtri(theta.clamp(0.01, 0.99)))
+        self.register_buffer("decided", torch.zeros(()))
+
+    @property
+    def theta(self) -> Tensor:  # type: ignore[override]  # it is computed here
+        free = torch.special.ndtr(self.u).clamp(1e-6, 1 - 1e-6)
+        return torch.where(self.get_buffer("decided") > 0, 1.0, free)
+
+    def gate_parameters(self) -> list[nn.Parameter]:
+        return [self.u]
+
+    def open_all(self) -> None:
+        self.get_buffer("decided").fill_(1.0)
+
+
+OWN: dict[str, Any] = {
+    "gate_prior": Graded, "guide": partial(Probits, start=0.9), "step": AdamSteps(0.2),
+    "removal": Quiet(below=0.3, steps=2), "shrink_every": 3, "means_first": False,
+}  # fmt: skip
+
+
+@pytest.mark.long
+def test_the_page_s_examples_run(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other; the first is at most 25 lines, and what it saves is read without it."""
+    monkeypatch.chdir(tmp_path)
+    text = (repository / "docs" / "own-parts.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3 and len([line for line in blocks[0].splitlines() if line.strip()]) <= 25
+    found: dict[str, Any] = {}
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"docs/own-parts.md, block {number + 1}", "exec"), found)
+    assert not list(tmp_path.iterdir())  # the checkpoint is gone
+    pruned = found["pruned"]
+    assert pruned.evaluation.accuracy > 0.9 and sum(map(len, pruned.kept.values())) < 112
+    assert len(found["tree"].posterior.data_vars) > 0
+    assert found["graded"].evaluation.accuracy > 0.85
+    pruned.save(tmp_path / "run")
+    again = bp.load(tmp_path / "run")
+    assert again.settings.method == "my-ss-ig" and again.kept == pruned.kept
+    assert again.settings.options["weight_prior"] == "GaussianSlab(scale=0.2)"
+
+
+def test_the_parts_of_ss_ig_are_ss_ig(small_data: Data) -> None:
+    """The same steps as the method by name, to the last bit, shrinking included."""
+    own = bp.prune(perceptron(), small_data, bp.Variational(**SS_IG), learning_rate=1e-3, **QUICK)
+    named = bp.prune(
+        perceptron(), small_data, "spike-slab", inclusion=0.05, gate_learning_rate=0.1, closed_below=0.4, quiet_steps=3,
+        shrink_every=5, prune_share=0.5, start=0.6, means_first=False, **QUICK,
+    )  # fmt: skip
+    losses, theirs = ([one["loss"] for one in each.history if one["phase"] == "prune"] for each in (own, named))
+    assert losses == theirs
+    assert own.kept == named.kept and sum(map(len, own.kept.values())) < 56
+    assert own.posterior is not None and named.posterior is not None
+    assert torch.equal(own.posterior.trace, named.posterior.trace)
+    assert torch.equal(own.posterior.reason, named.posterior.reason)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param(OWN, id="a user's own"),
+        pytest.param(SS_IG, id="SS-IG", marks=pytest.mark.long),
+        pytest.param({}, id="defaults", marks=pytest.mark.long),
+    ],
+)
+def test_it_resumes_at_any_step(parts: dict[str, Any], small_data: Data, tmp_path: Path) -> None:
+    """Stopped after steps before and after removals; the result is that of a run in one go."""
+    method = bp.Variational(**parts)
+    settings = RunSettings(method.name, **QUICK | {"epochs": 6})
+    whole = run(method, perceptron(), small_data, settings)
+    for stop in (7, 14, 20):
+        file = tmp_path / f"{stop}.safetensors"
+
+        def end(progress: Any, stop: int = stop) -> None:
+            if progress.step == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(method, perceptron(), small_data, settings, checkpointer=Checkpointer(file, steps=1), progress=end)
+        again = bp.Variational(**parts)  # made anew, as a new process would
+        resumed = run(again, perceptron(), small_data, settings, checkpointer=Checkpointer(file, steps=1))
+        assert resumed.kept == whole.kept
+        assert [one["loss"] for one in resumed.history] == [one["loss"] for one in whole.history]
+    changed = bp.Variational(**parts | {"weight_prior": GaussianSlab(0.3)})
+    with pytest.raises(StoreError, match="its options is"):
+        run(changed, perceptron(), small_data, settings, checkpointer=Checkpointer(file))
+
+
+def test_a_prior_and_a_guide_of_the_user_s_shrink_and_give_a_posterior(small_data: Data) -> None:
+    """Units far back go first, as the prior says; every gate is open or closed, with a reason."""
+    pruned = bp.prune(perceptron(), small_data, bp.Variational(**OWN), **QUICK)
+    assert pruned.posterior is not None and set(pruned.posterior.decided.tolist()) == {0, 1}
+    shapes = [sum(one["alive"].values()) for one in pruned.history]
+    assert shapes[-1] < shapes[0]
+    places = torch.cat(
+        [torch.tensor(kept) / size for kept, size in zip(pruned.kept.values(), (36, 12, 8), strict=True)]
+    )
+    assert float(places.mean()) < 0.45
+    tree = pruned.posterior_tree()
+    assert "posterior" in tree.children
+
+
+def test_what_is_left_out_fits_what_is_given(small_data: Data) -> None:
+    """A prior with prices gets projected gates, another one logits: seen in the optimizers."""
+    for method, kind in (
+        (bp.Variational(), "ProjectedGateDescent"),
+        (bp.Variational(gate_prior=FixedInclusion(0.1)), "FusedAdam"),
+    ):
+        settings = RunSettings(method.name, epochs=2, batch_size=50)
+        state = initial_state(perceptron(), small_data, settings)
+        plan = method.plan(state, small_data, settings)
+        train(state, plan.phases[:1], small_data, batch_size=50, seed=0)
+        assert type(state.optimizers[GATES]).__name__ == kind
+        assert (type(guide_of(state)) is GateGuide) == (kind == "ProjectedGateDescent")
+
+
+def test_priced_gates_whose_weights_count_wait_for_the_deviations(small_data: Data) -> None:
+    """Else closing a gate saves what its weights cost before they have learnt their deviations."""
+    seen: list[tuple[float, bool]] = []
+    guide = partial(GaussianWeightGuide, start=0.5, deviation=0.01, kind="prior_when_closed")
+    method = bp.Variational(gate_prior=Flattening(3.0), weight_prior=GaussianSlab(0.2), guide=guide)
+    settings = RunSettings(method.name, epochs=60, batch_size=50)
+    state = initial_state(perceptron(), small_data, settings)
+    phase = method.plan(state, small_data, settings).phases[0]
+
+    def look(state: Any) -> None:
+        gates: Any = state.optimizers[GATES]
+        seen.append((gates.ramp, gates.waits))
+
+    object.__setattr__(phase, "updates", [*phase.updates, look])
+    train(state, [phase], small_data, batch_size=50, seed=0)
+    assert all(waits for ramp, waits in seen if ramp < 1) and not seen[-1][1]
+    assert len({ramp for ramp, _ in seen}) > 5  # the deviations learn meanwhile
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: FixedInclusion(1.0), "inclusion must lie strictly between 0 and 1, not 1.0"),
+        (lambda: FixedInclusion(0.0), "inclusion must be a finite number > 0, not 0.0"),
+        (lambda: FixedInclusion("a"), "inclusion must be a number, not 'a'"),  # type: ignore[arg-type]  # on purpose
+        (lambda: Flattening(-1.0), "price must be a finite number > 0, not -1.0"),
+        (lambda: GaussianSlab(-1.0), "scale must be > 0, not -1.0"),
+        (lambda: Quiet(below=0.9), "below must be a finite number > 0 and <= 0.5, not 0.9"),
+        (lambda: AdamSteps(-1.0), "learning_rate must be a finite number > 0"),
+        (lambda: ProjectedSteps(0.5), "horizon must be a finite number >= 1"),
+        (lambda: Loose(gate_prior=0.1), "gate_prior must be a function from a Structure to a gate prior"),
+        (lambda: Loose(gate_prior=FixedGatePrior(torch.ones(3) / 2)), "not a FixedGatePrior"),
+        (lambda: Loose(weight_prior=0.2), "weight_prior must be a prior of the weights"),
+        (lambda: Loose(weight_prior=GaussianSlab), "weight_prior is the class GaussianSlab: give"),
+        (lambda: Loose(guide="GateGuide"), "guide must be a function from a GatedModel"),
+        (lambda: Loose(likelihood=3), "likelihood must be a function from outputs to a distribution"),
+        (lambda: Loose(estimator="curvatur"), "unknown estimator 'curvatur'"),
+        (lambda: Loose(estimator=3), "estimator must be a name or an estimator"),
+        (lambda: Loose(estimator=GatedELBO()), "nats per example, and the loop adds the rest"),
+        (lambda: Loose(step=0.1), "step must be a step of the gates"),
+        (lambda: Loose(removal="soon"), "removal must be a rule of removal, such as Quiet\\(\\), or 'end'"),
+        (lambda: Loose(prune_share=0.0), "prune_share must be a finite number > 0 and <= 1"),
+        (lambda: Loose(name=" "), "name must not be empty"),
+    ],
+)
+def test_a_part_of_another_kind_is_refused_at_once(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"gate_prior": lambda groups: 3}, "gate_prior makes a int"),
+        ({"gate_prior": lambda groups: groups.nothing}, "gate_prior failed \\(AttributeError"),
+        ({"gate_prior": Divided}, "nats for decided gates whose -ln p\\(z\\) is"),
+        ({"gate_prior": Summed}, "finite nats of shape \\[56\\], one for each gate"),
+        (
+            {"gate_prior": lambda groups: FixedGatePrior(torch.full((3,), 0.5))},
+            "The size of tensor a|of shape \\[56\\]",
+        ),
+        ({"gate_prior": lambda groups: FlatteningGatePrior(torch.full((56,), float("nan")))}, "must be finite"),
+        ({"guide": lambda model: nn.Linear(2, 2)}, "guide makes a Linear: the loop needs a GateGuide"),
+        ({"guide": lambda model: GateGuide(model, 2.0)}, "must lie in \\[0, 1\\]"),
+        ({"guide": GaussianWeightGuide, "weight_prior": GaussianSlab(float("inf"))}, "GaussianSlab of finite scale"),
+        ({"likelihood": GaussianLikelihood(1.0)}, "likelihood .*outputs \\[4, 3\\] and targets \\[4\\]"),
+        ({"likelihood": lambda outputs: dist.Categorical(logits=outputs[:2])}, "does not fit outputs \\[4, 3\\]"),
+        ({"likelihood": lambda outputs: outputs}, "likelihood makes a Tensor"),
+        ({"likelihood": lambda outputs: dist.Normal(outputs[:, 0], 1.0).to_event(1)}, "log-probabilities \\[\\]"),
+        ({"gate_prior": FixedInclusion(0.1), "step": ProjectedSteps()}, "measures steps in prices"),
+        ({"guide": partial(LogitGateGuide, start=0.5), "step": ProjectedSteps()}, "moves theta itself"),
+        ({"guide": GateGuide, "step": AdamSteps()}, "would carry theta out of"),
+        ({"gate_prior": FixedInclusion(0.1), "removal": Attraction(0.1)}, "'attraction' reads the averages"),
+        ({"gate_prior": FixedInclusion(0.1), "removal": SlowAverage()}, "'average' reads the averages"),
+        ({"guide": partial(GaussianWeightGuide, draws="example"), "estimator": SalientFlips()}, "draws='batch'"),
+        ({"guide": partial(GaussianWeightGuide, draws="example"), "estimator": "disarm"}, "draws='batch'"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_before_anything_is_written(
+    parts: dict[str, Any], said: str, small_data: Data, tmp_path: Path
+) -> None:
+    method = bp.Variational(**parts)
+    with pytest.raises(SettingError, match=said):
+        bp.prune(perceptron(), small_data, method, checkpoint=tmp_path / "state", **QUICK)
+    with pytest.raises(SettingError, match=said):
+        bp.compare(perceptron, small_data, methods=["dense", method], seeds=1, out=tmp_path / "runs", epochs=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_guide_of_pyro_s_over_the_weights_cannot_follow(small_data: Data, tmp_path: Path) -> None:
+    from pyro.infer.autoguide import AutoNormal
+
+    class Over(GateGuide):
+        weight_sites = True
+
+    method = bp.Variational(guide=lambda model: Over(model, weights=AutoNormal) if model.weight_sites else Over(model))
+    with pytest.raises(SettingError, match="a guide of Pyro's over the weights cannot follow"):
+        bp.prune(perceptron(), small_data, method, checkpoint=tmp_path / "state", **QUICK)
+    assert not list(tmp_path.iterdir())
+
+
+def test_flattened_methods_refuse_weights_that_gates_would_be_priced_by(small_data: Data) -> None:
+    class Gated(Flattened):
+        name, summary, options = "gated", "", ParsimoniousOptions
+
+        def weight_law(self, options: Any, chosen: Any, recipe: Any) -> GaussianWeights:
+            return GaussianWeights(0.01, 0.01, kind="prior_when_closed")
+
+    with pytest.raises(SettingError, match="an open gate cost ln gamma and the divergence of its weights"):
+        bp.prune(perceptron(), small_data, Gated(), epochs=2)
+
+
+def test_numbers_and_code_of_the_parts_name_the_run() -> None:
+    """Equal parts are one run; another number, another line of a class or another captured value is another one."""
+    assert bp.Variational(**SS_IG).described == bp.Variational(**SS_IG).described
+
+    def prior(inclusion: float) -> Any:
+        return lambda groups: FixedGatePrior(torch.full((groups.gate_count,), inclusion))
+
+    one, other = (bp.Variational(gate_prior=prior(p)).described for p in (0.1, 0.2))
+    assert one != other and one == bp.Variational(gate_prior=prior(0.1)).described
+    codes = []
+    for step in ("theta", "2 * theta"):
+        found: dict[str, Any] = {"__name__": "notebook"}
+        exec(f"class Prior:\n    def penalty(self, theta):\n        return {step}\n", found)
+        codes.append(bp.Variational(gate_prior=found["Prior"]).described["parts_digest"])
+    assert codes[0] != codes[1]
+    described = bp.Variational(**SS_IG).described
+    assert described["guide"] == "LogitGateGuide(start=0.6, deviation=0.05, kind='prior_when_closed')"
+    assert described["gate_prior"] == "FixedInclusion(inclusion=0.05, inputs=False)"
+    assert "estimator" not in bp.Variational().described
+
+
+def test_objects_stand_where_names_do(small_data: Data, tmp_path: Path) -> None:
+    """Compared with methods by name, with restarts, and read without their code."""
+    method = bp.Variational(**SS_IG | {"name": "mine"})
+    both = bp.compare(perceptron, small_data, methods=["dense", method], seeds=1, out=tmp_path, epochs=2, batch_size=50)
+    assert [one.result["method"] for one in both] == ["dense", "mine"]
+    again = bp.compare(perceptron, small_data, methods=method, seeds=1, out=tmp_path, epochs=2, batch_size=50)
+    assert again[0].folder == both[1].folder  # found, not made again
+    assert RunRecord.read(both[1].folder or tmp_path).settings["options"]["removal"] == "Quiet(below=0.4, steps=3)"
+    loaded = bp.load(both[1].folder or tmp_path, factory=perceptron)
+    assert loaded.posterior is not None and loaded.settings.method == "mine"
+    several = bp.prune(perceptron, small_data, method, restarts=2, epochs=2, batch_size=50)
+    assert [one.settings.seed for one in several.restarts] == [0, 1]
+    assert several.posterior_tree().posterior.sizes["chain"] == 2
+    other = bp.Variational(name="mine")
+    with pytest.raises(SettingError, match="two methods are called 'mine'"):
+        bp.compare(perceptron, small_data, methods=[method, other], seeds=1, out=tmp_path, epochs=2)
+
+
+def test_what_is_no_method_is_refused(small_data: Data) -> None:
+    for wrong in (3, bp.Variational, None):
+        with pytest.raises(SettingError, match="method must be a name or an object"):
+            bp.prune(perceptron(), small_data, wrong, epochs=1)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(SettingError, match="the name 'dense' is that of another method"):
+        bp.prune(perceptron(), small_data, bp.Variational(name="dense"), epochs=1)
+    with pytest.raises(SettingError, match="cannot use price"):
+        bp.prune(perceptron(), small_data, bp.Variational(), price=3.0, epochs=1)
+    with pytest.raises(SettingError, match="has no options"):
+        bp.prune(perceptron(), small_data, bp.Variational(), options={"slab": 1.0}, epochs=1)
+    with pytest.raises(SettingError, match="epochs=0|epochs=1 or more"):
+        bp.prune(perceptron(), small_data, bp.Variational(), epochs=0)
+    assert bp.prune(perceptron(), small_data, SpikeSlabFlat(), epochs=1).settings.method == "spike-slab-flat"
+
+
+def test_other_estimators_removals_and_decisions(small_data: Data) -> None:
+    """Every gate stays where the last decision says so, whatever theta is."""
+    everything = bp.Variational(
+        estimator=SampledLabelCurvature(), removal="end", likelihood=lambda outputs: dist.Categorical(logits=outputs),
+        decide=lambda state: torch.ones(state.structure.gate_count, dtype=torch.bool),
+    )  # fmt: skip
+    pruned = bp.prune(perceptron(), small_data, everything, epochs=4, batch_size=50)
+    assert pruned.posterior is not None and int(pruned.posterior.decided.sum()) == 56

@@ -1,18 +1,18 @@
 """A gate for each weight and bias: the guide of edge selection, whose weights are exactly 0 or Gaussian."""
 
 from collections.abc import Iterator
-from math import log
+from math import log, log1p
 from typing import Any
 
 import pyro
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from bayesprune.errors import SettingError
 from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
 from bayesprune.inference.relaxed import MOST_LOGIT
 from bayesprune.models.gated import GatedModel
-from bayesprune.models.priors.flattening import bernoulli_kl
 from bayesprune.models.priors.node_spike_slab import NodeSpikeSlab, NodeSpikeSlabPosterior
 from bayesprune.models.priors.weights import GaussianSlab, slab_parameters
 
@@ -58,8 +58,6 @@ class EdgeGuide(GaussianWeightGuide):
         deviation: initial standard deviation of every weight.
     """
 
-    _prior: Tensor
-
     def __init__(self, model: GatedModel, start: float, *, temperature: float = 0.5, deviation: float = 0.01) -> None:
         super().__init__(model, 1.0, deviation=deviation)
         if not isinstance(model.weight_prior, EdgeSlab):
@@ -67,8 +65,7 @@ class EdgeGuide(GaussianWeightGuide):
         self.theta.requires_grad_(False)
         self.tempered = 1.0
         self.temperature = temperature
-        prior = torch.tensor(model.weight_prior.inclusion, dtype=torch.get_default_dtype())
-        self.register_buffer("_prior", prior, persistent=False)  # lies where the logits do
+        self._prior = model.weight_prior.inclusion
         logit = float(torch.tensor(start, dtype=torch.float64).logit().clamp(-MOST_LOGIT, MOST_LOGIT))
         self.edge_logit = nn.ParameterDict(
             {key: torch.full_like(deviation, logit) for key, deviation in self.log_deviation.items()}
@@ -94,10 +91,12 @@ class EdgeGuide(GaussianWeightGuide):
     def weight_penalty(self, theta: Tensor) -> Tensor:
         """KL of all weights that are not masked: of the gate, and g times that of the Gaussian (nats); tempered."""
         total = theta.new_zeros(())
+        # KL of a gate: g (logit g - logit lambda) + ln(1 - g) - ln(1 - lambda), and ln(1 - g) = -softplus(logit g)
+        at_closed, at_logit = -log1p(-self._prior), log(self._prior) - log1p(-self._prior)
         for name, mean, log_deviation, logit in self._edges():
             variance, chance = (2 * log_deviation).exp(), logit.sigmoid()
             gaussian = log(self._scale) - log_deviation + (variance + mean**2) / (2 * self._scale**2) - 0.5
-            own = bernoulli_kl(chance, self._prior) + chance * gaussian
+            own = torch.addcmul(at_closed - softplus(logit), chance, logit - at_logit + gaussian)
             total = total + (own * self.masks[name] if name in self.masks else own).sum()
         return self.tempered * total
 

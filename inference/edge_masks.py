@@ -40,7 +40,7 @@ class KeepEdges:
         found, masks = edge_guide(state).inclusion(), {}
         for name, chance in found.items():
             keep = chance > 0.5
-            if name.endswith("weight") and not bool(keep.any()):
+            if name.endswith("weight") and not bool(keep.any()) and bool(chance.any()):
                 keep.view(-1)[chance.argmax()] = True
                 state.memory(LastEdges).names.append(name.removesuffix(".weight"))
             masks[name] = keep.to(chance.dtype)

@@ -87,8 +87,7 @@ CASES: dict[str, dict[str, Any]] = {
         name: {"method": name, "prune_share": 0.5, "quiet_steps": 3, "shrink_every": 5, "closed_below": 0.4}
         for name in ("ss-gl", "ss-ghs")
     },
-    "sv-bnn": {"method": "sv-bnn", "prune_share": 0.5, "inclusion": 0.1, "gate_learning_rate": 0.3},
-    "sv-bnn trimmed": {"method": "sv-bnn", "network": convolutional, "inclusion": 0.1, "trim": True},
+    "sv-bnn": {"method": "sv-bnn", "prune_share": 0.5, "inclusion": 0.1, "gate_learning_rate": 0.3, "trim": True},
     "convolutional": BAYES | {"price": 5.0, "network": convolutional, "inputs": "all", "flatten_inputs": True},
 }  # fmt: skip
 DUE = 5

@@ -90,16 +90,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "convolutional",
         {"method": "spike-slab", "options": QUIET | {"input_gates": True}, "inputs": "all", "flatten_inputs": True},
     ),
-    **{
-        f"{name}{size}": (network, {"method": name, "options": QUIET | own, **more})
-        for name in ("ss-gl", "ss-ghs")
-        for size, network, own, more in (
-            ("", "perceptron", {"scale_learning_rate": 0.1}, {}),
-            (" convolutional", "convolutional", {"input_gates": True}, {"inputs": "all", "flatten_inputs": True}),
-        )
-    },
-    "sv-bnn": ("perceptron", {"method": "sv-bnn", "options": EDGES}),
-    "sv-bnn trimmed": (
+    "ss-gl": ("perceptron", {"method": "ss-gl", "options": QUIET | {"scale_learning_rate": 0.1}}),
+    "ss-ghs convolutional": (
+        "convolutional",
+        {"method": "ss-ghs", "options": QUIET | {"input_gates": True}, "inputs": "all", "flatten_inputs": True},
+    ),
+    "sv-bnn": (
         "convolutional", {"method": "sv-bnn", "inputs": "all", "options": EDGES | {"trim": True, "inclusion": 0.01}}
     ),
     "parsimonious flattened": ("convolutional", {"price": 3.0, "flatten_inputs": True, "inputs": "all"}),

@@ -77,16 +77,6 @@ def test_evidence_is_the_difference_of_single_flips(eight: Pruned) -> None:
         assert float(every - flipped) == pytest.approx(float(evidence.evidence[gate]) - 3.0, abs=1e-8)
 
 
-@pytest.mark.long
-def test_gibbs_draws_come_to_it(eight: Pruned) -> None:
-    """Total variation below 0.02: about 0.01 is the noise of 16,000 draws on so few settings that matter."""
-    truth = eight.exact(price=2.0).probability
-    draws = eight.gibbs(draws=4000, chains=4, warm_up=50, price=2.0, progress=False).draws
-    rows = (draws.long() * 2 ** torch.arange(7, -1, -1)).sum(-1).flatten()
-    found = rows.bincount(minlength=256) / len(rows)
-    assert 0.5 * float((found - truth).abs().sum()) < 0.02
-
-
 def test_draws_have_the_posterior_s_frequencies(eight: Pruned) -> None:
     found = eight.exact(price=2.0)
     draws = found.sample(20_000, seed=1)
@@ -187,9 +177,9 @@ def test_prices_by_cost_are_taken_together(by_cost: Pruned) -> None:
 
 def test_gibbs_and_exact_share_the_joint_prior(by_cost: Pruned) -> None:
     truth = by_cost.exact()
-    found = by_cost.gibbs(draws=800, chains=2, examples=truth.examples, progress=False)
+    found = by_cost.gibbs(draws=150, chains=2, examples=truth.examples, progress=False)
     assert found.log_odds.tolist() == truth.log_odds.tolist()
-    torch.testing.assert_close(found.inclusion, truth.inclusion, rtol=0, atol=0.08)
+    torch.testing.assert_close(found.inclusion, truth.inclusion, rtol=0, atol=0.15)
 
 
 def test_equal_prices_are_not_joint(small_data: Data) -> None:

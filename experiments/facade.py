@@ -218,9 +218,7 @@ def nuts(
     return found
 
 
-def _looked_at(
-    look: Callable[..., Any], pruned: Pruned, data: Any, progress: Any, settings: Mapping[str, Any]
-) -> Any:
+def _looked_at(look: Callable[..., Any], pruned: Pruned, data: Any, progress: Any, settings: Mapping[str, Any]) -> Any:
     """What a function of a result gives, with its settings checked and its progress shown."""
     known = set(signature(look).parameters) - {"pruned"}
     for name in settings:

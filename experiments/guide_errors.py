@@ -212,7 +212,11 @@ def _at_fixed_weights(
         truth = dense.exact(price=price, progress=False)
         exact.append((truth.inclusion, _mean_of(dense, truth.sample(2000))))
         whole.append((torch.full_like(drawn.inclusion, torch.nan), _predicted(dense, inputs)))
-    return [compare(f"{GIBBS} at dense weights", gibbs), compare(f"{EXACT} at dense weights", exact), compare(ALL_OPEN, whole)]
+    return [
+        compare(f"{GIBBS} at dense weights", gibbs),
+        compare(f"{EXACT} at dense weights", exact),
+        compare(ALL_OPEN, whole),
+    ]
 
 
 def _row(

@@ -12,7 +12,7 @@ from bayesprune.batches import call, count, repeated
 from bayesprune.devices import device_of
 from bayesprune.errors import SettingError
 from bayesprune.inference.exact_gates import ExactGates, settings_of
-from bayesprune.inference.log_priors import LogPrior, log_prior_of
+from bayesprune.inference.log_priors import log_prior_of
 from bayesprune.run.flipping import Flipping
 from bayesprune.run.raw_inputs import clear_refusal
 from bayesprune.structure import Gating, Structure, evaluating
@@ -51,7 +51,8 @@ def exact(
         pruned: the result of a run, with at most 20 gates left.
         data: as for `Pruned.evidence`.
         examples: training examples, drawn at random, whose log-likelihood is scaled up to all N; None for all.
-        pi, price: as in `bayesprune.inference.log_priors.log_prior_of`.
+        pi: "map" or "marginal"; see there.
+        price: as in `bayesprune.inference.log_priors.log_prior_of`.
         seed: of the choice of examples.
         progress: called after every batch of settings.
 
@@ -77,9 +78,7 @@ def exact(
 
 
 @torch.no_grad()
-def negative_logs(
-    flipping: Flipping, settings: Tensor, progress: Callable[[Progress], None] | None = None
-) -> Tensor:
+def negative_logs(flipping: Flipping, settings: Tensor, progress: Callable[[Progress], None] | None = None) -> Tensor:
     """Negative log-likelihoods [K] (nats, float64) of all N examples under settings [K, J] of the gates.
 
     Args:
@@ -124,8 +123,6 @@ def passing(structure: Structure, opened: Tensor) -> Tensor:
     return found
 
 
-
-
 def _too_many(flipping: Flipping, structure: Structure, gates: int) -> str:
     """Why so many gates are not enumerated, how long it would take, and what to do instead."""
     some = torch.ones(TIMED, gates)
@@ -134,9 +131,9 @@ def _too_many(flipping: Flipping, structure: Structure, gates: int) -> str:
     negative_logs(flipping, some)
     each = (perf_counter() - begin) / TIMED
     return (
-        f"{gates} gates have 2^{gates} settings, which would take about {_long(each, gates)} here ({each * 1e3:.2g} ms "
-        f"each, measured on {TIMED} of them); at most {LARGEST} gates are enumerated: draw from the same posterior with "
-        "gibbs()"
+        f"{gates} gates have 2^{gates} settings, which would take about {_long(each, gates)} here ({each * 1e3:.2g} "
+        f"ms each, measured on {TIMED} of them); at most {LARGEST} gates are enumerated: draw from the same posterior "
+        "with gibbs()"
     )
 
 

@@ -127,7 +127,9 @@ def sample(
     check_integer("seed", seed, 0)
     prior = Independent(prior) if isinstance(prior, Tensor) else prior
     if starts.dim() != 2 or starts.shape[1:] != prior.log_odds.shape:
-        raise SettingError(f"starts {list(starts.shape)} must be [chains, {len(prior.log_odds)}], as there are log odds")
+        raise SettingError(
+            f"starts {list(starts.shape)} must be [chains, {len(prior.log_odds)}], as there are log odds"
+        )
     if bool(prior.log_odds.isnan().any()):
         raise SettingError("prior log odds are NaN: give a number of nats for every gate")
     allowed = (lambda _: True) if allowed is None else allowed
@@ -206,7 +208,8 @@ def gibbs(
         warm_up: sweeps before; None for a quarter of `draws`.
         examples: training examples, drawn at random, whose log-likelihood is scaled up to all N; None for 1,000, or
             all where there are fewer.
-        pi, price: as in `bayesprune.inference.log_priors.log_prior_of`.
+        pi: "map" or "marginal"; see there.
+        price: as in `bayesprune.inference.log_priors.log_prior_of`.
         seed: of the choice of examples, the starts and the draws.
         progress: called after every sweep.
 

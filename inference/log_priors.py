@@ -133,7 +133,8 @@ def joint_cost(pruned: "Pruned") -> JointCost | None:
     """The joint prior of a run whose prices are by cost; None for other runs.
 
     The record holds by how much the price falls when each gate closes: the same multiple of what that saves of the
-    network's cost. The multiple is the price. Where it is not the same, as after a change of the network, there is none.
+    network's cost. The multiple is the price. Where it is not the same, as after a change of the network, there is
+    none.
     """
     found, structure, options = price_of(pruned), pruned.structure, pruned.settings.options
     kind = options.get("price_kind") or GATE_DEFAULTS[network_kind(pruned.network)].price_kind

@@ -7,7 +7,8 @@ gradient, so that the sampler sees weights only, and no gate is relaxed.
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from math import log, pi as PI
+from math import log
+from math import pi as PI
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -184,9 +185,9 @@ def nuts(
 ) -> NutsDraws:
     """Draw the weights of a small network, w ~ N(0, slab^2), from their posterior with all gates summed out.
 
-    What a likelihood has learnt, such as the noise of a regression, is held as it is, and so is all that is no weight or
-    bias of a linear or convolution layer. The first chain starts at the network's weights, the others at draws of the
-    prior of half its deviation.
+    What a likelihood has learnt, such as the noise of a regression, is held as it is, and so is all that is no weight
+    or bias of a linear or convolution layer. The first chain starts at the network's weights, the others at draws of
+    the prior of half its deviation.
 
     Args:
         pruned: the result of a run, with at most 8 gates left.
@@ -195,7 +196,8 @@ def nuts(
         chains: see above.
         warm_up: steps before; None for half of `draws`.
         examples: training examples, drawn at random, whose log-likelihood is scaled up to all N; None for all.
-        pi, price: as in `bayesprune.inference.log_priors.log_prior_of`.
+        pi: "map" or "marginal"; see there.
+        price: as in `bayesprune.inference.log_priors.log_prior_of`.
         slab: standard deviation of the weights' prior; None for that of the run's options, or 1.
         seed: of the choice of examples, the starts and the draws.
         deepest: at most 2^deepest steps of the integrator a draw.
@@ -217,8 +219,8 @@ def nuts(
     gates = structure.gate_count
     if gates > LARGEST:
         raise SettingError(
-            f"{gates} gates are left, and every gradient would look at 2^{gates} networks: at most {LARGEST} are summed "
-            "out; draw gates at fixed weights with gibbs(), or close more of them"
+            f"{gates} gates are left, and every gradient would look at 2^{gates} networks: at most {LARGEST} are "
+            "summed out; draw gates at fixed weights with gibbs(), or close more of them"
         )
     scale = float(slab or pruned.settings.options.get("slab", SLAB))
     settings = settings_of(torch.arange(2**gates), gates)

@@ -90,7 +90,7 @@ class NutsDraws:
 
     @property
     def r_hat(self) -> Tensor:
-        """R-hat [J + 1] of the inclusion probabilities and, last, of the log-likelihood. Weights of hidden units have none.
+        """R-hat [J + 1] of the inclusion probabilities and, last, of the log-likelihood.
 
         Hidden units can change places without any change of the function, so that R-hat of single weights says nothing.
         """

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import bayesprune as bp
@@ -59,7 +59,9 @@ def test_posterior_and_evidence_are_those_by_hand(pi: str, price: float, eight: 
     torch.testing.assert_close(found.inclusion, truth @ ALL, rtol=1e-9, atol=1e-12)
     table = np.cov(ALL.numpy().T, aweights=truth.numpy(), bias=True)
     spread = np.sqrt(np.diag(table))
-    torch.testing.assert_close(found.correlations, torch.from_numpy(table / np.outer(spread, spread)), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        found.correlations, torch.from_numpy(table / np.outer(spread, spread)), rtol=1e-6, atol=1e-6
+    )
     assert found.entropy == pytest.approx(-sum(p * log(p) for p in truth.tolist() if p > 0))
     order = truth.argsort(descending=True)[:3]
     for (setting, probability), row in zip(found.most_probable(3), order, strict=True):
@@ -103,9 +105,19 @@ def test_what_is_told(eight: Pruned) -> None:
 
 def test_gates_that_never_vary_have_no_correlation() -> None:
     nats = torch.tensor([torch.inf, 1.0, torch.inf, 2.0], dtype=torch.float64)  # the second gate must be open
-    gates = ExactGates(nats, torch.tensor([-torch.inf, -0.7, -torch.inf, -0.7]).double(), ("a", "a"), torch.arange(2), torch.zeros(2), 1, 1)
+    gates = ExactGates(
+        nats,
+        torch.tensor([-torch.inf, -0.7, -torch.inf, -0.7]).double(),
+        ("a", "a"),
+        torch.arange(2),
+        torch.zeros(2),
+        1,
+        1,
+    )
     assert gates.correlations.isnan().tolist() == [[False, True], [True, True]]
-    assert float(gates.inclusion[1]) == pytest.approx(1.0) and float(gates.inclusion[0]) == pytest.approx(1 / (1 + exp(1)))
+    assert float(gates.inclusion[1]) == pytest.approx(1.0) and float(gates.inclusion[0]) == pytest.approx(
+        1 / (1 + exp(1))
+    )
 
 
 def test_settings_are_numbered_as_binary_numbers() -> None:
@@ -164,7 +176,9 @@ def test_prices_by_cost_are_taken_together(by_cost: Pruned) -> None:
     macs, params = 36 * 5 + 5 * 4 + 4 * 3, 37 * 5 + 6 * 4 + 5 * 3
 
     def nats(one: int, two: int) -> float:
-        share = 0.5 * (36 * one + one * two + 3 * two) / macs + 0.5 * (37 * one + (one + 1) * two + 3 * (two + 1)) / params
+        share = (
+            0.5 * (36 * one + one * two + 3 * two) / macs + 0.5 * (37 * one + (one + 1) * two + 3 * (two + 1)) / params
+        )
         return 2.0 * 9 * share
 
     rows = torch.cat([torch.ones(1, first + second), torch.ones(1, first + second)]).double()
@@ -172,7 +186,9 @@ def test_prices_by_cost_are_taken_together(by_cost: Pruned) -> None:
     assert float(prior.of(rows)[1] - prior.of(rows)[0]) == pytest.approx(nats(first, second) - nats(first, 1), rel=1e-4)
     expected = nats(first, second) - nats(first - 1, second)
     assert prior.opening(rows[0], 0) == pytest.approx(-expected, rel=1e-4)
-    assert prior.log_odds.tolist() == pytest.approx((-by_cost.posterior.price.double()[by_cost.structure.original_gates()]).tolist(), rel=1e-4)  # type: ignore[union-attr]  # there is one
+    assert prior.log_odds.tolist() == pytest.approx(
+        (-by_cost.posterior.price.double()[by_cost.structure.original_gates()]).tolist(), rel=1e-4
+    )  # type: ignore[union-attr]  # there is one
 
 
 def test_gibbs_and_exact_share_the_joint_prior(by_cost: Pruned) -> None:
@@ -186,5 +202,3 @@ def test_equal_prices_are_not_joint(small_data: Data) -> None:
     pruned = bp.prune("lenet300", small_data, widths=(4, 4), price=1.0, inputs="none", **QUICK)
     assert joint_cost(pruned) is None
     assert pruned.exact().log_odds.tolist() == pytest.approx([-1.0] * pruned.structure.gate_count)
-
-

@@ -35,7 +35,8 @@ def _mean(draws: Mapping[int, Selection], kind: int) -> float:
 def _figure(methods: Mapping[str, Mapping[int, Selection]]) -> Any:
     """The figure."""
     figure, axes = new_figure(6.4, 3.4)
-    for kind, (label, colour, marker) in enumerate((("false positives", ACCENT, "o"), ("false negatives", CONTRAST, "s"))):
+    kinds = (("false positives", ACCENT, "o"), ("false negatives", CONTRAST, "s"))
+    for kind, (label, colour, marker) in enumerate(kinds):
         places, heights = [], []
         for place, draws in enumerate(methods.values()):
             for number, one in enumerate(draws.values()):

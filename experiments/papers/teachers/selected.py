@@ -71,7 +71,9 @@ def gibbs_of(run: RunRecord) -> Selection:
 
         assert run.folder is not None  # else there are no weights, and `_kept` is not asked
         pruned = load(run.folder)
-        found = pruned.gibbs(load_cached(str(run.settings["data"])), draws=100, chains=2, examples=1_000, progress=False)
+        found = pruned.gibbs(
+            load_cached(str(run.settings["data"])), draws=100, chains=2, examples=1_000, progress=False
+        )
         own = [place for place, group in enumerate(found.groups) if group == INPUTS]
         chosen = sorted(int(found.indices[place]) for place in own if float(found.inclusion[place]) > 0.5)
         return Selection(tuple(chosen))
@@ -83,8 +85,8 @@ def baseline(name: str, data: str, place: Path | None) -> Selection:
     """What Lasso or a forest selects.
 
     Lasso's penalty is that of the least error in cross-validation, and inputs with a coefficient other than 0 are
-    selected. The forest gets every input a second time with its values shuffled, and inputs are selected whose importance
-    is above that of all shuffled ones (one round of Boruta; Kursa and Rudnicki, 2010).
+    selected. The forest gets every input a second time with its values shuffled, and inputs are selected whose
+    importance is above that of all shuffled ones (one round of Boruta; Kursa and Rudnicki, 2010).
 
     Args:
         name: "lasso" or "forest".
@@ -116,7 +118,12 @@ def _forest(data: Data) -> Selection:
 
     x, y = _arrays(data, "train")
     shuffled = np.random.default_rng(0).permuted(x, axis=0)
-    settings: dict[str, Any] = {"n_estimators": TREES, "min_samples_leaf": LEAF, "max_features": "sqrt", "random_state": 0}
+    settings: dict[str, Any] = {
+        "n_estimators": TREES,
+        "min_samples_leaf": LEAF,
+        "max_features": "sqrt",
+        "random_state": 0,
+    }
     importance = RandomForestRegressor(**settings).fit(np.hstack([x, shuffled]), y).feature_importances_
     chosen = np.flatnonzero(importance[: x.shape[1]] > importance[x.shape[1] :].max())
     return Selection(tuple(chosen.tolist()))

@@ -1,4 +1,4 @@
-"""The study of input selection on teachers: false positives and negatives by method, and whether they reach the figures."""
+"""The study of input selection on teachers: false positives and negatives by method, and the figures to reach."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -27,13 +27,13 @@ from bayesprune.experiments.words import counted, listed
 _TITLE = "Which inputs are selected where the true ones are known"
 _LARGE = {"teacher200": 200, "teacher2000": 2_000}
 _NOTES = (
-    "A false positive is a selected input that the targets do not depend on, a false negative one of the five true inputs "
-    "that is not selected. Rates are shares of the inputs that are not true, and of the five.",
+    "A false positive is a selected input that the targets do not depend on, a false negative one of the five true "
+    "inputs that is not selected. Rates are shares of the inputs that are not true, and of the five.",
     "All settings were chosen on draws from 100 on. No test split is used for any choice.",
-    "Gibbs: inputs that are open in more than half of 200 draws of the gates that parsimonious left, at its last weights. "
-    "It can close inputs and bring none back.",
-    "Lasso: the penalty of the least error in 5-fold cross-validation; inputs with a coefficient other than 0. Forest: 100 "
-    "trees; inputs of more importance than every input of a shuffled copy (one round of Boruta).",
+    "Gibbs: inputs that are open in more than half of 200 draws of the gates that parsimonious left, at its last "
+    "weights. It can close inputs and bring none back.",
+    "Lasso: the penalty of the least error in 5-fold cross-validation; inputs with a coefficient other than 0. Forest: "
+    "100 trees; inputs of more importance than every input of a shuffled copy (one round of Boruta).",
 )
 
 Found = dict[str, dict[str, dict[int, Selection]]]
@@ -46,12 +46,12 @@ def evaluate(found: Sequence[RowRuns]) -> Findings:
     reached = [target for part in selections for target in targets(part, selections[part])]
     sections = [Section("Figures to reach", tables=[targets_table(reached, "Figures to reach, ten draws of the data")])]
     for part, methods in selections.items():
-        sections.append(
-            Section(part, tables=[errors_table(part, methods)], wide=[errors_sketch(part, methods)])
-        )
+        sections.append(Section(part, tables=[errors_table(part, methods)], wide=[errors_sketch(part, methods)]))
     sections.append(Section("What was done", notes=_NOTES))
     made = sum(len(one.records) for one in found)
-    document = Document(_TITLE, f"{counted(made, 'run')} on {listed([*selections])}.", summary(reached), tuple(sections))
+    document = Document(
+        _TITLE, f"{counted(made, 'run')} on {listed([*selections])}.", summary(reached), tuple(sections)
+    )
     values = {
         "targets": [asdict(one) for one in reached],
         "selected": {
@@ -139,7 +139,12 @@ def targets(part: str, methods: Mapping[str, Mapping[int, Selection]]) -> list[T
     said = f"{best}: {missed} false negatives in all, at most {worst} false positives a draw"
     lacking = "" if len(draws) >= runs.DRAWS else f"{len(draws)} of {runs.DRAWS} draws; "
     wanted = "no false negative, at most one false positive a draw"
-    first = Target(f"{part}, the best of the family", wanted, lacking + said, UNKNOWN if lacking else verdict(missed == 0 and worst <= 1))
+    first = Target(
+        f"{part}, the best of the family",
+        wanted,
+        lacking + said,
+        UNKNOWN if lacking else verdict(missed == 0 and worst <= 1),
+    )
     lasso = methods[LASSO]
     behind = [draw for draw, one in draws.items() if draw in lasso and not _no_worse(one, lasso[draw])]
     words = f"{best}: worse on {len(behind)} of {len(draws)} draws"

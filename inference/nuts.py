@@ -143,7 +143,8 @@ def draw_weights(
                 kernel: Any = NUTS(potential_fn=potential, max_tree_depth=deepest)
                 kernel.initial_params = {name: weight.clone() for name, weight in start.items()}
                 kernel.setup(warm_up)
-                now, own = kernel.initial_params, []
+                now = kernel.initial_params
+                own: list[dict[str, Tensor]] = []
                 for step in range(warm_up + draws):
                     now = kernel.sample(now)
                     if step >= warm_up:

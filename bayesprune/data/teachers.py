@@ -7,6 +7,7 @@ The first is of Bai, Song and Cheng (2020), the second of Sun, Song and Liang; b
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from bayesprune.data.examples import Examples, RawData, to_examples
 from bayesprune.errors import SettingError
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating[Any]]
 
 TRUE_INPUTS = (0, 1, 2, 3, 4)
 """Positions of the inputs that the targets depend on."""
@@ -53,10 +54,11 @@ class Teacher:
         """Inputs [N, p]: float32, since that is what networks read."""
         shape = (count, self.inputs)
         if self.correlation is None:
-            return random.uniform(-1.0, 1.0, shape).astype(np.float32)  # type: ignore[return-value]  # a narrower float
+            uniform: Array = random.uniform(-1.0, 1.0, shape).astype(np.float32)
+            return uniform
         own, common = random.standard_normal(shape, np.float32), random.standard_normal((count, 1), np.float32)
         drawn: Array = (self.correlation**0.5) * common + ((1 - self.correlation) ** 0.5) * own
-        return drawn.astype(np.float32)  # type: ignore[return-value]  # as above
+        return drawn.astype(np.float32)
 
 
 TEACHERS = {

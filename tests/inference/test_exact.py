@@ -17,6 +17,7 @@ from bayesprune.inference.exact import LARGEST, passing
 from bayesprune.inference.exact_gates import ExactGates, settings_of
 from bayesprune.inference.log_priors import JointCost, joint_cost, log_prior_of, prior_log_odds
 from bayesprune.models import LeNet5
+from bayesprune.run.evidence import price_of
 from bayesprune.run.pruned import Pruned
 from bayesprune.structure import find
 from bayesprune.training import Progress
@@ -186,9 +187,8 @@ def test_prices_by_cost_are_taken_together(by_cost: Pruned) -> None:
     assert float(prior.of(rows)[1] - prior.of(rows)[0]) == pytest.approx(nats(first, second) - nats(first, 1), rel=1e-4)
     expected = nats(first, second) - nats(first - 1, second)
     assert prior.opening(rows[0], 0) == pytest.approx(-expected, rel=1e-4)
-    assert prior.log_odds.tolist() == pytest.approx(
-        (-by_cost.posterior.price.double()[by_cost.structure.original_gates()]).tolist(), rel=1e-4
-    )  # type: ignore[union-attr]  # there is one
+    single = price_of(by_cost)
+    assert single is not None and prior.log_odds.tolist() == pytest.approx((-single).tolist(), rel=1e-4)
 
 
 def test_gibbs_and_exact_share_the_joint_prior(by_cost: Pruned) -> None:

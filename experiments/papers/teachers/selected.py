@@ -60,7 +60,7 @@ class Selection:
 def of_run(run: RunRecord) -> Selection:
     """The inputs that are open at the end of a run."""
     kept = next(group["kept"] for group in run.groups if group["name"] == INPUTS)
-    return Selection(tuple(kept), float(run.result["rmse"]))
+    return Selection(tuple(kept), float(run.result["metrics"]["rmse"]["value"]))
 
 
 def gibbs_of(run: RunRecord) -> Selection:

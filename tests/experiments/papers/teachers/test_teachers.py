@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,20 @@ def test_errors_are_counted(make_run: MakeRun) -> None:
     assert cells["parsimonious, gibbs"][1:3] == ("0.0 (0 to 0)", "0.0 (0 to 0)")
     assert cells[LASSO][1:3] == ("2.0 (2 to 2)", "3.0 (3 to 3)") and cells[LASSO][6] == "1.50"
     assert cells[FOREST][1:3] == ("0.0 (0 to 0)", "3.0 (3 to 3)")
+
+
+@pytest.mark.usefixtures("beside")
+def test_the_best_restart_by_validation_counts(make_run: MakeRun) -> None:
+    row = runs.plan(1)[0]
+    made = [
+        run_with(make_run, replace(row, settings=replace(row.settings, seed=seed)), [seed + 1], 1.0)
+        for seed in range(3)
+    ]
+    records = tuple(one.records[0] for one in made)
+    for nll, run in zip((1.6, 1.4, 1.5), records, strict=True):
+        run.history[-1]["validation_nll"] = nll
+    found = study.selections_of([RowRuns(row, records)])
+    assert found["teacher200"]["parsimonious"][0].inputs == (1,)
 
 
 @pytest.mark.usefixtures("beside")

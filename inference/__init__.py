@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bayesprune.inference.elbo import GatedELBO
     from bayesprune.inference.estimators import ESTIMATORS, estimator
+    from bayesprune.inference.exact_gates import ExactGates
     from bayesprune.inference.gibbs_draws import GibbsDraws
     from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
+    from bayesprune.inference.nuts_draws import NutsDraws
     from bayesprune.inference.objective import GatedObjective
     from bayesprune.inference.optim import GatedOptim
     from bayesprune.inference.options import ParsimoniousOptions
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ESTIMATORS",
+    "ExactGates",
     "GateGuide",
     "GatedELBO",
     "GatedObjective",
@@ -31,6 +34,7 @@ __all__ = [
     "GaussianWeights",
     "GibbsDraws",
     "LogitGateGuide",
+    "NutsDraws",
     "Parsimonious",
     "ParsimoniousOptions",
     "Parts",
@@ -48,6 +52,7 @@ __all__ = [
 
 _LAZY = {
     "ESTIMATORS": ".estimators",
+    "ExactGates": ".exact_gates",
     "GateGuide": ".guides",
     "GatedELBO": ".elbo",
     "GatedObjective": ".objective",
@@ -58,6 +63,7 @@ _LAZY = {
     "ParsimoniousOptions": ".options",
     "GaussianWeights": ".weight_laws",
     "LogitGateGuide": ".relaxed",
+    "NutsDraws": ".nuts_draws",
     "Parts": ".variational",
     "PointWeights": ".weight_laws",
     "ProjectedGateDescent": ".projected",

@@ -13,24 +13,24 @@ from bayesprune.run.settings import RunSettings
 PARTS = ("teacher200", "teacher2000")
 METHODS = ("parsimonious", "spike-slab", "spike-slab-flat")
 DRAWS = 10
-RESTARTS = 3
+RESTARTS = 5
 """Runs a draw, of which the one with the least validation NLL counts: false inputs are closed, but so may be true ones
 whose part of the targets was learnt too late."""
 
 QUICK_DRAWS, QUICK_EPOCHS = 2, 20
 
 _BASE: dict[str, dict[str, Any]] = {
-    "teacher200": {"network": "lenet300", "widths": (7, 7), "epochs": 150, "learning_rate": 5e-3},
+    "teacher200": {"network": "lenet300", "widths": (7, 7), "epochs": 100, "learning_rate": 5e-3},
     "teacher2000": {"network": "lenet300", "widths": (7, 7), "epochs": 60, "learning_rate": 5e-3},
 }
 _QUIET = {"noise": 0.0, "consistency": 0.0}
 _OWN: dict[str, dict[str, Any]] = {
     "parsimonious": {
-        "price": 60.0, **_QUIET, "options": {"ramp_share": 0.8, "start": 0.9, "prune_share": 0.7},
+        "price": 40.0, **_QUIET, "options": {"ramp_share": 0.8, "start": 0.9, "prune_share": 0.7},
     },
     "spike-slab": {"options": {"input_gates": True, "slab": 0.5, "inclusion": 0.01}},
     "spike-slab-flat": {
-        "price": 40.0, **_QUIET, "options": {"ramp_share": 0.8, "start": 0.9, "slab": 0.5},
+        "price": 40.0, **_QUIET, "options": {"ramp_share": 0.8, "start": 0.9, "prune_share": 0.7, "slab": 0.5},
     },
 }  # fmt: skip
 

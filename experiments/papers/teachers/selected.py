@@ -41,10 +41,12 @@ class Selection:
     Attributes:
         inputs: their positions, ascending.
         rmse: of the test split, in the unit of the targets; None where there is none.
+        runs: of which it is the best by validation; 0 for what is no run.
     """
 
     inputs: tuple[int, ...]
     rmse: float | None = None
+    runs: int = 0
 
     @property
     def false_positives(self) -> int:
@@ -153,7 +155,7 @@ def _kept(place: Path | None, name: str, fingerprint: str, compute: Callable[[],
         try:
             document = read_json(file)
             if {key: document[key] for key in marks} == marks:
-                return Selection(tuple(document["inputs"]), document["rmse"])
+                return Selection(tuple(document["inputs"]), document["rmse"], document["runs"])
         except (StoreError, LookupError, TypeError):
             pass  # damaged, or of another version: computed anew
     found = compute()

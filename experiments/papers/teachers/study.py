@@ -1,7 +1,7 @@
 """The study of input selection on teachers: false positives and negatives by method, and the figures to reach."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from bayesprune.experiments.number_format import MISSING, NumberFormat
@@ -74,7 +74,7 @@ def selections_of(found: Sequence[RowRuns]) -> Found:
         if one.records:
             run, part, method = best_of(one.records), one.row.factor, runs.method_of(one.row)
             methods, draw = selections.setdefault(part, {}), draw_of(str(run.settings["data"]))
-            methods.setdefault(method, {})[draw] = of_run(run)
+            methods.setdefault(method, {})[draw] = replace(of_run(run), runs=len(one.records))
             if method == runs.METHODS[0]:
                 methods.setdefault(f"{method}, {GIBBS}", {})[draw] = gibbs_of(run)
     for methods in selections.values():
@@ -108,10 +108,11 @@ def errors_table(part: str, methods: Mapping[str, Mapping[int, Selection]]) -> T
     for name, draws in methods.items():
         positives = [one.false_positives for one in draws.values()]
         missed = [len(one.missed) for one in draws.values()]
+        made = sum(one.runs for one in draws.values())
         count = max(1, len(draws))
         errors = [one.rmse for one in draws.values() if one.rmse is not None]
         rows.append((
-            name, str(len(draws)),
+            name, str(len(draws)), str(made) if made else MISSING,
             f"{form.show(sum(positives) / count)} ({min(positives)} to {max(positives)})",
             f"{form.show(sum(missed) / count)} ({min(missed)} to {max(missed)})",
             f"{share.show(100 * sum(positives) / count / false)} %", f"{share.show(100 * sum(missed) / count / 5)} %",
@@ -119,8 +120,8 @@ def errors_table(part: str, methods: Mapping[str, Mapping[int, Selection]]) -> T
             share.show(sum(errors) / len(errors)) if errors else MISSING,
         ))  # fmt: skip
     headings = (
-        "method", "draws", "false positives", "false negatives", "rate of positives", "rate of negatives", "missed",
-        "test RMSE",
+        "method", "draws", "runs", "false positives", "false negatives", "rate of positives", "rate of negatives",
+        "missed", "test RMSE",
     )  # fmt: skip
     return Table(f"{part}: mean over draws (least to most); the noise alone has an RMSE of 1", headings, tuple(rows))
 

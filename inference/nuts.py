@@ -130,12 +130,12 @@ def draw_weights(
         progress: called after every step; its loss is the potential.
 
     Returns:
-        Draws of each chain, its divergences after the warm-up, and its mean acceptance probability.
+        Draws of each chain, its divergences after the warm-up, and the share of draws in which it moved.
     """
     from pyro.infer import NUTS
 
     chains: list[list[dict[str, Tensor]]] = []
-    divergences, acceptance = [], []
+    divergences, moved = [], []
     total = len(starts) * (warm_up + draws)
     with random_apart(torch.device("cpu"), seed):
         try:
@@ -151,10 +151,10 @@ def draw_weights(
                         if not own:
                             chains.append(own)
                             divergences.append(0)
-                            acceptance.append(0.0)
+                            moved.append(0.0)
                         own.append({name: weight.detach().clone() for name, weight in now.items()})
                         said = kernel.diagnostics()
-                        divergences[-1], acceptance[-1] = len(said["divergences"]), float(said["acceptance rate"])
+                        divergences[-1], moved[-1] = len(said["divergences"]), float(said["acceptance rate"])
                     if progress is not None:
                         done = number * (warm_up + draws) + step + 1
                         progress(Progress("nuts", done, total, float(potential(now).detach())))
@@ -166,7 +166,7 @@ def draw_weights(
             said = f"interrupted: {len(chains)} of {len(starts)} chains of {least:,} of {draws:,} draws are there"
             warnings.warn(said, PruningWarning, stacklevel=2)
             chains = [own[:least] for own in chains]
-    return chains, divergences, acceptance
+    return chains, divergences, moved
 
 
 def nuts(
@@ -240,7 +240,7 @@ def nuts(
     steps = draws // 2 if warm_up is None else warm_up
     with evaluating(network), model:
         starts = _starts(network, chains, scale, seed)
-        found, divergences, acceptance = draw_weights(
+        found, divergences, moved = draw_weights(
             model.potential, starts, draws, warm_up=steps, seed=seed, deepest=deepest, progress=progress
         )
         with torch.no_grad():
@@ -250,7 +250,7 @@ def nuts(
     return NutsDraws(
         weights, settings, joint.softmax(-1), joint.logsumexp(-1), names,
         torch.cat([group.kept for group in structure.groups]), prior.log_odds, scale, tuple(divergences),
-        tuple(acceptance), flipping.examples, flipping.size,
+        tuple(moved), flipping.examples, flipping.size,
     )  # fmt: skip
 
 

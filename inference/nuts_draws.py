@@ -55,7 +55,7 @@ class NutsDraws:
         log_odds: prior log odds [J] of an open gate, all others open.
         slab: standard deviation of the weights' prior.
         divergences: of each chain [R], after the warm-up.
-        acceptance: mean acceptance probability of each chain [R], after the warm-up.
+        moved: share of the draws of each chain [R] in which the weights moved.
         examples: on which the likelihood was taken.
         size: training examples N for which they stand.
     """
@@ -69,7 +69,7 @@ class NutsDraws:
     log_odds: Tensor
     slab: float
     divergences: tuple[int, ...]
-    acceptance: tuple[float, ...]
+    moved: tuple[float, ...]
     examples: int
     size: int
 
@@ -119,8 +119,7 @@ class NutsDraws:
         chains, draws, _ = self.probability.shape
         head = (
             f"{chains} chains of {draws:,} draws of the weights, gates summed out, {self.examples:,} of {self.size:,} "
-            f"examples; {sum(self.divergences):,} divergences, acceptance {min(self.acceptance):.2f} to "
-            f"{max(self.acceptance):.2f}"
+            f"examples; {sum(self.divergences):,} divergences, moved in {100 * min(self.moved):.0f} % of the draws"
         )
         rows = [["gate", "inclusion", "error", "R-hat", "effective draws"]]
         columns = zip(self.names, self.inclusion, self.error, self.r_hat, self.effective_draws, strict=False)

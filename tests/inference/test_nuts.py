@@ -62,7 +62,7 @@ def test_the_gates_marginal_is_that_of_quadrature() -> None:
     starts = [{"fc.weight": torch.tensor([[a, b]], dtype=torch.float64)} for a, b in ((1, -1), (-1, 1))]
     model = SummedOut(network, structure, Categorical(), inputs, labels, settings, log_prior, 1.0)
     with model:
-        chains, divergences, acceptance = draw_weights(model.potential, starts, 250, warm_up=60, seed=1)
+        chains, divergences, moved = draw_weights(model.potential, starts, 250, warm_up=60, seed=1)
         with torch.no_grad():
             joint = torch.stack([torch.stack([model.log_joint(one) for one in own]) for own in chains])
     truth, mean = by_quadrature(inputs, labels, -0.5)
@@ -74,7 +74,7 @@ def test_the_gates_marginal_is_that_of_quadrature() -> None:
     expected = torch.tensor([*truth, mean])
     assert float(r_hat.max()) < 1.1 and float(error[:3].max()) < 0.03
     assert bool(((values.mean((0, 1)) - expected).abs() < 4 * error).all())
-    assert sum(divergences) == 0 and all(0.6 < one <= 1 for one in acceptance)
+    assert sum(divergences) == 0 and all(0.6 < one <= 1 for one in moved)
     assert not any(module._forward_pre_hooks for module in network.modules())
 
 

@@ -13,7 +13,7 @@ from bayesprune.run.settings import RunSettings
 PARTS = ("teacher200", "teacher2000")
 METHODS = ("parsimonious", "spike-slab", "spike-slab-flat")
 DRAWS = 10
-RESTARTS = 5
+RESTARTS = 3
 """Runs a draw, of which the one with the least validation NLL counts: false inputs are closed, but so may be true ones
 whose part of the targets was learnt too late."""
 

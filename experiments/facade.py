@@ -24,7 +24,9 @@ from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.training import Checkpointer, Progress
 
 if TYPE_CHECKING:
+    from bayesprune.inference.exact_gates import ExactGates
     from bayesprune.inference.gibbs_draws import GibbsDraws
+    from bayesprune.inference.nuts_draws import NutsDraws
 
 _SETTINGS = {field.name for field in fields(RunSettings)} - {"method"}
 
@@ -179,15 +181,63 @@ def gibbs(
     """
     from bayesprune.inference.gibbs import gibbs as sample_gates
 
-    known = set(signature(sample_gates).parameters) - {"pruned"}
+    found: GibbsDraws = _looked_at(sample_gates, pruned, data, progress, settings)
+    return found
+
+
+def exact(
+    pruned: Pruned, data: Any = None, *, progress: Callable[[Progress], None] | bool | None = None, **settings: Any
+) -> "ExactGates":
+    """The exact posterior of at most 20 gates at fixed weights; see `bayesprune.inference.exact.exact`.
+
+    Args:
+        pruned: the result of a run.
+        data: as for `Pruned.evidence`.
+        progress: as for `prune`; a step is a setting of all gates.
+        settings: examples, pi, price, seed.
+
+    Raises:
+        BayespruneError: there are too many gates, a setting is unknown or cannot be used, or the data are none.
+    """
+    from bayesprune.inference.exact import exact as all_settings
+
+    found: ExactGates = _looked_at(all_settings, pruned, data, progress, settings)
+    return found
+
+
+def nuts(
+    pruned: Pruned, data: Any = None, *, progress: Callable[[Progress], None] | bool | None = None, **settings: Any
+) -> "NutsDraws":
+    """Draws of the weights of a small network with its gates summed out; see `bayesprune.inference.nuts.nuts`.
+
+    Args:
+        pruned: the result of a run, with at most 8 gates left.
+        data: as for `Pruned.evidence`.
+        progress: as for `prune`; a step is a draw, or a step of the warm-up, of one chain.
+        settings: draws, chains, warm_up, examples, pi, price, slab, seed, deepest.
+
+    Raises:
+        BayespruneError: there are too many gates, a setting is unknown or cannot be used, or the data are none.
+    """
+    from bayesprune.inference.nuts import nuts as draw_weights
+
+    found: NutsDraws = _looked_at(draw_weights, pruned, data, progress, settings)
+    return found
+
+
+def _looked_at(look: Callable[..., Any], pruned: Pruned, data: Any, progress: Any, settings: Mapping[str, Any]) -> Any:
+    """What a function of a result gives, with its settings checked and its progress shown."""
+    known = set(signature(look).parameters) - {"pruned"}
     for name in settings:
         if name not in known:
             raise UnknownNameError("setting", name, known)
     with shown(progress, f"gates of {pruned.settings.method}") as tell:
-        return sample_gates(pruned, data, progress=tell, **settings)
+        return look(pruned, data, progress=tell, **settings)
 
 
 register_sampler("gibbs", gibbs)
+register_sampler("exact", exact)
+register_sampler("nuts", nuts)
 
 
 def compare(

@@ -7,9 +7,11 @@ if TYPE_CHECKING:
     from bayesprune.inference.combined import Variational
     from bayesprune.inference.elbo import GatedELBO
     from bayesprune.inference.estimators import ESTIMATORS, estimator
+    from bayesprune.inference.exact_gates import ExactGates
     from bayesprune.inference.gibbs_draws import GibbsDraws
     from bayesprune.inference.group_slabs import GroupHorseshoe, GroupLasso
     from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
+    from bayesprune.inference.nuts_draws import NutsDraws
     from bayesprune.inference.objective import GatedObjective
     from bayesprune.inference.optim import GatedOptim
     from bayesprune.inference.options import ParsimoniousOptions
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ESTIMATORS",
     "AdamSteps",
+    "ExactGates",
     "FixedInclusion",
     "Flattening",
     "GateGuide",
@@ -40,6 +43,7 @@ __all__ = [
     "GroupHorseshoe",
     "GroupLasso",
     "LogitGateGuide",
+    "NutsDraws",
     "Parsimonious",
     "ParsimoniousOptions",
     "Parts",
@@ -61,6 +65,7 @@ __all__ = [
 
 _LAZY = {
     "ESTIMATORS": ".estimators",
+    "ExactGates": ".exact_gates",
     "GateGuide": ".guides",
     "GatedELBO": ".elbo",
     "GatedObjective": ".objective",
@@ -73,6 +78,7 @@ _LAZY = {
     "ParsimoniousOptions": ".options",
     "GaussianWeights": ".weight_laws",
     "LogitGateGuide": ".relaxed",
+    "NutsDraws": ".nuts_draws",
     "Parts": ".variational",
     "PointWeights": ".weight_laws",
     "ProjectedGateDescent": ".projected",

@@ -17,8 +17,7 @@ from bayesprune.batches import call
 from bayesprune.devices import device_of
 from bayesprune.errors import PruningWarning, SettingError
 from bayesprune.inference.gibbs_draws import GibbsDraws
-from bayesprune.models.priors.flattening import FlatteningHyperPrior
-from bayesprune.run.evidence import price_of
+from bayesprune.inference.log_priors import Independent, LogPrior, log_prior_of
 from bayesprune.run.flipping import BATCH, NUMBERS, Flipping
 from bayesprune.run.raw_inputs import clear_refusal
 from bayesprune.run.settings import check_integer
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = 1_000
 """Training examples that stand for all of them where no other number is asked for."""
-
-PRIORS = ("map", "marginal")
-"""Names of the prior odds: those of the objective, pi at its mode, and those with pi summed out."""
 
 _STARTS = (0.5, 0.8, 0.2)
 
@@ -97,7 +93,7 @@ class _Replayed:
 
 def sample(
     model: Flipped,
-    log_odds: Tensor,
+    prior: Tensor | LogPrior,
     starts: Tensor,
     draws: int,
     *,
@@ -112,7 +108,7 @@ def sample(
 
     Args:
         model: the negative log-likelihood, nats.
-        log_odds: prior log odds of an open gate [J].
+        prior: log odds of an open gate [J], or a prior under which gates depend on each other.
         starts: gates [R, J] in {0, 1} of R chains.
         draws: sweeps that are kept.
         warm_up: sweeps before them that are not.
@@ -129,9 +125,12 @@ def sample(
     check_integer("draws", draws, 1)
     check_integer("warm_up", warm_up, 0)
     check_integer("seed", seed, 0)
-    if starts.dim() != 2 or starts.shape[1:] != log_odds.shape:
-        raise SettingError(f"starts {list(starts.shape)} must be [chains, {len(log_odds)}], as there are log odds")
-    if bool(log_odds.isnan().any()):
+    prior = Independent(prior) if isinstance(prior, Tensor) else prior
+    if starts.dim() != 2 or starts.shape[1:] != prior.log_odds.shape:
+        raise SettingError(
+            f"starts {list(starts.shape)} must be [chains, {len(prior.log_odds)}], as there are log odds"
+        )
+    if bool(prior.log_odds.isnan().any()):
         raise SettingError("prior log odds are NaN: give a number of nats for every gate")
     allowed = (lambda _: True) if allowed is None else allowed
     for number, start in enumerate(starts):
@@ -141,7 +140,7 @@ def sample(
     kept: list[Tensor] = []
     try:
         for sweep in range(warm_up + draws):
-            nats = [_scan(model, gates, log_odds, generator, allowed) for gates in states]
+            nats = [_scan(model, gates, prior, generator, allowed) for gates in states]
             if sweep >= warm_up:
                 kept.append(torch.stack(states).to(torch.uint8))
             if progress is not None:
@@ -155,12 +154,12 @@ def sample(
 
 
 def _scan(
-    model: Flipped, gates: Tensor, log_odds: Tensor, generator: torch.Generator, allowed: Callable[[Tensor], bool]
+    model: Flipped, gates: Tensor, prior: LogPrior, generator: torch.Generator, allowed: Callable[[Tensor], bool]
 ) -> float:
     """Draw every gate once, in place; the negative log-likelihood in the end."""
     now, opened = model.at(gates), gates > 0.5
     draws = torch.rand(len(gates), generator=generator, dtype=torch.float64).logit().tolist()
-    for gate, (draw, odds) in enumerate(zip(draws, log_odds.tolist(), strict=True)):
+    for gate, draw in enumerate(draws):
         is_open = bool(opened[gate])
         opened[gate] = not is_open
         if not allowed(opened):
@@ -168,31 +167,12 @@ def _scan(
             continue
         flipped = model.flipped(gate)
         gain = flipped - now if is_open else now - flipped  # of opening, in nats of log-likelihood
-        opens = draw < gain + odds
+        opens = draw < gain + prior.opening(gates, gate)
         opened[gate] = opens
         if opens != is_open:
             gates[gate] = float(opens)
             now = model.at(gates)
     return now
-
-
-def prior_log_odds(price: Tensor, pi: str = "map") -> Tensor:
-    """Prior log odds [J] of an open gate at a price of ln gamma nats.
-
-    Args:
-        price: nats [J].
-        pi: "map" for minus the price, the odds of the objective, whose prior probability pi is at its mode with the
-            gate; "marginal" for those of the flattening hyper-prior with pi summed out, log m / (1 - m) at its mean m.
-
-    Raises:
-        SettingError: `pi` is neither.
-    """
-    if pi not in PRIORS:
-        raise SettingError(f"pi must be 'map' or 'marginal', not {pi!r}")
-    if pi == "map":
-        return -price
-    mean = FlatteningHyperPrior(log_gamma=price).mean
-    return mean.log() - (-mean).log1p()
 
 
 def starts_of(structure: Structure, chains: int, seed: int = 0) -> Tensor:
@@ -228,9 +208,8 @@ def gibbs(
         warm_up: sweeps before; None for a quarter of `draws`.
         examples: training examples, drawn at random, whose log-likelihood is scaled up to all N; None for 1,000, or
             all where there are fewer.
-        pi: as in `prior_log_odds`.
-        price: nats of every gate; None for those of the run. Of prices by cost each gate has that of the network as it
-            is left.
+        pi: "map" or "marginal"; see there.
+        price: as in `bayesprune.inference.log_priors.log_prior_of`.
         seed: of the choice of examples, the starts and the draws.
         progress: called after every sweep.
 
@@ -241,13 +220,13 @@ def gibbs(
     """
     check_integer("draws", draws, 4)
     check_integer("chains", chains, 1)
-    log_odds = prior_log_odds(_prices(pruned, price), pi)
+    prior = log_prior_of(pruned, price, pi)
     flipping = Flipping.of(pruned, data, examples, seed, most=EXAMPLES)
     structure = pruned.structure
     with model_of(flipping) as model:
         found = sample(
             model,
-            log_odds,
+            prior,
             starts_of(structure, chains, seed),
             draws,
             warm_up=draws // 4 if warm_up is None else warm_up,
@@ -255,23 +234,7 @@ def gibbs(
             allowed=structure.passes_on,
             progress=progress,
         )
-    return GibbsDraws.of(found, structure, log_odds, flipping.examples, flipping.size)
-
-
-def _prices(pruned: "Pruned", price: float | None) -> Tensor:
-    """Nats of every gate that is left."""
-    if price is not None:
-        is_number = isinstance(price, int | float) and not isinstance(price, bool) and abs(price) < float("inf")
-        if not is_number:
-            raise SettingError(f"price must be a finite number of nats for every gate, not {price!r}")
-        return torch.full((pruned.structure.gate_count,), float(price), dtype=torch.float64)
-    found = price_of(pruned)
-    if found is None:
-        raise SettingError(
-            f"the run ({pruned.settings.method}) has no price a gate: give price=..., the nats of log-likelihood that "
-            "an open gate must be worth"
-        )
-    return found
+    return GibbsDraws.of(found, structure, prior.log_odds, flipping.examples, flipping.size)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from bayesprune.data.source import Source, obtain
 from bayesprune.data.svhn import SVHN
 from bayesprune.data.table_data import read_builtin, read_table_file
 from bayesprune.data.tables import TABLES
+from bayesprune.data.teachers import TEACHERS, is_teacher, read_teacher
 from bayesprune.data.value import Data
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.tasks import Task
@@ -61,7 +62,7 @@ class DataInfo:
 
 def known() -> tuple[str, ...]:
     """The names that `load` takes; for the last three, PATH and FILE stand for a path of yours."""
-    return (digits.NAME, *TABLES, *_SOURCES, *_OWN)
+    return (digits.NAME, *TABLES, *TEACHERS, *_SOURCES, *_OWN)
 
 
 def load(
@@ -79,7 +80,7 @@ def load(
 
     Args:
         name: one of `known()`, e.g. "mnist5k", "mnist", "folder:photos", "npz:digits.npz"; "mnist@10000" (and the like
-            for others with their own files) is MNIST with so many images for validation.
+            for others with their own files) is MNIST with so many images for validation; "teacher200@3" is draw 3.
         root: folder with data sets; None for BAYESPRUNE_DATA, then the user's cache folder.
         seed: decides which training examples become the validation split, whatever seed training has; mnist5k
             has one fixed split.
@@ -143,7 +144,11 @@ def describe(root: str | Path | None = None) -> list[DataInfo]:
         DataInfo(name, info.what, _table_sizes(info.examples), "scikit-learn", True, None)
         for name, info in TABLES.items()
     ]
-    return [bundled, *tables, *(_inform(source, find_places(root)) for source in _SOURCES.values()), *own]
+    drawn = [
+        DataInfo(name, one.what, (sum(one.sizes[:2]), one.sizes[2]), "drawn when it is loaded", True, None)
+        for name, one in TEACHERS.items()
+    ]
+    return [bundled, *tables, *drawn, *(_inform(source, find_places(root)) for source in _SOURCES.values()), *own]
 
 
 def _own_path(kind: str, path: str) -> Path | None:
@@ -177,11 +182,13 @@ def _held_out(name: str) -> tuple[str, int]:
 
 
 def _read_local(name: str) -> RawData:
-    """mnist5k, a table of scikit-learn's, or a file or folder of the user's."""
+    """mnist5k, a table of scikit-learn's, a teacher, or a file or folder of the user's."""
     if name == digits.NAME:
         return digits.read_digits()
     if name in TABLES:
         return read_builtin(name)
+    if is_teacher(name):
+        return read_teacher(name)
     kind, colon, path = name.partition(":")
     if kind not in _READERS or not colon:
         raise UnknownNameError("data set", name, known())

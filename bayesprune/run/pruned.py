@@ -296,6 +296,14 @@ class Pruned(Predicting):
         """
         return sampler("gibbs")(self, data, **settings)
 
+    def exact(self, data: Any = None, **settings: Any) -> Any:
+        """The exact posterior of at most 20 gates at fixed weights; see `bayesprune.experiments.facade.exact`."""
+        return sampler("exact")(self, data, **settings)
+
+    def nuts(self, data: Any = None, **settings: Any) -> Any:
+        """Draws of weights with at most 8 gates summed out; see `bayesprune.experiments.facade.nuts`."""
+        return sampler("nuts")(self, data, **settings)
+
     def posterior_tree(self, draws: int = 1000, seed: int = 0) -> "xarray.DataTree":
         """The posterior over the structure as a DataTree that ArviZ reads; see `bayesprune.run.datatree.to_datatree`.
 

@@ -61,7 +61,7 @@ class RunFlags:
 
     Attributes:
         network: lenet300, lenet5, conv4, mlp, or package.module:callable for your own.
-        data: mnist5k, mnist, fashion-mnist, cifar10, svhn, diabetes, breast-cancer, wine; your own:
+        data: mnist5k, mnist, fashion-mnist, cifar10, svhn, diabetes, breast-cancer, wine, teacher200; your own:
             folder:PATH, npz:PATH or csv:FILE[:TARGET].
         task: classification, binary, multi-label, regression, counts or segmentation; by default as targets suggest.
         widths: Of the network's layers, where it takes them: 100 50.

@@ -22,8 +22,9 @@ def error(run: RunRecord) -> float:
 
 
 def validation_error(run: RunRecord) -> float:
-    """Validation error of the last epoch in percent; NaN where the run has no history."""
-    return 100.0 * (1.0 - float(run.history[-1]["validation_accuracy"])) if run.history else float("nan")
+    """Validation error of the last epoch in percent; NaN where the run has no history, or its task no accuracy."""
+    accuracy = run.history[-1]["validation_accuracy"] if run.history else None
+    return float("nan") if accuracy is None else 100.0 * (1.0 - float(accuracy))
 
 
 def macs(run: RunRecord) -> float:
@@ -122,7 +123,7 @@ def only(found: Sequence[RowRuns], network: str, factor: str) -> tuple[RunRecord
 def row_values(one: RowRuns) -> dict[str, Any]:
     """A row and its runs as plain JSON."""
     runs = [
-        run.result | {"run": run.id, "validation_error": validation_error(run), "gates": run.gates}
+        run.result | {"run": run.id, "validation_error": _or_none(validation_error(run)), "gates": run.gates}
         for run in one.records
     ]
     return {
@@ -133,3 +134,8 @@ def row_values(one: RowRuns) -> dict[str, Any]:
         "seeds": list(one.row.seeds),
         "runs": runs,
     }
+
+
+def _or_none(value: float) -> float | None:
+    """None for NaN, which JSON does not have."""
+    return value if value == value else None

@@ -49,7 +49,7 @@ class Paper:
     name: str
     title: str
     data: str | None
-    quick_data: str
+    quick_data: str | None
     parts: tuple[str, ...]
     plan: Callable[[int], Sequence[Row]]
     quick_settings: Callable[[Row], Row]

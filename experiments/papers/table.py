@@ -6,8 +6,11 @@ from bayesprune.experiments.papers.paper import Paper
 from bayesprune.experiments.papers.parsimonious.study import PAPER as PARSIMONIOUS
 from bayesprune.experiments.papers.spike_slab.study import PAPER as SPIKE_SLAB
 from bayesprune.experiments.papers.tangent_transfer.study import PAPER as TANGENT_TRANSFER
+from bayesprune.experiments.papers.teachers.study import PAPER as TEACHERS
 
-PAPERS: dict[str, Paper] = {one.name: one for one in (PARSIMONIOUS, HIDDEN_STRUCTURES, TANGENT_TRANSFER, SPIKE_SLAB)}
+_ALL = (PARSIMONIOUS, HIDDEN_STRUCTURES, TANGENT_TRANSFER, SPIKE_SLAB, TEACHERS)
+
+PAPERS: dict[str, Paper] = {one.name: one for one in _ALL}
 
 
 def paper(name: str) -> Paper:

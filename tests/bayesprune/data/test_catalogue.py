@@ -11,7 +11,7 @@ from bayesprune.errors import DataUnavailableError, SettingError, UnknownNameErr
 
 
 def test_the_names_of_the_design_are_known() -> None:
-    tables = ("diabetes", "breast-cancer", "wine")
+    tables = ("diabetes", "breast-cancer", "wine", "teacher200", "teacher2000")
     downloads, own = ("mnist", "fashion-mnist", "cifar10", "svhn"), ("folder:PATH", "npz:PATH", "csv:FILE[:TARGET]")
     assert known() == ("mnist5k", *tables, *downloads, *own)
 

@@ -1,0 +1,1 @@
+"""The study of input selection on data whose true inputs are known."""

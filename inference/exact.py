@@ -1,0 +1,151 @@
+"""The exact posterior of gates at fixed weights, p(z | w, data), by looking at all 2^J settings of them."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bayesprune.batches import call, count, repeated
+from bayesprune.devices import device_of
+from bayesprune.errors import SettingError
+from bayesprune.inference.exact_gates import ExactGates, settings_of
+from bayesprune.inference.log_priors import log_prior_of
+from bayesprune.run.flipping import Flipping
+from bayesprune.run.raw_inputs import clear_refusal
+from bayesprune.structure import Gating, Structure, evaluating
+from bayesprune.training import Progress
+from bayesprune.training.heads import saying
+
+if TYPE_CHECKING:
+    from bayesprune.run.pruned import Pruned
+
+LARGEST = 20
+"""More gates than this are refused: all settings of 20 gates are a million networks."""
+
+ROWS, EXAMPLES_AT_ONCE = 8_000, 500
+"""Examples under settings that are run at a time, and examples of the data among them."""
+
+TIMED = 8
+"""Settings that are measured to say how long all of them would take."""
+
+
+def exact(
+    pruned: "Pruned",
+    data: Any = None,
+    *,
+    examples: int | None = None,
+    pi: str = "map",
+    price: float | None = None,
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> ExactGates:
+    """The exact posterior of the gates of a pruned network at its weights, over all settings of them.
+
+    It is p(z | w, data), in proportion to exp(-N C(z)) times the prior, with batch normalisation in evaluation mode.
+    Settings under which a layer passes nothing are left out. Ctrl-C leaves the network as it was.
+
+    Args:
+        pruned: the result of a run, with at most 20 gates left.
+        data: as for `Pruned.evidence`.
+        examples: training examples, drawn at random, whose log-likelihood is scaled up to all N; None for all.
+        pi: "map" or "marginal"; see there.
+        price: as in `bayesprune.inference.log_priors.log_prior_of`.
+        seed: of the choice of examples.
+        progress: called after every batch of settings.
+
+    Raises:
+        SettingError: there are too many gates (the message says how long it would take), a setting cannot be used, the
+            run has no prices and none is given, or as for `Pruned.evidence`.
+        StoreError: a loaded network without data.
+        DataError: the data are none, or do not fit the run.
+    """
+    prior = log_prior_of(pruned, price, pi)
+    flipping, structure = Flipping.of(pruned, data, examples, seed, fast=False), pruned.structure
+    gates = structure.gate_count
+    if gates > LARGEST:
+        raise SettingError(_too_many(flipping, structure, gates))
+    rows = torch.arange(2**gates)
+    settings = settings_of(rows, gates)
+    supported = passing(structure, settings > 0)
+    nats = torch.full((2**gates,), torch.inf, dtype=torch.float64)
+    nats[supported] = negative_logs(flipping, settings[supported], progress)
+    log_prior = torch.full_like(nats, -torch.inf)
+    log_prior[supported] = prior.of(settings[supported])
+    return ExactGates.of(nats, log_prior, structure, prior.log_odds, flipping.examples, flipping.size)
+
+
+@torch.no_grad()
+def negative_logs(flipping: Flipping, settings: Tensor, progress: Callable[[Progress], None] | None = None) -> Tensor:
+    """Negative log-likelihoods [K] (nats, float64) of all N examples under settings [K, J] of the gates.
+
+    Args:
+        flipping: network, gates and examples.
+        settings: 0 or 1.
+        progress: called after every batch of settings; its loss is the least so far, an example.
+    """
+    network, scale = flipping.network, flipping.size / flipping.examples
+    found = torch.zeros(len(settings), dtype=torch.float64)
+    with ExitStack() as stack:
+        gating = Gating(network, flipping.structure)
+        stack.callback(gating.remove)
+        stack.enter_context(saying(network, flipping.output))
+        stack.enter_context(evaluating(network))
+        stack.enter_context(clear_refusal())
+        batches = list(flipping.batches(EXAMPLES_AT_ONCE))
+        at_once = max(1, ROWS // max(count(inputs) for inputs, _ in batches))
+        for first in range(0, len(settings), at_once):
+            part = settings[first : first + at_once].to(device_of(network), torch.get_default_dtype())
+            total = torch.zeros(len(part), dtype=torch.float64)
+            for inputs, targets in batches:
+                with gating.applied(part.repeat_interleave(count(inputs), 0)):
+                    outputs = call(network, repeated(inputs, len(part)))
+                losses = flipping.losses(outputs, repeated(targets, len(part)))
+                total += losses.cpu().reshape(len(part), -1).sum(1)
+            done = first + len(part)
+            found[first:done] = scale * total
+            if progress is not None:
+                progress(Progress("exact", done, len(settings), float(found[:done].min()) / flipping.size))
+    return found
+
+
+def passing(structure: Structure, opened: Tensor) -> Tensor:
+    """Which settings [K, J] (bool) leave every layer something to read: bool [K], as `Structure.passes_on`."""
+    sets, others = structure.needed
+    found = (opened.to(sets) @ sets.T > 0).all(1)
+    padded = torch.cat([opened, opened.new_ones(len(opened), 1)], 1)
+    for reader in others:
+        stays = padded[:, reader.arriving[reader.selected]]
+        stays = stays if reader.selection is None else stays & padded[:, reader.selection]
+        found &= stays.any(1)
+    return found
+
+
+def _too_many(flipping: Flipping, structure: Structure, gates: int) -> str:
+    """Why so many gates are not enumerated, how long it would take, and what to do instead."""
+    some = torch.ones(TIMED, gates)
+    negative_logs(flipping, some[:1])  # the first pass pays for what is kept
+    begin = perf_counter()
+    negative_logs(flipping, some)
+    each = (perf_counter() - begin) / TIMED
+    return (
+        f"{gates} gates have 2^{gates} settings, which would take about {_long(each, gates)} here ({each * 1e3:.2g} "
+        f"ms each, measured on {TIMED} of them); at most {LARGEST} gates are enumerated: draw from the same posterior "
+        "with gibbs()"
+    )
+
+
+def _long(each: float, gates: int) -> str:
+    """Seconds a setting times all settings, in words."""
+    from math import log10
+
+    if gates > 60:
+        years = log10(each) + gates * log10(2) - log10(365.25 * 86_400)
+        return f"10^{years:.0f} years"
+    seconds = each * 2**gates
+    for unit, length in (("years", 365.25 * 86_400), ("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:,.0f} seconds"

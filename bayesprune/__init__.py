@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.spike_slab_flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab_options import SpikeSlabOptions
+    from bayesprune.pruners.deep_ensemble import EnsembleOptions
+    from bayesprune.pruners.dropout import DropoutOptions
     from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
     from bayesprune.pruners.sparse_training import SparseOptions
     from bayesprune.run.datatree import to_datatree
@@ -57,6 +59,8 @@ __all__ = [
     "DataError",
     "DataUnavailableError",
     "DivergenceError",
+    "DropoutOptions",
+    "EnsembleOptions",
     "Evidence",
     "InputShapeError",
     "Metric",
@@ -101,6 +105,8 @@ _PLACES = {
     "bayesprune.inference.options": ("ParsimoniousOptions",),
     "bayesprune.inference.spike_slab_flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab_options": ("SpikeSlabOptions",),
+    "bayesprune.pruners.deep_ensemble": ("EnsembleOptions",),
+    "bayesprune.pruners.dropout": ("DropoutOptions",),
     "bayesprune.pruners.options": ("DamageOptions", "PruneOptions", "SlimmingOptions", "TrainOptions", "WeightOptions"),
     "bayesprune.pruners.sparse_training": ("SparseOptions",),
     "bayesprune.run.datatree": ("to_datatree",),

@@ -89,6 +89,7 @@ def prune(
             start.settings,
             spec=start.spec,
             given=start.given,
+            fresh=start.fresh,
             checkpointer=checkpointer,
             progress=tell,
         )

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune
+    from bayesprune.experiments.restarts import as_restarts
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.spike_slab_flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab_options import SpikeSlabOptions
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from bayesprune.run.evidence import Evidence
     from bayesprune.run.pruned import Pruned
     from bayesprune.run.settings import RunSettings
+    from bayesprune.run.shift import OutOfDistribution
     from bayesprune.store.runs import RunRecord
     from bayesprune.tangent.options import TransferOptions
     from bayesprune.tasks import Metric, OwnTask, Task
@@ -65,6 +67,7 @@ __all__ = [
     "InputShapeError",
     "Metric",
     "NetworkError",
+    "OutOfDistribution",
     "OwnTask",
     "PruningWarning",
     "ParsimoniousOptions",
@@ -84,6 +87,7 @@ __all__ = [
     "UnknownNameError",
     "UnsupportedLayerError",
     "WeightOptions",
+    "as_restarts",
     "compare",
     "data",
     "experiments",
@@ -102,6 +106,7 @@ _MODULES = frozenset({"data", "experiments", "inference", "models", "structure",
 _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune"),
+    "bayesprune.experiments.restarts": ("as_restarts",),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
     "bayesprune.inference.spike_slab_flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab_options": ("SpikeSlabOptions",),
@@ -113,6 +118,7 @@ _PLACES = {
     "bayesprune.run.evidence": ("Evidence",),
     "bayesprune.run.pruned": ("Pruned",),
     "bayesprune.run.settings": ("RunSettings",),
+    "bayesprune.run.shift": ("OutOfDistribution",),
     "bayesprune.store.runs": ("RunRecord",),
     "bayesprune.tangent.options": ("TransferOptions",),
     "bayesprune.tasks": ("Metric", "OwnTask", "Task"),

@@ -21,7 +21,6 @@ from bayesprune.training import NegativeLogLikelihood, Phase, TrainState
 from bayesprune.training.draws import draw_open, draw_uniform
 from bayesprune.training.heads import Heads
 
-
 MOST = 0.99
 """Of the rate: what is open is multiplied by 100 then."""
 
@@ -127,8 +126,8 @@ class MonteCarloDropout:
         chances = open_chances(state.need_structure(), own.rate)
         if not bool((chances < 1).any()):
             raise NetworkError(
-                "mc-dropout closes hidden channels at random, and this network has none that can be closed: take another "
-                "network, or leave out keep"
+                "mc-dropout closes hidden channels at random, and this network has none that can be closed: take "
+                "another network, or leave out keep"
             )
         stages = stages_of(settings, own, state, data)
         phases = [_with_dropout(phase, chances) for phase in stages.dense()]

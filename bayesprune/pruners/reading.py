@@ -55,10 +55,7 @@ def normal_of(
 ) -> RunSettings:
     """The same request in one form: without options and a learning rate that are the method's anyway.
 
-    Other arguments and errors are those of `options_of`.
-
-    Args:
-        dense: whether it trains as method `dense` does, and prunes nothing.
+    Other arguments and errors are those of `options_of`; with `dense` it trains as that method does.
     """
     own = options_of(kind, settings, usual, at_start=at_start)
     settings = without_usual_options(settings, own, kind.of(settings.method, usual or {}))

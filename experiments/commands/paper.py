@@ -27,14 +27,15 @@ def paper(
     """Make the runs of a paper's study, and its page, tables and pictures; finished runs are not made again.
 
     Args:
-        name: Of the paper: parsimonious, hidden-structures or tangent-transfer.
+        name: Of the paper: parsimonious, hidden-structures, tangent-transfer or uncertainty.
         part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight,
             structured; tangent-transfer: lenet300, lenet5, transfer, and lenet5-full, which takes days on a
             processor and is not part of all.
         quick: Few and short runs on mnist5k: every factor and picture, no figure to rely on.
         out: Folder of the run folders and results; by default paper-NAME, with --quick paper-NAME-quick.
         data: Another data set than the study's.
-        repeats: How often hidden-structures repeats its runs; by default 2, in the paper 10 to 25.
+        repeats: How often hidden-structures and uncertainty repeat their runs; by default 2, in the paper of
+            hidden-structures 10 to 25.
         steps: Of every transfer of tangent-transfer, instead of the study's: 18,720, 300 for lenet5, 5,000 for
             transfer.
         workers: Processes, one thread each.

@@ -5,8 +5,9 @@ from bayesprune.experiments.papers.hidden_structures.study import PAPER as HIDDE
 from bayesprune.experiments.papers.paper import Paper
 from bayesprune.experiments.papers.parsimonious.study import PAPER as PARSIMONIOUS
 from bayesprune.experiments.papers.tangent_transfer.study import PAPER as TANGENT_TRANSFER
+from bayesprune.experiments.papers.uncertainty.study import PAPER as UNCERTAINTY
 
-PAPERS: dict[str, Paper] = {one.name: one for one in (PARSIMONIOUS, HIDDEN_STRUCTURES, TANGENT_TRANSFER)}
+PAPERS: dict[str, Paper] = {one.name: one for one in (PARSIMONIOUS, HIDDEN_STRUCTURES, TANGENT_TRANSFER, UNCERTAINTY)}
 
 
 def paper(name: str) -> Paper:

@@ -20,7 +20,8 @@ from bayesprune.pruners.schedule import SCHEDULES
 from bayesprune.run.pruned import Pruned
 
 NAMES = [
-    "dense", "ensemble", "mc-dropout", "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
+    "dense", "ensemble", "mc-dropout",
+    "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
     "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt",
     "parsimonious", "spike-slab", "spike-slab-flat",
 ]  # fmt: skip

@@ -87,7 +87,7 @@ def test_runs_that_do_not_go_together_are_refused() -> None:
     one = bp.prune(network(), rows(), "dense", **short)
     inputs = torch.randn(400, 8)
     other = bp.prune(network(), from_tensors(inputs, (inputs[:, 0] > 0).long(), name="others"), "dense", **short)
-    with pytest.raises(SettingError, match="the runs are of different data: dense seed 0 on .* and dense seed 0 on others"):
+    with pytest.raises(SettingError, match="different data: dense seed 0 on .* and dense seed 0 on others"):
         bp.as_restarts([one, one, other])
     for few in ([], [one]):
         with pytest.raises(SettingError, match="the number of runs must be an integer >= 2"):

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _OURS = (ALONE, POSTERIOR, GIBBS, RESTARTS)
 _READ = (
-    "Large points: means over repeats; small ones: repeats. Blue: compact networks; orange: dense ones. MACs are those of "
-    "all passes that one prediction takes."
+    "Large points: means over repeats; small ones: repeats. Blue: compact networks; orange: dense ones. MACs are those "
+    "of all passes that one prediction takes."
 )
 
 

@@ -27,17 +27,16 @@ SMALL_WIDTHS = (45, 20)
 
 
 def plan(repeats: int = REPEATS) -> list[Row]:
-    """The rows of the study; the seeds of a repeat are `MEMBERS` numbers in a row, of which single runs take the first."""
+    """The rows of the study; a repeat has `MEMBERS` seeds in a row, of which single runs take the first."""
     every, first = tuple(range(MEMBERS * repeats)), tuple(range(0, MEMBERS * repeats, MEMBERS))
     dense = RunSettings("dense", BASE.network, BASE.data, epochs=EPOCHS)
     deep = replace(dense, method="ensemble", options={"members": MEMBERS})
+    small = replace(deep, widths=SMALL_WIDTHS)
     return [
         Row(COMPACT, "parsimonious", BASE, every, QUICK_MEMBERS),
         Row(DENSE, "one dense network", dense, first, 1),
         Row(DEEP, "dense members", deep, first, 1),
-        Row(
-            SMALL, f"members of widths {'-'.join(map(str, SMALL_WIDTHS))}", replace(deep, widths=SMALL_WIDTHS), first, 1
-        ),
+        Row(SMALL, f"members of widths {'-'.join(map(str, SMALL_WIDTHS))}", small, first, 1),
         Row(DROPOUT, "one dense network", replace(dense, method="mc-dropout"), first, 1),
     ]
 

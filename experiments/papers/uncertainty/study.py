@@ -46,10 +46,10 @@ def _notes(found: Sequence[RowRuns], other: str) -> list[str]:
     epochs = sorted({int(run.settings["epochs"]) for one in found for run in one.records})
     widths = "-".join(map(str, runs.SMALL_WIDTHS))
     return [
-        f"All networks are LeNet-300-100, trained for {', '.join(map(str, epochs))} epochs; figures are those of the last "
-        "epoch, and no run uses the test split before it has ended.",
-        f"Restarts: {runs.MEMBERS} compact networks from different seeds ({runs.QUICK_MEMBERS} in the quick study). The "
-        "compact network alone, and its draws, are those of the first of them.",
+        f"All networks are LeNet-300-100, trained for {', '.join(map(str, epochs))} epochs; figures are those of the "
+        "last epoch, and no run uses the test split before it has ended.",
+        f"Restarts: {runs.MEMBERS} compact networks from different seeds ({runs.QUICK_MEMBERS} in the quick study). "
+        "The compact network alone, and its draws, are those of the first of them.",
         f"Posterior draws: {DRAWS} draws of the gates that are left, by their inclusion probabilities before the last "
         f"decisions. Gibbs draws: {CHAINS} chains of {DRAWS // CHAINS} after {WARM_UP} sweeps, at the run's weights.",
         f"The small deep ensemble has as many members as there are restarts, dense networks of widths {widths}.",

@@ -1,11 +1,13 @@
 """What the networks of the study predict: quality, calibration, and whether they notice other data."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from bayesprune.batches import call
 from bayesprune.data import Data
 from bayesprune.data.cached import load_cached
 from bayesprune.errors import DataUnavailableError, StoreError
@@ -16,6 +18,7 @@ from bayesprune.experiments.restarts import as_restarts
 from bayesprune.run.environment import environment
 from bayesprune.run.pruned import Pruned
 from bayesprune.store.runs import RunRecord
+from bayesprune.structure import evaluating
 
 DRAWS, CHAINS, WARM_UP = 50, 2, 25
 """Draws of gates in all, chains of the Gibbs sampler, and its sweeps before the draws."""
@@ -43,6 +46,7 @@ class Measured:
         accuracy, nll, ece, brier: on the test split.
         auroc, auroc_max: against other data, by the entropy and by the highest probability.
         auroc_error: standard error of `auroc` over images.
+        losses: negative log-likelihood of each test example [N], nats.
     """
 
     predictor: str
@@ -56,6 +60,11 @@ class Measured:
     auroc: float
     auroc_max: float
     auroc_error: float
+    losses: Tensor = field(repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the losses."""
+        return {name: value for name, value in vars(self).items() if name != "losses"}
 
 
 @environment()
@@ -121,8 +130,17 @@ def _measure(
     quality, shift = asked.evaluate(data), asked.out_of_distribution(other, data)
     return Measured(
         predictor, repeat, count, quality.macs, quality.accuracy, quality.nll, quality.ece, quality.brier,
-        shift.auroc, shift.max_probability.auroc, shift.entropy.standard_error,
+        shift.auroc, shift.max_probability.auroc, shift.entropy.standard_error, _losses(asked, data),
     )  # fmt: skip
+
+
+@torch.no_grad()
+def _losses(pruned: Pruned, data: Data) -> Tensor:
+    """Negative log-likelihood of each test example [N], nats."""
+    likelihood = data.task.likelihood()
+    with evaluating(pruned.network):
+        found = [likelihood.negative_log(call(pruned.network, x), y) for x, y in data.test.batches(1000)]
+    return torch.cat(found).double()
 
 
 def _loaded(record: RunRecord) -> Pruned:

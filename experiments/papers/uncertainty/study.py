@@ -36,7 +36,7 @@ def evaluate(found: Sequence[RowRuns]) -> Findings:
     plain = {
         "targets": [asdict(target) for target in reached],
         "other_data": other,
-        "measured": [asdict(one) for one in values],
+        "measured": [one.to_json() for one in values],
     }
     return Findings(document, plain, [*(one.line() for one in reached), summary(reached)])
 

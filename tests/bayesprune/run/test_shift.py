@@ -123,3 +123,12 @@ def test_what_does_not_fit_is_refused(pruned: Pruned) -> None:
     regression = bp.prune(network(1), numbers, "dense", epochs=1, progress=False)
     with pytest.raises(SettingError, match="the task 'regression' has no probabilities of one class for each example"):
         regression.out_of_distribution(inputs)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("data_root")
+def test_clothes_are_told_from_digits() -> None:
+    pruned = bp.prune("lenet300", "mnist", "dense", widths=(30, 20), epochs=1, progress=False)
+    found = pruned.out_of_distribution("fashion-mnist")
+    assert found.own_examples == found.other_examples == 10_000
+    assert 0.8 < found.auroc < 1 and found.other_entropy > 2 * found.own_entropy

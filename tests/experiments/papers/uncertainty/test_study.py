@@ -78,6 +78,8 @@ def test_every_predictor_is_measured_as_its_network_is(
         shift = pruned.out_of_distribution(turned(data), data)
         assert shown.auroc == pytest.approx(shift.auroc) and shown.auroc_max == shift.max_probability.auroc
     assert values["restarts"].nll == pytest.approx(as_restarts(alone).evaluate_ensemble(data).nll)
+    assert float(values["restarts"].losses.mean()) == pytest.approx(values["restarts"].nll, rel=1e-5)
+    assert len(values["restarts"].losses) == len(data.test)
     assert values["restarts"].macs == sum(one.evaluation.macs for one in alone)
     assert (values["restarts"].networks, values["deep ensemble"].networks, values["MC dropout"].networks) == (2, 2, 3)
     assert values["Gibbs draws"].macs == 50 * alone[0].evaluation.macs
@@ -97,13 +99,16 @@ def test_pages_and_numbers_are_written(found: list[RowRuns], tmp_path: Path) -> 
 
 def test_verdicts_pair_repeats_and_count_costs() -> None:
     def one(predictor: str, repeat: int, macs: int, nll: float, auroc: float) -> Measured:
-        return Measured(predictor, repeat, 1, macs, 0.9, nll, 0.1, 0.1, auroc, auroc, 0.01)
+        losses = nll + torch.tensor([-0.1, 0.0, 0.1]) * (macs % 2)
+        return Measured(predictor, repeat, 1, macs, 0.9, nll, 0.1, 0.1, auroc, auroc, 0.01, losses)
 
     dense = [one("dense network", 0, 100, 0.5, 0.9), one("dense network", 1, 100, 0.3, 0.8)]
     together = [one("restarts", 0, 90, 0.3, 0.85), one("restarts", 1, 99, 0.4, 0.84)]
     nll, auroc = targets([*dense, *together])
-    assert nll.verdict == "reached" and "better by +0.0500 (+0.2000, -0.1000) at 99 of 100" in nll.measured
-    assert auroc.verdict == "MISSED" and "-0.0050 (-0.0500, +0.0400)" in auroc.measured
+    assert nll.verdict == "reached" and "better by +0.0500 (+0.2000, " in nll.measured
+    # The losses of the second pair differ by 0.1 + (-0.1, 0, 0.1): a deviation of 0.1 over three images.
+    assert "standard error over images 0.0000; -0.1000, standard error over images 0.0577) at 99 of 100" in nll.measured
+    assert auroc.verdict == "MISSED" and "-0.0050 (-0.0500; +0.0400)" in auroc.measured
     dear = replace(together[0], macs=101)
     assert [target.verdict for target in targets([*dense, dear])] == ["MISSED", "MISSED"]
     assert [target.verdict for target in targets(dense)] == ["not measured", "not measured"]

@@ -34,18 +34,22 @@ if TYPE_CHECKING:
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune
+    from bayesprune.experiments.restarts import as_restarts
     from bayesprune.inference.combined import Variational
     from bayesprune.inference.group_slab_options import GroupHorseshoeOptions, GroupLassoOptions
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.spike_slab_flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab_options import SpikeSlabOptions
     from bayesprune.inference.sv_bnn_options import EdgeOptions
+    from bayesprune.pruners.deep_ensemble import EnsembleOptions
+    from bayesprune.pruners.dropout import DropoutOptions
     from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
     from bayesprune.pruners.sparse_training import SparseOptions
     from bayesprune.run.datatree import to_datatree
     from bayesprune.run.evidence import Evidence
     from bayesprune.run.pruned import Pruned
     from bayesprune.run.settings import RunSettings
+    from bayesprune.run.shift import OutOfDistribution
     from bayesprune.store.runs import RunRecord
     from bayesprune.tangent.options import TransferOptions
     from bayesprune.tasks import Metric, OwnTask, Task
@@ -60,13 +64,16 @@ __all__ = [
     "DataError",
     "DataUnavailableError",
     "DivergenceError",
+    "DropoutOptions",
     "EdgeOptions",
+    "EnsembleOptions",
     "Evidence",
     "GroupHorseshoeOptions",
     "GroupLassoOptions",
     "InputShapeError",
     "Metric",
     "NetworkError",
+    "OutOfDistribution",
     "OwnTask",
     "PruningWarning",
     "ParsimoniousOptions",
@@ -87,6 +94,7 @@ __all__ = [
     "UnsupportedLayerError",
     "Variational",
     "WeightOptions",
+    "as_restarts",
     "compare",
     "data",
     "experiments",
@@ -105,18 +113,22 @@ _MODULES = frozenset({"data", "experiments", "inference", "models", "structure",
 _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune"),
+    "bayesprune.experiments.restarts": ("as_restarts",),
     "bayesprune.inference.combined": ("Variational",),
     "bayesprune.inference.group_slab_options": ("GroupHorseshoeOptions", "GroupLassoOptions"),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
     "bayesprune.inference.spike_slab_flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab_options": ("SpikeSlabOptions",),
     "bayesprune.inference.sv_bnn_options": ("EdgeOptions",),
+    "bayesprune.pruners.deep_ensemble": ("EnsembleOptions",),
+    "bayesprune.pruners.dropout": ("DropoutOptions",),
     "bayesprune.pruners.options": ("DamageOptions", "PruneOptions", "SlimmingOptions", "TrainOptions", "WeightOptions"),
     "bayesprune.pruners.sparse_training": ("SparseOptions",),
     "bayesprune.run.datatree": ("to_datatree",),
     "bayesprune.run.evidence": ("Evidence",),
     "bayesprune.run.pruned": ("Pruned",),
     "bayesprune.run.settings": ("RunSettings",),
+    "bayesprune.run.shift": ("OutOfDistribution",),
     "bayesprune.store.runs": ("RunRecord",),
     "bayesprune.tangent.options": ("TransferOptions",),
     "bayesprune.tasks": ("Metric", "OwnTask", "Task"),

@@ -91,6 +91,7 @@ def prune(
             start.settings,
             spec=start.spec,
             given=start.given,
+            fresh=start.fresh,
             checkpointer=checkpointer,
             progress=tell,
         )

@@ -12,7 +12,7 @@ from bayesprune.errors import PruningWarning, SettingError
 from bayesprune.experiments.methods import method
 from bayesprune.experiments.subjects import NAMED, Beginning, Subject, data_of
 from bayesprune.run.environment import environment
-from bayesprune.run.given import spec_for, start_from
+from bayesprune.run.given import fresh_from, spec_for, start_from
 from bayesprune.run.identity import RUN, identity_of
 from bayesprune.run.method import Method
 from bayesprune.run.networks import NetworkSpec
@@ -163,6 +163,7 @@ def execute(
                     begin.settings,
                     spec=begin.spec,
                     given=begin.given,
+                    fresh=begin.fresh,
                     checkpointer=checkpointer,
                     progress=progress,
                 )
@@ -182,10 +183,11 @@ def _beginning(settings: RunSettings, job: Job, root: Path, data: Data) -> Begin
     subject, chosen = job.subject, job.method
     if subject.network is None:
         settled = _settled(settings, job, root, data)
-        return Beginning(settled, network_spec(settled, data), lambda: build(settled, data, root))
+        spec = network_spec(settled, data)
+        return Beginning(settled, spec, lambda: build(settled, data, root), fresh=fresh_from(spec, settled.weights))
     start = start_from(subject.network, data, settings)
     settled = normal_settings(chosen, start.settings, data, lambda: start.network)
-    return Beginning(settled, start.spec, lambda: start.network, start.given, subject.draws)
+    return Beginning(settled, start.spec, lambda: start.network, start.given, subject.draws, start.fresh)
 
 
 def _settled(settings: RunSettings, job: Job, root: Path, data: Data) -> RunSettings:

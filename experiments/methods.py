@@ -9,6 +9,8 @@ from bayesprune.inference.spike_slab import SpikeSlab
 from bayesprune.inference.spike_slab_flat import SpikeSlabFlat
 from bayesprune.inference.sv_bnn import SparseWeights
 from bayesprune.pruners.channels import batchnorm_scale, geometric_median, taylor_units
+from bayesprune.pruners.deep_ensemble import DeepEnsemble
+from bayesprune.pruners.dropout import MonteCarloDropout
 from bayesprune.pruners.methods import Dense, EitherPruner
 from bayesprune.pruners.options import DamageOptions, SlimmingOptions
 from bayesprune.pruners.saliency import grasp, logit_snip, obd, snip, synflow, taylor
@@ -28,6 +30,8 @@ multiply-accumulates on mnist5k)."""
 
 _TABLE: tuple[Method, ...] = (
     Dense(),
+    DeepEnsemble(),
+    MonteCarloDropout(),
     EitherPruner.of(
         "random",
         "random weights (density) or channels (budget), removed before training: the floor of comparisons",

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from bayesprune.errors import SettingError
 from bayesprune.experiments.executor import run_jobs
 from bayesprune.experiments.facade import load
 from bayesprune.experiments.jobs import Job, phase_steps
@@ -17,7 +18,7 @@ from bayesprune.experiments.subjects import NAMED, Subject, data_of
 from bayesprune.experiments.worker import leave_if_started_anew
 from bayesprune.run.networks import Factory
 from bayesprune.run.pruned import Pruned
-from bayesprune.run.settings import RunSettings
+from bayesprune.run.settings import RunSettings, check_integer
 from bayesprune.structure.copying import copied
 
 WORKERS = 2
@@ -49,6 +50,38 @@ def make_restarts(
         data = data_of(subject, base)
         made = [replace(load(one, _factory(subject)), _data=data) for one in folders]
     return replace(best_of(made), restarts=tuple(made))
+
+
+def as_restarts(runs: Sequence[Pruned]) -> Pruned:
+    """Runs of one data set, such as some that were loaded from disk, as restarts: the best of them, with all beside it.
+
+    Its `ensemble` and `evaluate_ensemble` are of all of them.
+
+    Args:
+        runs: at least 2; seeds, methods and sizes may differ.
+
+    Raises:
+        SettingError: there are fewer, or their data or tasks differ.
+    """
+    made = list(runs)
+    check_integer("the number of runs", len(made), 2)
+    first = made[0]
+    for other in made[1:]:
+        for what, one, two in (
+            ("data", first.data_fingerprint, other.data_fingerprint),
+            ("task", first.task_document["name"], other.task_document["name"]),
+        ):
+            if one != two:
+                raise SettingError(
+                    f"the runs are of different {what}: {_named(first)} and {_named(other)}; an ensemble predicts one "
+                    "target from one kind of inputs: give runs of one data set"
+                )
+    return replace(best_of(made), restarts=tuple(made))
+
+
+def _named(run: Pruned) -> str:
+    """A run for a message."""
+    return f"{run.settings.method} seed {run.settings.seed} on {run.data_summary['name']} ({run.task_document['name']})"
 
 
 def best_of(made: Sequence[Pruned]) -> Pruned:

@@ -56,6 +56,7 @@ class Beginning:
         network: makes it.
         given: whether the network was handed over, or made by code that no file names.
         drawn: whether such code drew its weights by the seed.
+        fresh: makes it with the initial weights of another seed; None where its weights were given.
     """
 
     settings: RunSettings
@@ -63,6 +64,7 @@ class Beginning:
     network: Callable[[], nn.Module]
     given: bool = False
     drawn: bool = False
+    fresh: Callable[[int], nn.Module] | None = None
 
     @property
     def marks(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Dense:
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
-        return normal_of(self.options, settings, at_start=True)
+        return normal_of(self.options, settings, at_start=True, dense=True)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """One phase."""

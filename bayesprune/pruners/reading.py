@@ -51,16 +51,17 @@ def normal_of(
     usual: Mapping[str, Any] | None = None,
     *,
     at_start: bool = False,
+    dense: bool = False,
 ) -> RunSettings:
     """The same request in one form: without options and a learning rate that are the method's anyway.
 
-    Arguments and errors are those of `options_of`.
+    Other arguments and errors are those of `options_of`; with `dense` it trains as that method does.
     """
     own = options_of(kind, settings, usual, at_start=at_start)
     settings = without_usual_options(settings, own, kind.of(settings.method, usual or {}))
     if at_start and "prune_share" in settings.options:  # 0, which is so anyway
         settings = replace(settings, options={n: v for n, v in settings.options.items() if n != "prune_share"})
-    trains_first = kind is TrainOptions or (not at_start and own.prune_share > 0)  # those of `dense`, too
+    trains_first = dense or (not at_start and own.prune_share > 0)
     if trains_first and own.training == "recipe" and settings.learning_rate == DEFAULT_LEARNING_RATE:
         settings = replace(settings, learning_rate=None)
     return settings

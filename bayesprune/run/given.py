@@ -11,9 +11,9 @@ from torch import nn
 
 from bayesprune.data import Data
 from bayesprune.errors import NetworkError, SettingError
-from bayesprune.run.networks import NetworkSpec, name_of, registered_name
+from bayesprune.run.networks import Factory, NetworkSpec, name_of, registered_name
 from bayesprune.run.normal import without_usual_widths
-from bayesprune.run.running import initial_network, load_weights
+from bayesprune.run.running import Fresh, initial_network, load_weights
 from bayesprune.run.settings import RunSettings
 
 Given = nn.Module | str | Callable[..., nn.Module]
@@ -29,12 +29,14 @@ class Start:
         spec: how to build it again without code of the user's; None where only the user can.
         settings: of the run, with the network's name.
         given: whether it was handed over with its weights, or made by code that no file names.
+        fresh: makes it with the initial weights of another seed; None where its weights were given.
     """
 
     network: nn.Module
     spec: NetworkSpec | None
     settings: RunSettings
     given: bool
+    fresh: Fresh | None = None
 
 
 def start_from(network: Given, data: Data, settings: RunSettings) -> Start:
@@ -54,7 +56,8 @@ def start_from(network: Given, data: Data, settings: RunSettings) -> Start:
     if name is not None:
         settings = without_usual_widths(replace(settings, network=name))
         spec = spec_for(name, settings, data)
-        return Start(initial_network(spec, settings.seed, weights), spec, settings, given=False)
+        anew = fresh_from(spec, weights)
+        return Start(initial_network(spec, settings.seed, weights), spec, settings, given=False, fresh=anew)
     if not callable(network):
         raise NetworkError(
             f"network is a {type(network).__name__}: give a torch.nn.Module, a name such as 'lenet300', or a class or "
@@ -62,7 +65,13 @@ def start_from(network: Given, data: Data, settings: RunSettings) -> Start:
         )
     settings = replace(settings, network=getattr(network, "__name__", type(network).__name__))
     spec = spec_for(settings.network, settings, data)
-    return Start(initial_network(spec, settings.seed, weights, network), None, settings, given=True)
+    made, anew = initial_network(spec, settings.seed, weights, network), fresh_from(spec, weights, network)
+    return Start(made, None, settings, given=True, fresh=anew)
+
+
+def fresh_from(spec: NetworkSpec, weights: object, factory: Factory | None = None) -> Fresh | None:
+    """What makes a network with the initial weights of another seed; None where they come from a file."""
+    return None if weights is not None else lambda seed: initial_network(spec, seed, factory=factory)
 
 
 def spec_for(name: str, settings: RunSettings, data: Data) -> NetworkSpec:

@@ -75,6 +75,8 @@ class Plan:
             (`FixedTraining.objective`).
         notes: what the user should know before training begins, a line each.
         review: after the last phase, what the user should know of the result, a line each.
+        finish: after the last phase, what makes the state's network the one that is measured and kept, such as an
+            average of several; None where it is that already.
         ends_pruned: whether the method is to end with pruning; else a run without steps after it says so.
     """
 
@@ -84,6 +86,7 @@ class Plan:
     dense: Objective | None = None
     notes: Sequence[str] = ()
     review: Callable[[TrainState], Sequence[str]] | None = None
+    finish: Callable[[TrainState], None] | None = None
     ends_pruned: bool = False
 
 

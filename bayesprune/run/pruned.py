@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bayesprune.run.evidence import Evidence
     from bayesprune.run.matching import Match
     from bayesprune.run.predictive import Predictive
+    from bayesprune.run.shift import OutOfDistribution
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -320,24 +321,45 @@ class Pruned(Predicting):
 
         return to_datatree(self.restarts or self, draws, seed)
 
-    def ensemble(self) -> nn.Module:
-        """All restarts as one plain module: its outputs say the mean of what they predict.
+    def ensemble(self, gates: Tensor | None = None) -> nn.Module:
+        """All restarts, or this network under draws of its gates, as one module that predicts their mean.
 
         The mean is that of probabilities (of classes or tags) or rates, and of the numbers themselves in a regression
         or for a task of your own. It takes inputs as `network` does, and costs as much as all of them together.
 
+        Args:
+            gates: draws [R, D, J] in {0, 1}, such as `gibbs().draws` or `drawn_gates()`; None for the restarts.
+
         Raises:
-            SettingError: there are no restarts.
+            SettingError: there are no restarts, or the gates are not those of the network.
         """
+        from bayesprune.run.draw_average import DrawAverage
         from bayesprune.run.ensemble import Ensemble
 
+        if gates is not None:
+            flat = gates.flatten(0, -2)
+            return DrawAverage(self.network, self.structure, flat, self.task, self.settings.output).eval()
         if not self.restarts:
             raise SettingError("this is one run, and an ensemble needs several: give prune(..., restarts=5)")
         return Ensemble([one.network for one in self.restarts], self.task, self.settings.output)
 
-    def evaluate_ensemble(self, data: Any = None) -> Evaluation:
-        """What `evaluate` says of the ensemble of all restarts, cost included; errors as there and in `ensemble`."""
-        return replace(self, network=self.ensemble(), masks={}).evaluate(data)
+    def evaluate_ensemble(self, data: Any = None, gates: Tensor | None = None) -> Evaluation:
+        """What `evaluate` says of the `ensemble`, cost included; arguments and errors as there and in `ensemble`."""
+        return replace(self, network=self.ensemble(gates), masks={}).evaluate(data)
+
+    def drawn_gates(self, draws: int = 100, seed: int = 0) -> Tensor:
+        """Gates [1, D, J] at random by the posterior; see `bayesprune.run.draw_average.drawn_gates`."""
+        from bayesprune.run.draw_average import drawn_gates
+
+        return drawn_gates(self, draws, seed)
+
+    def out_of_distribution(
+        self, other: Any, data: Any = None, *, network: nn.Module | None = None
+    ) -> "OutOfDistribution":
+        """How well other data are told apart by uncertainty; see `bayesprune.run.shift.out_of_distribution`."""
+        from bayesprune.run.shift import out_of_distribution
+
+        return out_of_distribution(self, other, data, network=network)
 
     def matched_units(self, other: "Pruned", data: Any = None, examples: int = 1000) -> "list[Match]":
         """Which hidden unit or filter of another restart does what one of this network does.

@@ -2,14 +2,19 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import BayespruneError, StoreError
+from bayesprune.run.draw_average import DrawAverage
+from bayesprune.run.ensemble import Ensemble
 from bayesprune.run.environment import environment
 from bayesprune.run.networks import Factory, NetworkSpec
-from bayesprune.run.reading_records import inputs_of
+from bayesprune.run.reading_records import inputs_of, task_of
+from bayesprune.run.writing_records import AVERAGES
 from bayesprune.store.runs import RunRecord
 from bayesprune.structure import Structure, compact, find
+from bayesprune.structure.copying import copied
 from bayesprune.structure.selected_inputs import with_input_gates
 
 
@@ -32,6 +37,8 @@ def rebuild(
         network = spec.build(factory)
         structure = _structure(network, record) if record.groups else Structure((), (), ())
         sizes = {group.name: group.size for group in structure.groups}
+        if record.result.keys() & AVERAGES:
+            network = _averaging(network, record)
         if sizes != {group["name"]: group["size"] for group in record.groups}:
             raise ValueError(f"its groups are {sizes}")
         kept = {group["name"]: group["kept"] for group in record.groups}
@@ -45,6 +52,15 @@ def rebuild(
             f"structure and weights do not fit the network of {made_by}: {reason}; was the run changed?"
         ) from error
     return network.eval(), structure
+
+
+def _averaging(network: nn.Module, record: RunRecord) -> nn.Module:
+    """The network that averages several predictions of such dense networks; its weights are still to be filled in."""
+    task, output, result = task_of(record), str(record.settings.get("output", "")), record.result
+    if "members" in result:
+        return Ensemble([network, *(copied(network) for _ in range(result["members"] - 1))], task, output)
+    structure = _structure(network, record)
+    return DrawAverage(network, structure, torch.zeros(result["draws"], structure.gate_count), task, output)
 
 
 def _structure(network: nn.Module, record: RunRecord) -> Structure:

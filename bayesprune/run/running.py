@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ from bayesprune.training.masks import attach_masks, attached_masks
 
 _LOG = logging.getLogger(__name__)
 
+Fresh = Callable[[int], nn.Module]
+"""Makes a network with the initial weights of a seed."""
+
 FAR_WORSE = 5.0
 """A test NLL so many times that of a uniform guess tells of a training that went astray."""
 
@@ -53,6 +57,7 @@ def run(
     *,
     spec: NetworkSpec | None = None,
     given: bool = True,
+    fresh: Fresh | None = None,
     checkpointer: Checkpointer | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Pruned:
@@ -68,6 +73,7 @@ def run(
         settings: of the run.
         spec: how the network was built, so that the result can be loaded without code of the user's.
         given: whether the network was handed over with its weights; else they are those of the settings' seed or file.
+        fresh: makes the network with the initial weights of another seed; None where only its user could.
         checkpointer: where to save the state and resume from.
         progress: called after every step.
 
@@ -82,7 +88,7 @@ def run(
     place = place_of(settings.device, settings.precision)
     settings = replace(settings, device=str(place.device))
     with computing_at(place):
-        return _run(method, network, data, settings, place, spec, checkpointer, progress, given=given)
+        return _run(method, network, data, settings, place, spec, fresh, checkpointer, progress, given=given)
 
 
 def _run(
@@ -92,6 +98,7 @@ def _run(
     settings: RunSettings,
     place: Place,
     spec: NetworkSpec | None,
+    fresh: Fresh | None,
     checkpointer: Checkpointer | None,
     progress: Callable[[Progress], None] | None,
     *,
@@ -101,6 +108,8 @@ def _run(
     settings = normal_settings(method, settings, given_data, lambda: on_cpu(network))
     state = initial_state(network, given_data, settings)
     _warn_of_idle_layers(state)
+    if fresh is not None:
+        state.fresh = partial(_prepared_anew, fresh, state.example, PRECISIONS[settings.precision])
     state.move(place)
     data = placed(given_data, place)
     plan = method.plan(state, data, settings)
@@ -122,6 +131,8 @@ def _run(
         describe=plan.describe,
         dense=dense_step(state, plan.dense or _usual_objective(state, data, settings), _targets(data)),
     )
+    if plan.finish is not None:
+        plan.finish(state)
     if state.step:
         _recalibrate(state, data, settings)
     _refit(state, data)
@@ -135,6 +146,11 @@ def _run(
     found = (*_diverged(evaluation, data), *(plan.review(state) if plan.review is not None else ()))
     _warn(found)
     return Pruned.of(state, settings, given_data, evaluation, posterior, spec, identity, (*notes, *found))
+
+
+def _prepared_anew(fresh: Fresh, example: Batch, dtype: torch.dtype, seed: int) -> nn.Module:
+    """The network with the weights of a seed, made ready as the first one was."""
+    return prepared(fresh(seed), example, seed, dtype)
 
 
 def _without_training(plan: Plan, settings: RunSettings) -> list[str]:

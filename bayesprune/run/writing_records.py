@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from bayesprune.run.draw_average import DrawAverage
+from bayesprune.run.ensemble import Ensemble
 from bayesprune.run.method import GatePosterior, Reason
 from bayesprune.run.reading_records import COUNTS, POSTERIOR, learnt_of
 from bayesprune.store.runs import RunRecord, library_versions
@@ -12,6 +14,9 @@ from bayesprune.store.schema import FLAT_METRICS
 from bayesprune.structure import OTHER, LayerCost, fed_outputs
 from bayesprune.structure.layers import weight_of
 from bayesprune.structure.selectors import plain_name
+
+AVERAGES = frozenset({"members", "draws"})
+"""Keys of `averaged`."""
 
 if TYPE_CHECKING:
     from bayesprune.run.pruned import Pruned
@@ -44,9 +49,17 @@ def result_of(pruned: "Pruned") -> dict[str, Any]:
         "reopened": 0 if posterior is None else posterior.reopened,
         "train_seconds": pruned.seconds,
         "train_macs_ratio": pruned.macs_ratio,
+        **averaged(pruned.network),
         **({"measured_before_change": True} if pruned.measured_before_change else {}),
         **({"warnings": list(pruned.warnings)} if pruned.warnings else {}),
     }
+
+
+def averaged(network: nn.Module) -> dict[str, int]:
+    """How many predictions a network averages: `members` of an ensemble, or `draws` of one network's gates."""
+    if isinstance(network, Ensemble):
+        return {"members": len(network.networks)}
+    return {"draws": len(network.gates)} if isinstance(network, DrawAverage) else {}
 
 
 def record_of(pruned: "Pruned") -> RunRecord:

@@ -47,6 +47,8 @@ _RESULT = record(
         "ece": number(0, 1, nullable=True),
         "brier": number(0, 2, nullable=True),
         "dense_params": integer(),
+        "members": integer(2),
+        "draws": integer(1),
         "task": text,
         "metrics": table_of(record({"value": number(nullable=True), "better": text})),
         "recalls": list_of(number(0, 1, nullable=True)),

@@ -85,6 +85,7 @@ class TrainState:
         epoch_loss, epoch_seconds, epoch_macs, epoch_dense_macs: sums over this epoch so far.
         learning_rate: of the step being made.
         make_optimizers: makes the present phase's optimizers anew; the loop sets it.
+        fresh: makes the dense network anew, with the initial weights of a seed; None where only its user could.
     """
 
     network: nn.Module
@@ -112,6 +113,7 @@ class TrainState:
     epoch_dense_macs: float = 0.0
     learning_rate: float = 0.0
     make_optimizers: Callable[[], None] | None = None
+    fresh: Callable[[int], nn.Module] | None = None
     refusal: NetworkError | None = None
     heads: Heads | None = None
     place: Place = field(default_factory=Place)
@@ -125,6 +127,10 @@ class TrainState:
         self.likelihood = self.task.likelihood()
         if any(True for _ in self.likelihood.parameters()):
             self.modules[LIKELIHOOD] = self.likelihood
+        self._measure_initial()
+
+    def _measure_initial(self) -> None:
+        """Take down what the network costs before anything of it is removed."""
         self.initial_layers = self.layers()
         self.initial_macs = self.network_macs()
         self.initial_params = self.params()
@@ -159,6 +165,17 @@ class TrainState:
         self.masks = {}
         self.structure = compact(self.network, self.structure, self.structure.open_from_kept(kept))
         self.shape_version += 1
+
+    def become(self, network: nn.Module, masks: dict[str, Tensor]) -> None:
+        """Take another network in place of the trained one, once training is over: nothing of it can be removed.
+
+        Args:
+            network: such as an average of several.
+            masks: by the names that its parameters have.
+        """
+        self.network, self.structure, self.masks, self.heads = network, Structure((), (), ()), masks, None
+        self.shape_version += 1
+        self._measure_initial()
 
     def need_structure(self) -> Structure:
         """The structure, for a method that removes channels.

@@ -93,9 +93,10 @@ def _quality(runs: Sequence[RunRecord]) -> str:
 
 
 def _share(run: RunRecord) -> float:
-    """MACs over those of the dense network."""
+    """MACs over those of one dense network, also where several predictions are averaged."""
     dense = sum(int(layer["dense_macs"]) for layer in run.layers)
-    return float(run.result["macs"]) / dense if dense else 1.0
+    averaged = int(run.result.get("members", run.result.get("draws", 1)))
+    return averaged * float(run.result["macs"]) / dense if dense else 1.0
 
 
 def _span(low: str, high: str) -> str:

@@ -7,8 +7,9 @@ from bayesprune.experiments.papers.parsimonious.study import PAPER as PARSIMONIO
 from bayesprune.experiments.papers.spike_slab.study import PAPER as SPIKE_SLAB
 from bayesprune.experiments.papers.tangent_transfer.study import PAPER as TANGENT_TRANSFER
 from bayesprune.experiments.papers.teachers.study import PAPER as TEACHERS
+from bayesprune.experiments.papers.uncertainty.study import PAPER as UNCERTAINTY
 
-_ALL = (PARSIMONIOUS, HIDDEN_STRUCTURES, TANGENT_TRANSFER, SPIKE_SLAB, TEACHERS)
+_ALL = (PARSIMONIOUS, HIDDEN_STRUCTURES, TANGENT_TRANSFER, SPIKE_SLAB, TEACHERS, UNCERTAINTY)
 
 PAPERS: dict[str, Paper] = {one.name: one for one in _ALL}
 

@@ -110,6 +110,8 @@ TASKS = {
     ),
 }
 QUICK: dict[str, dict[str, Any]] = {
+    "ensemble": {"members": 2},
+    "mc-dropout": {"draws": 3},
     "synflow": {"rounds": 2},
     "lottery": {"rate": 0.5},
     "ntt": {"steps": 4, "every": 2},

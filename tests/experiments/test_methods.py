@@ -20,12 +20,17 @@ from bayesprune.pruners.schedule import SCHEDULES
 from bayesprune.run.pruned import Pruned
 
 NAMES = [
-    "dense", "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
+    "dense", "ensemble", "mc-dropout",
+    "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
     "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt",
     "parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn",
 ]  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {"density": {"density": 0.3}, "budget": {"budget": "macs=40%"}}
+AVERAGING = {"ensemble", "mc-dropout"}
+"""Their networks are several, or one under draws of its gates: tests/bayesprune/pruners has their contract."""
 OWN: dict[str, dict[str, Any]] = {
+    "ensemble": {"members": 2},
+    "mc-dropout": {"draws": 3},
     "parsimonious": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
     "spike-slab": {"prune_share": 0.5, "quiet_steps": 2, "shrink_every": 1, "closed_below": 0.2},
     "spike-slab-flat": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
@@ -113,12 +118,12 @@ def test_the_page_on_pruning_tells_of_every_deterministic_method() -> None:
     page = (Path(__file__).parents[2] / "docs" / "pruning.md").read_text()
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
     variational = {"parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn"}
-    assert set(NAMES) - {"dense"} - variational <= rows
+    assert set(NAMES) - AVERAGING - {"dense"} - variational <= rows
     assert {*ALLOCATIONS, *SCHEDULES, *CONTROLS} <= set(re.findall(r"[`=]([a-z-]+)`", page))
 
 
 @pytest.mark.parametrize("make", [perceptron, convolutional])
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "slimming"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in AVERAGING | {"slimming"}])
 def test_contract(name: str, make: Callable[[], nn.Module], small_data: Data, tmp_path: Path) -> None:
     network = make()
     before, outside = weights(network), torch.get_rng_state()

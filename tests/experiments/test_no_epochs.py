@@ -15,6 +15,8 @@ from bayesprune.experiments.methods import METHODS
 from bayesprune.run.pruned import Pruned
 
 LEARNING = {"parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn", "lottery"}
+AVERAGING = {"ensemble", "mc-dropout"}
+"""Their networks stand inside another one: tests/bayesprune/pruners."""
 OWN: dict[str, dict[str, Any]] = {"ntt": {"steps": 2}, "synflow": {"rounds": 3}}
 
 
@@ -46,7 +48,7 @@ def prune(network: nn.Module, data: Data, name: str, **settings: Any) -> Pruned:
     return bp.prune(network, data, name, **{"epochs": 0, "batch_size": 50, **OWN.get(name, {}), **size, **settings})
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in LEARNING | {"ntt"}])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in LEARNING | AVERAGING | {"ntt"}])
 def test_weights_stay_as_they_are_or_become_zero(
     network: nn.Module, name: str, small_data: Data, tmp_path: Path
 ) -> None:

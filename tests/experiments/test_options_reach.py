@@ -13,6 +13,8 @@ from bayesprune.errors import SettingError
 from bayesprune.experiments.methods import METHODS
 from bayesprune.inference.options import ParsimoniousOptions
 from bayesprune.models import LeNet300
+from bayesprune.pruners.deep_ensemble import EnsembleOptions
+from bayesprune.pruners.dropout import DropoutOptions
 from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
 from bayesprune.pruners.sparse_training import SparseOptions
 from bayesprune.run.running import run
@@ -40,6 +42,8 @@ CASES: dict[type, tuple[str, dict[str, Any], dict[str, tuple[Any, dict[str, Any]
             "rewind": (0, {}), "control": ("shuffle", AT_START), "initial": ("glorot", AT_START), "trim": (True, {}),
         },
     ),
+    EnsembleOptions: ("ensemble", {}, {"members": (2, {"members": 3})}),
+    DropoutOptions: ("mc-dropout", {}, {"rate": (0.5, {}), "draws": (3, {})}),
     DamageOptions: ("obd", SPARSE, {"draws": (1, {})}),
     SlimmingOptions: ("slimming", BUDGET, {"sparsity": (0.5, {})}),
     SparseOptions: ("set", SPARSE, {"every": (3, {}), "fraction": (0.7, {}), "until_share": (0.3, {})}),
@@ -79,6 +83,8 @@ WITHOUT_USE: list[tuple[str, str, Any, dict[str, Any], str]] = [
     ("set", "prune_share", 0.5, {}, "there is no training before pruning"),
     ("ntt", "prune_share", 0.5, {}, "there is no training before pruning"),
     ("dense", "prune_share", 0.5, {}, "there is no training before pruning"),
+    ("ensemble", "prune_share", 0.5, {}, "there is no training before pruning"),
+    ("mc-dropout", "slab", 0.1, {"training": "adam"}, "training='adam' has no weight decay from a prior"),
     ("magnitude", "prune_share", 0.5, {"training": "plain"}, "trains until validation no longer improves"),
     ("magnitude", "fixed_learning_rate", 0.1, {"training": "plain"}, "has one learning rate, `learning_rate`"),
     ("dense", "slab", 0.1, {"training": "adam"}, "training='adam' has no weight decay from a prior"),
@@ -163,7 +169,8 @@ def test_what_dynamic_sparse_training_has_no_use_for_is_refused(name: str, value
 def test_an_option_that_does_nothing_beside_others_is_refused(
     method: str, name: str, value: Any, beside: dict[str, Any], message: str, small_data: Data
 ) -> None:
-    size: dict[str, Any] = {"dense": {}, "parsimonious": {}, "l1-units": BUDGET, "slimming": BUDGET}.get(method, SPARSE)
+    plain: dict[str, dict[str, Any]] = dict.fromkeys(("dense", "ensemble", "mc-dropout", "parsimonious"), {})
+    size = (plain | dict.fromkeys(("l1-units", "slimming"), BUDGET)).get(method, SPARSE)
     with pytest.raises(SettingError, match=f"^{name}={value!r} does nothing here, since .*{re.escape(message)}"):
         outcome(small_data, method, size, beside | {name: value})
 

@@ -67,3 +67,28 @@ def test_a_count_below_one_is_refused(count: Any) -> None:
 def test_a_function_cannot_be_told_of_several_runs() -> None:
     with pytest.raises(SettingError, match="progress is a function"):
         bp.prune(network(), rows(), restarts=2, progress=lambda _: None, **SHORT)
+
+
+def test_loaded_runs_are_restarts_of_one_another(tmp_path: Path) -> None:
+    data, module = rows(), network()
+    runs = [bp.prune(module, data, seed=seed, **SHORT) for seed in (0, 1)]
+    loaded = [bp.load(run.save(tmp_path / str(place)), factory=network) for place, run in enumerate(runs)]
+    together = bp.as_restarts(loaded)
+    scores = [run.history[-1]["validation_score"] for run in runs]
+    assert together.settings.seed == scores.index(max(scores)) and len(together.restarts) == 2
+    inputs, _ = next(iter(data.test.batches(1000)))
+    mean = torch.stack([run.network(inputs).softmax(1) for run in runs]).mean(0)
+    torch.testing.assert_close(together.ensemble()(inputs).exp(), mean)
+    assert together.evaluate_ensemble(data).macs == sum(run.evaluation.macs for run in runs)
+
+
+def test_runs_that_do_not_go_together_are_refused() -> None:
+    short: dict[str, Any] = {"epochs": 1, "batch_size": 40}
+    one = bp.prune(network(), rows(), "dense", **short)
+    inputs = torch.randn(400, 8)
+    other = bp.prune(network(), from_tensors(inputs, (inputs[:, 0] > 0).long(), name="others"), "dense", **short)
+    with pytest.raises(SettingError, match="different data: dense seed 0 on .* and dense seed 0 on others"):
+        bp.as_restarts([one, one, other])
+    for few in ([], [one]):
+        with pytest.raises(SettingError, match="the number of runs must be an integer >= 2"):
+            bp.as_restarts(few)

@@ -45,6 +45,8 @@ QUIET = HALF | {"quiet_steps": 3, "shrink_every": 3, "closed_below": 0.4, "gate_
 EDGES = HALF | {"gate_learning_rate": 0.3, "inclusion": 0.1}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dense": ("perceptron", {"method": "dense"}),
+    "ensemble": ("convolutional", {"method": "ensemble", "epochs": 2, "options": {"members": 3}}),
+    "mc-dropout": ("convolutional", {"method": "mc-dropout", "options": {"draws": 4}}),
     "random weights": ("perceptron", {"method": "random", "density": 0.4}),
     "random units": ("perceptron", {"method": "random", "budget": "macs=40%"}),
     "magnitude": ("perceptron", {"method": "magnitude", "density": 0.4, "options": HALF}),

@@ -17,6 +17,7 @@ from bayesprune.run.settings import RunSettings
 from bayesprune.training import train
 
 OWN: dict[str, dict[str, Any]] = {
+    "ensemble": {"members": 2},
     "parsimonious": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
     "lottery": {"rate": 0.7},
     "set": {"every": 2},

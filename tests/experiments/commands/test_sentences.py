@@ -70,6 +70,7 @@ def test_runs_of_older_versions_tell_how_many_gates_were_undecided(make_run: Mak
         "Each of the 30 gates was open or closed when pruning ended."
     )
     assert sentence_about([make_run("dense")]).endswith("100 % of the dense network's.")
+    assert sentence_about([make_run("ensemble", members=3)]).endswith("83.9 % of the dense network's.")
 
 
 def test_runs_of_several_settings_are_counted(make_run: MakeRun) -> None:

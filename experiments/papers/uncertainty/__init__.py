@@ -1,0 +1,1 @@
+"""What a posterior over structure is good for: uncertainty of predictions, beside deep ensembles and dropout."""

@@ -33,16 +33,17 @@ if TYPE_CHECKING:
     from bayesprune import data, experiments, inference, models, structure, tasks, training
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
-    from bayesprune.experiments.facade import compare, load, prune
+    from bayesprune.experiments.facade import compare, load, prune, to_datatree
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.spike_slab_flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab_options import SpikeSlabOptions
     from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
     from bayesprune.pruners.sparse_training import SparseOptions
-    from bayesprune.run.datatree import to_datatree
+    from bayesprune.run.arviz_view import for_arviz, summary
     from bayesprune.run.evidence import Evidence
     from bayesprune.run.pruned import Pruned
     from bayesprune.run.settings import RunSettings
+    from bayesprune.run.tree_files import load_tree, save_tree
     from bayesprune.store.runs import RunRecord
     from bayesprune.tangent.options import TransferOptions
     from bayesprune.tasks import Metric, OwnTask, Task
@@ -83,12 +84,16 @@ __all__ = [
     "compare",
     "data",
     "experiments",
+    "for_arviz",
     "inference",
     "load",
     "load_data",
+    "load_tree",
     "models",
     "prune",
+    "save_tree",
     "structure",
+    "summary",
     "tasks",
     "to_datatree",
     "training",
@@ -97,16 +102,17 @@ __all__ = [
 _MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "tasks", "training"})
 _PLACES = {
     "bayesprune.data": ("Data",),
-    "bayesprune.experiments.facade": ("compare", "load", "prune"),
+    "bayesprune.experiments.facade": ("compare", "load", "prune", "to_datatree"),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
     "bayesprune.inference.spike_slab_flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab_options": ("SpikeSlabOptions",),
     "bayesprune.pruners.options": ("DamageOptions", "PruneOptions", "SlimmingOptions", "TrainOptions", "WeightOptions"),
     "bayesprune.pruners.sparse_training": ("SparseOptions",),
-    "bayesprune.run.datatree": ("to_datatree",),
+    "bayesprune.run.arviz_view": ("for_arviz", "summary"),
     "bayesprune.run.evidence": ("Evidence",),
     "bayesprune.run.pruned": ("Pruned",),
     "bayesprune.run.settings": ("RunSettings",),
+    "bayesprune.run.tree_files": ("load_tree", "save_tree"),
     "bayesprune.store.runs": ("RunRecord",),
     "bayesprune.tangent.options": ("TransferOptions",),
     "bayesprune.tasks": ("Metric", "OwnTask", "Task"),

@@ -255,7 +255,7 @@ def gibbs(
             allowed=structure.passes_on,
             progress=progress,
         )
-    return GibbsDraws.of(found, structure, log_odds, flipping.examples, flipping.size)
+    return GibbsDraws.of(found, structure, log_odds, flipping.examples, flipping.size, pruned)
 
 
 def _prices(pruned: "Pruned", price: float | None) -> Tensor:

@@ -47,6 +47,7 @@ def load_tree(path: str | Path) -> "xarray.DataTree":
 
     content = read_bytes(path, LARGEST)
     try:
+        _read_all(content)
         with xarray.open_datatree(io.BytesIO(content), engine="h5netcdf") as opened:
             tree = opened.load()
     except Exception as error:  # of a damaged file; as above
@@ -54,6 +55,20 @@ def load_tree(path: str | Path) -> "xarray.DataTree":
     if "posterior" not in tree or not {"chain", "draw"} <= set(tree["posterior"].dims):
         raise StoreError(f"{path} holds no posterior with chain and draw: give a file that bayesprune.save_tree wrote")
     return tree
+
+
+def _read_all(content: bytes) -> None:
+    """Read every part once, so that damage is found here: of a file that it cannot open h5netcdf complains twice."""
+    import h5py
+
+    def read(_: str, part: Any) -> None:
+        list(part.attrs.items())
+        if isinstance(part, h5py.Dataset):
+            part[()]
+
+    with h5py.File(io.BytesIO(content), "r") as file:
+        read("", file)
+        file.visititems(read)
 
 
 def _encoding(tree: "xarray.DataTree") -> dict[str, dict[str, dict[str, Any]]]:

@@ -15,7 +15,7 @@ from bayesprune.run.predictive import Predictive
 from bayesprune.run.settings import check_integer
 from bayesprune.run.tree_chains import Chains, OfChains, chains_of
 from bayesprune.run.tree_groups import constants, posterior, statistics
-from bayesprune.run.tree_predictions import predictions
+from bayesprune.run.tree_predictions import predictions, read_once
 from bayesprune.run.tree_prior import Prior, prior_of
 from bayesprune.run.tree_weights import weight_draws
 
@@ -91,6 +91,7 @@ def to_datatree(
     chains = runs.chains() if isinstance(runs, OfChains) else chains_of(runs, draws, seed, trace)
     shape = chains.z.shape[:2]
     chosen = None if prior in (None, False) else prior_of(chains, prior, price, seed)
+    data = read_once(chains, data)
     if predicted is None and (data is not None or split is not None):
         predicted = predictions(chains, chains.z, data, split or "test", examples, seed)
     if predicted is not None and tuple(predicted.log_likelihood.shape[:2]) != shape:

@@ -38,7 +38,7 @@ class Predictive:
         targets: observed [N, ...].
         sampled: targets drawn from the law of every draw [R, D, N, ...]; None where they were not asked for.
         metrics: of the mean prediction, by key.
-        split: "train", "validation" or "test" of `Data`; "" for raw examples.
+        split: "train", "validation" or "test" of the data that the run was trained on; "" for other examples.
         size: training examples of the run.
     """
 
@@ -109,7 +109,7 @@ def predictive(
         raise SettingError("the task is a loss, and targets cannot be drawn from it: leave sampled out")
     if gates.dim() != 3 or gates.shape[2] != structure.gate_count or not gates.numel():
         raise SettingError(f"gates are {list(gates.shape)}; [chains, draws, {structure.gate_count}] are needed")
-    source = _split(pruned, data, split)
+    source, known = _split(pruned, data, split)
     chosen = _number(examples, source)
     own = seed if targets_seed is None else targets_seed
     unique, back = gates.flatten(0, 1).unique(dim=0, return_inverse=True)
@@ -142,7 +142,7 @@ def predictive(
         targets,
         torch.cat(samples, 1).unflatten(0, shape) if sampled else None,
         task.measured(mean, targets, likelihood),
-        "" if pruned.raw_split(data) is not None else split,
+        known,
         int(pruned.data_summary["split_sizes"]["train"]),
     )
 
@@ -201,16 +201,17 @@ def _batches(source: Split, size: int, examples: int | None, seed: int) -> Itera
             return
 
 
-def _split(pruned: "Pruned", data: Any, name: str) -> Split:
-    """The examples to predict."""
+def _split(pruned: "Pruned", data: Any, name: str) -> tuple[Split, str]:
+    """The examples to predict, and which of the run's own splits they are; "" for none of them."""
     data = pruned._data if data is None else data
     if data is None:
         raise StoreError("a loaded network does not bring its data along: give predictive(gates, data)")
     split = pruned.raw_split(data)
     if split is not None:
-        return split
-    found: Split = getattr(as_data(data, None if pruned.task is None else pruned.task.name), name)
-    return found
+        return split, ""
+    whole = as_data(data, None if pruned.task is None else pruned.task.name)
+    found: Split = getattr(whole, name)
+    return found, name if whole is pruned._data or whole.fingerprint == pruned.data_fingerprint else ""
 
 
 def _at_once(pruned: "Pruned", gates: Tensor) -> int:

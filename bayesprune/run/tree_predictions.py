@@ -6,8 +6,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bayesprune.data.given import as_data, raw_pair
 from bayesprune.run.predictive import Predictive, joined
 from bayesprune.run.tree_chains import Chains
+
+
+def read_once(chains: Chains, data: Any) -> Any:
+    """Data as they are; a loader or a name as what it gives, so that all networks predict the same examples."""
+    if data is None or (pair := raw_pair(data)) is not None:
+        return None if data is None else pair
+    task = chains.network(0, "a prediction").task
+    return as_data(data, None if task is None else task.name)
 
 
 def predictions(

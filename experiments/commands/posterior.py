@@ -45,6 +45,7 @@ def posterior(
     from bayesprune.experiments.posterior_view import plot_posterior, summarise
     from bayesprune.experiments.prediction_view import predictions_of
     from bayesprune.run.settings import check_integer
+    from bayesprune.store.atomic import check_writable
     from bayesprune.store.runs import RunRecord
 
     records = [record for record in map(RunRecord.read, run_folders(runs)) if record.posterior is not None]
@@ -52,6 +53,9 @@ def posterior(
         raise SettingError("none of these runs has a posterior: give a run of a Bayesian method, such as parsimonious")
     if examples is not None:
         check_integer("examples", examples, 0)
+    for file in (plot, netcdf):
+        if file is not None:
+            check_writable(file.parent)  # before the work
     summary = summarise(records, draws)
     picture = plot_posterior(records, plot or (records[0].folder or Path()) / "posterior.png")
     written = {"plot": str(picture), "agreement_plot": None, "calibration_plot": None, "entropy_plot": None}

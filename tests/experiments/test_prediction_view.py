@@ -31,19 +31,15 @@ def made() -> Predictions:
 
 
 def test_bins_hold_the_examples_of_their_confidence() -> None:
-    found = made()
-    assert found.calibration() == [
-        (pytest.approx(0.55), 0.0, 1),
-        (pytest.approx(0.7), 1.0, 1),
-        (pytest.approx(0.85), 0.0, 1),
-        (pytest.approx((0.9 + 0.95 + 0.92) / 3), 1.0, 3),
-    ]
+    expected = [(0.55, 0.0, 1), (0.7, 1.0, 1), (0.85, 0.0, 1), ((0.9 + 0.95 + 0.92) / 3, 1.0, 3)]
+    assert np.array(made().calibration()) == pytest.approx(np.array(expected))
 
 
 def test_entropy_is_scipy_s_and_is_parted_by_the_answer() -> None:
     found = made()
     expected, right = entropy(CHANCES, axis=1), np.array([True, False, True, False, True, True])
-    assert found.entropy == pytest.approx(expected) and np.array_equal(found.right, right)
+    assert found.right is not None and np.array_equal(found.right, right)
+    assert found.entropy == pytest.approx(expected)
     document = found.document()
     assert document["entropy"] == {
         "right": pytest.approx(expected[right].mean()), "wrong": pytest.approx(expected[~right].mean())
@@ -79,7 +75,7 @@ def test_restarts_on_disk_are_predicted_together(small_npz: str, tmp_path: Path)
     records = [RunRecord.read(run.save(tmp_path / str(number))) for number, run in enumerate(runs)]
     found = predictions_of(records, 6)
     assert isinstance(found, Predictions) and found.predicted.log_likelihood.shape == (2, 6, 60)
-    chances = []
+    chances: list[torch.Tensor] = []
     for run in runs:
         z = bp.to_datatree(runs, draws=6)["posterior"]["z"].to_numpy()[len(chances)]
         gates = torch.from_numpy(z)[:, run.structure.original_gates()]

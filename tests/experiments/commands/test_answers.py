@@ -143,7 +143,7 @@ def test_a_study_of_one_method_says_between_what_its_runs_lie(command: Any, smal
     assert [(run["price"], run["seed"]) for run in found["runs"]] == [(0.5, 0), (0.5, 1), (5.0, 0), (5.0, 1)]
 
 
-def test_posterior_writes_a_picture_tables_and_netcdf(command: Any, small_data: str, tmp_path: Path) -> None:
+def test_posterior_writes_pictures_and_tables(command: Any, small_data: str, tmp_path: Path) -> None:
     for seed in (0, 1):
         assert command("prune", "--data", small_data, *SHORT, "--seed", seed).status == 0
     bayesian = sorted(folder.name for folder in (tmp_path / "runs").iterdir())
@@ -165,6 +165,15 @@ def test_posterior_writes_a_picture_tables_and_netcdf(command: Any, small_data: 
     assert found["predictions"]["examples"] == 24 and found["predictions"]["draws"] == 50
     assert set(found["predictions"]["entropy"]) == {"right", "wrong"} and found["no_predictions"] is None
 
+    without = the_object(command("posterior", "runs", "--examples", 0, "--json").out)
+    assert (without["evidence"], without["predictions"], without["no_predictions"]) == ([], None, None)
+
+
+@pytest.mark.long
+def test_posterior_in_words_and_as_netcdf(command: Any, small_data: str, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        assert command("prune", "--data", small_data, *SHORT, "--seed", seed).status == 0
+    bayesian = sorted(folder.name for folder in (tmp_path / "runs").iterdir())
     arguments = ("runs", "--draws", 50, "--plot", "gates.svg", "--netcdf", "draws.nc")
     text = command("posterior", *arguments).out
     assert "plot: gates.svg" in text and "R-hat" in text and "24 test examples, the mean of 50 draws of 2" in text
@@ -173,8 +182,6 @@ def test_posterior_writes_a_picture_tables_and_netcdf(command: Any, small_data: 
         assert re.search(rf"Run {run}, seed [01]: evidence in nats", text)
         assert (tmp_path / f"gates-evidence-{run}.svg").is_file()
     assert all((tmp_path / f"gates-{name}.svg").is_file() for name in ("agreement", "calibration", "entropy"))
-    without = the_object(command("posterior", "runs", "--examples", 0, "--json").out)
-    assert (without["evidence"], without["predictions"], without["no_predictions"]) == ([], None, None)
     tree = load_tree(tmp_path / "draws.nc")
     assert dict(tree["posterior"].sizes) == {"chain": 2, "draw": 50, "gate": 82, "group": 3}
     assert tree["log_likelihood"]["y"].shape == (2, 50, 24) and tree["sample_stats"]["macs"].shape == (2, 50)

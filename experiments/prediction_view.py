@@ -157,7 +157,8 @@ def _calibration(found: Predictions) -> "Figure":
     figure = Figure(figsize=(4.8, 5.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color=PRINT_INK, linewidth=1.0, linestyle="--", label="calibrated")
-    error = np.sqrt(right * (1 - right) / count)
+    likely = (right * count + 1) / (count + 2)  # of few examples none may be wrong, and there is an error still
+    error = np.sqrt(likely * (1 - likely) / count)
     upper.errorbar(confidence, right, error, color=ACCENT, fmt="o-", elinewidth=1.0, label="mean of the draws")
     upper.set(ylabel="share of right answers", xlim=(0.0, 1.02), ylim=(0.0, 1.02))
     upper.legend(loc="upper left")
@@ -165,8 +166,8 @@ def _calibration(found: Predictions) -> "Figure":
     lower.set(xlabel="probability of the answer", ylabel="examples", yscale="log", ylim=(0.7, None))
     write_counts(lower.yaxis)
     ece = found.predicted.metrics.get("ece")
-    words = "" if ece is None else f"expected calibration error {ece:.3f}, "
-    figure.suptitle(f"{words}{int(count.sum()):,} test examples; bars: one standard error", fontsize=9)
+    words = "" if ece is None else f"ECE {ece:.3f}; "
+    figure.suptitle(f"{words}{int(count.sum()):,} test examples, with one standard error", fontsize=9)
     return figure
 
 

@@ -131,7 +131,8 @@ def predictive(
                 observed.append(targets)
                 if sampled:
                     with random_apart(torch.device(CPU), own + len(logs)):
-                        samples.append(torch.stack([likelihood.sample(outputs[number]) for number in back]))
+                        drawn = likelihood.sample(outputs[back].flatten(0, 1))
+                        samples.append(drawn.unflatten(0, (len(back), -1)))
     finally:
         gating.remove()
     mean, targets = torch.cat(means), torch.cat(observed)

@@ -423,3 +423,29 @@ def test_a_loader_that_shuffles_is_read_once(runs: list[Pruned]) -> None:
     likely = tree["log_likelihood"]["y"].mean("draw").to_numpy()
     drawn = (tree["prior_predictive"]["y"].to_numpy() == observed).mean(1)
     assert np.corrcoef(likely.ravel(), drawn.ravel())[0, 1] > 0.5
+
+
+def test_log_p_and_log_q_weigh_draws_into_the_posterior(runs: list[Pruned]) -> None:
+    """Importance sampling of the inclusion probabilities given all others' law, against the sum over all 2^J gates."""
+    pruned = runs[0]
+    count = pruned.structure.gate_count
+    every = (torch.arange(2**count)[:, None] >> torch.arange(count)) & 1
+    said = pruned.predictive(every[None].to(torch.uint8), split="train").log_likelihood[0].double().sum(1)
+    weight = (said - PRICE * every.sum(1)).softmax(0)
+    exact = (weight[:, None] * every).sum(0).numpy()
+    tree = bp.to_datatree(pruned, draws=6_000, split="train", prior="map")
+    z = tree["posterior"]["z"].to_numpy()[0][:, left(pruned)].astype(float)
+    stats = tree["sample_stats"]
+    logs = stats["log_p"].to_numpy()[0] - stats["log_q"].to_numpy()[0]
+    own = np.exp(logs - logs.max())
+    own /= own.sum()
+    found = own @ z
+    error = np.sqrt(((own[:, None] * (z - found)) ** 2).sum(0))
+    assert (abs(found - exact) <= 5 * error + 1e-3).all()
+    assert (abs(z.mean(0) - exact) > 5 * error).any()  # unweighted draws are those of another law
+
+
+def test_the_whole_tree_goes_to_disk_and_back(runs: list[Pruned], tmp_path: Any) -> None:
+    found = [run.evidence() for run in runs]
+    tree = bp.to_datatree(runs, draws=6, split="train", prior=True, evidence=found, weights=True, trace=True)
+    assert bp.load_tree(bp.save_tree(tree, tmp_path / "whole.nc")).identical(tree)

@@ -1,14 +1,20 @@
 """Trees as NetCDF files, written whole or not at all, and read without trust."""
 
 import io
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from bayesprune.errors import StoreError
 from bayesprune.store.atomic import read_bytes, write_bytes
 
 if TYPE_CHECKING:
     import xarray
+
+DIGEST = "content_digest"
+"""Name of the attribute that holds the digest, in the file only."""
 
 LARGEST = 2**34
 """Bytes of a file that is read."""
@@ -17,7 +23,7 @@ LARGEST = 2**34
 def save_tree(tree: "xarray.DataTree", path: str | Path) -> Path:
     """Write a tree as a NetCDF file that ArviZ and every reader of NetCDF 4 take; a failure changes nothing at `path`.
 
-    Whole numbers are compressed without loss, and every part has a checksum that reading checks.
+    Whole numbers are compressed without loss. The file holds a digest of all values, which `load_tree` checks.
 
     Args:
         tree: as `to_datatree` makes it.
@@ -30,7 +36,9 @@ def save_tree(tree: "xarray.DataTree", path: str | Path) -> Path:
         StoreError: the file cannot be written, or the tree has something that NetCDF cannot hold.
     """
     try:
-        content = tree.to_netcdf(engine="h5netcdf", encoding=_encoding(tree))
+        signed = tree.copy()
+        signed.attrs = {**tree.attrs, DIGEST: _digest(tree)}
+        content = signed.to_netcdf(engine="h5netcdf", encoding=_encoding(tree))
     except Exception as error:  # h5netcdf, h5py and xarray raise what they like
         raise StoreError(f"cannot write {path}: {_line(error)}; NetCDF holds numbers and text only") from error
     write_bytes(path, bytes(content))
@@ -52,6 +60,8 @@ def load_tree(path: str | Path) -> "xarray.DataTree":
             tree = opened.load()
     except Exception as error:  # of a damaged file; as above
         raise StoreError(f"{path} is damaged: it is no NetCDF file ({_line(error)}); make it again") from error
+    if DIGEST in tree.attrs and tree.attrs.pop(DIGEST) != _digest(tree):
+        raise StoreError(f"{path} is damaged: its values are not those that were written; make it again")
     if "posterior" not in tree or not {"chain", "draw"} <= set(tree["posterior"].dims):
         raise StoreError(f"{path} holds no posterior with chain and draw: give a file that bayesprune.save_tree wrote")
     return tree
@@ -72,15 +82,31 @@ def _read_all(content: bytes) -> None:
 
 
 def _encoding(tree: "xarray.DataTree") -> dict[str, dict[str, dict[str, Any]]]:
-    """How every variable lies in the file."""
+    """Whole numbers compressed."""
     return {
         node.path: {
-            str(name): {"fletcher32": True} | ({"zlib": True, "complevel": 1} if value.dtype.kind in "iu" else {})
+            str(name): {"zlib": True, "complevel": 1}
             for name, value in node.data_vars.items()
-            if value.ndim and value.dtype.kind in "iuf"
+            if value.ndim and value.dtype.kind in "iu"
         }
         for node in tree.subtree
     }
+
+
+def _digest(tree: "xarray.DataTree") -> str:
+    """Hash of all names, dimensions, values and attributes, in an order of their own."""
+    found = sha256()
+    for node in sorted(tree.subtree, key=lambda node: node.path):
+        own = node.to_dataset(inherit=False)
+        said = sorted((str(name), str(value)) for name, value in own.attrs.items() if name != DIGEST)
+        found.update(f"{node.path} {said}".encode())
+        for name in sorted(own.variables, key=str):
+            variable = own.variables[name]
+            values = variable.to_numpy()
+            found.update(f"{name} {variable.dims} {values.shape}".encode())
+            is_number = values.dtype.kind in "iufb"
+            found.update(np.ascontiguousarray(values).tobytes() if is_number else repr(values.tolist()).encode())
+    return found.hexdigest()
 
 
 def _line(error: BaseException) -> str:

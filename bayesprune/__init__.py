@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bayesprune import data, experiments, inference, models, structure, tasks, training
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
-    from bayesprune.experiments.facade import compare, load, prune
+    from bayesprune.experiments.facade import compare, load, prune, to_datatree
     from bayesprune.experiments.restarts import as_restarts
     from bayesprune.inference.combined import Variational
     from bayesprune.inference.group_slab_options import GroupHorseshoeOptions, GroupLassoOptions
@@ -45,11 +45,12 @@ if TYPE_CHECKING:
     from bayesprune.pruners.dropout import DropoutOptions
     from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
     from bayesprune.pruners.sparse_training import SparseOptions
-    from bayesprune.run.datatree import to_datatree
+    from bayesprune.run.arviz_view import for_arviz, summary
     from bayesprune.run.evidence import Evidence
     from bayesprune.run.pruned import Pruned
     from bayesprune.run.settings import RunSettings
     from bayesprune.run.shift import OutOfDistribution
+    from bayesprune.run.tree_files import load_tree, save_tree
     from bayesprune.store.runs import RunRecord
     from bayesprune.tangent.options import TransferOptions
     from bayesprune.tasks import Metric, OwnTask, Task
@@ -98,12 +99,16 @@ __all__ = [
     "compare",
     "data",
     "experiments",
+    "for_arviz",
     "inference",
     "load",
     "load_data",
+    "load_tree",
     "models",
     "prune",
+    "save_tree",
     "structure",
+    "summary",
     "tasks",
     "to_datatree",
     "training",
@@ -112,7 +117,7 @@ __all__ = [
 _MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "tasks", "training"})
 _PLACES = {
     "bayesprune.data": ("Data",),
-    "bayesprune.experiments.facade": ("compare", "load", "prune"),
+    "bayesprune.experiments.facade": ("compare", "load", "prune", "to_datatree"),
     "bayesprune.experiments.restarts": ("as_restarts",),
     "bayesprune.inference.combined": ("Variational",),
     "bayesprune.inference.group_slab_options": ("GroupHorseshoeOptions", "GroupLassoOptions"),
@@ -124,11 +129,12 @@ _PLACES = {
     "bayesprune.pruners.dropout": ("DropoutOptions",),
     "bayesprune.pruners.options": ("DamageOptions", "PruneOptions", "SlimmingOptions", "TrainOptions", "WeightOptions"),
     "bayesprune.pruners.sparse_training": ("SparseOptions",),
-    "bayesprune.run.datatree": ("to_datatree",),
+    "bayesprune.run.arviz_view": ("for_arviz", "summary"),
     "bayesprune.run.evidence": ("Evidence",),
     "bayesprune.run.pruned": ("Pruned",),
     "bayesprune.run.settings": ("RunSettings",),
     "bayesprune.run.shift": ("OutOfDistribution",),
+    "bayesprune.run.tree_files": ("load_tree", "save_tree"),
     "bayesprune.store.runs": ("RunRecord",),
     "bayesprune.tangent.options": ("TransferOptions",),
     "bayesprune.tasks": ("Metric", "OwnTask", "Task"),

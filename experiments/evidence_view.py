@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from bayesprune.data import Data
+    from bayesprune.run.pruned import Pruned
+
 NAMED, TABLED = 5, 10
 """So many of the weakest units are named in the picture, and in a document."""
 
@@ -23,13 +26,27 @@ EFFORT, FEWEST = 5e12, 500
 """Gates times multiply-accumulates times examples, where no number of examples is asked for, and examples at least."""
 
 
-def evidence_of(record: RunRecord, examples: int | None = None) -> Evidence | str:
+def evidence_of(record: RunRecord, examples: int | None = None, runs: int = 1) -> Evidence | str:
     """The evidence of a run on disk, or a line that says why there is none.
 
     Args:
         record: of the run, read from its folder.
         examples: training examples to take it on, at most; None for as many as take no more than a minute or so.
+        runs: that share this time.
     """
+    found = with_data(record)
+    if isinstance(found, str):
+        return f"{found}: take pruned.evidence(data) in Python"
+    pruned, data = found
+    try:
+        wanted = max(FEWEST, affordable(record) // runs) if examples is None else examples
+        return pruned.evidence(data, examples=min(wanted, len(data.train)))
+    except BayespruneError as error:
+        return _line(error)
+
+
+def with_data(record: RunRecord) -> "tuple[Pruned, Data] | str":
+    """The network of a run on disk and the data it was trained on, or a line that says what is not there."""
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import load
 
@@ -39,12 +56,11 @@ def evidence_of(record: RunRecord, examples: int | None = None) -> Evidence | st
     try:
         data = load_data(name, task=record.task["name"], download=False)
     except (BayespruneError, KeyError) as error:
-        return f"the data {name!r} cannot be loaded by name ({_line(error)}): take pruned.evidence(data) in Python"
+        return f"the data {name!r} cannot be loaded by name ({_line(error)})"
     if data.fingerprint != record.settings.get("data_fingerprint"):
-        return f"the data {name!r} are not those that the run was trained on: take pruned.evidence(data) in Python"
+        return f"the data {name!r} are not those that the run was trained on"
     try:
-        wanted = affordable(record) if examples is None else examples
-        return load(record.folder).evidence(data, examples=min(wanted, len(data.train)))
+        return load(record.folder), data
     except BayespruneError as error:
         return _line(error)
 

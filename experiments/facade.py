@@ -10,6 +10,7 @@ from bayesprune.data.given import as_data
 from bayesprune.errors import SettingError, StoreError, UnknownNameError, nearest_name
 from bayesprune.experiments.methods import as_method
 from bayesprune.experiments.showing import shown
+from bayesprune.inference.hyper_draws import hyper_prior_draws
 from bayesprune.run.environment import environment
 from bayesprune.run.given import Given, start_from
 from bayesprune.run.method import Method
@@ -24,9 +25,12 @@ from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.training import Checkpointer, Progress
 
 if TYPE_CHECKING:
+    from xarray import DataTree
+
     from bayesprune.inference.exact_gates import ExactGates
     from bayesprune.inference.gibbs_draws import GibbsDraws
     from bayesprune.inference.nuts_draws import NutsDraws
+    from bayesprune.run.tree_chains import OfChains, Run
 
 _SETTINGS = {field.name for field in fields(RunSettings)} - {"method"}
 
@@ -239,6 +243,51 @@ def _looked_at(look: Callable[..., Any], pruned: Pruned, data: Any, progress: An
 register_sampler("gibbs", gibbs)
 register_sampler("exact", exact)
 register_sampler("nuts", nuts)
+register_sampler("hyper-prior", hyper_prior_draws)
+
+
+def to_datatree(
+    runs: "Run | Sequence[Run] | OfChains", draws: int = 1000, seed: int = 0, **settings: Any
+) -> "DataTree":
+    """The posterior of runs, and what goes with it, as a DataTree that ArviZ reads.
+
+    See `bayesprune.run.datatree.to_datatree`. Here networks of run folders are loaded where this library can make
+    them, so that their trees have all that those of `Pruned` have.
+
+    Args:
+        runs: what `prune` or `load` returned, a record, a run folder, several of them, or Gibbs draws.
+        draws: draws a chain.
+        seed: of all that is drawn.
+        settings: data, split, examples, predicted, evidence, prior, price, weights, trace.
+
+    Raises:
+        BayespruneError: as there, or a setting is unknown.
+    """
+    from bayesprune.run.datatree import to_datatree as build
+    from bayesprune.run.tree_chains import OfChains
+
+    known = set(signature(build).parameters) - {"runs"}
+    for name in settings:
+        if name not in known:
+            raise UnknownNameError("setting", name, known)
+    if isinstance(runs, OfChains):
+        return build(runs, draws, seed, **settings)
+    several = runs if isinstance(runs, Sequence) and not isinstance(runs, str) else [runs]
+    return build([_with_network(run) for run in several], draws, seed, **settings)
+
+
+def _with_network(run: Any) -> Any:
+    """A run folder as a `Pruned`, where its network can be made; else what it was."""
+    folder = run.folder if isinstance(run, RunRecord) else run if isinstance(run, str | Path) else None
+    if folder is None:
+        return run
+    record = run if isinstance(run, RunRecord) else RunRecord.read(folder)
+    if record.posterior is None:
+        return record
+    try:
+        return load(folder)
+    except StoreError:
+        return record  # of a class of the user's, or only its record is whole
 
 
 def compare(

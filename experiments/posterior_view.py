@@ -1,23 +1,21 @@
 """The posterior over structure for people: ArviZ's summary of it, and a picture."""
 
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesprune.errors import SettingError
 from bayesprune.experiments.agreement import INPUTS, agreement_table, sizes_table
 from bayesprune.experiments.gates import gate_counts
 from bayesprune.experiments.report.picture_file import write_picture
 from bayesprune.experiments.report.words import short
 from bayesprune.experiments.words import counted
-from bayesprune.run.datatree import NOTE, for_arviz, import_arviz, to_datatree
+from bayesprune.run.arviz_view import summary
+from bayesprune.run.datatree import to_datatree
+from bayesprune.run.tree_chains import NOTE
 from bayesprune.store.runs import RunRecord
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ _HIDDEN = (
 )
 _TABLES = ("groups", "open_gates", "sizes", "agreement", "uncertain_gates")
 _MANY = 1e6
-_OF_CHAINS = ("r_hat", "ess_bulk", "ess_tail")
 
 
 @dataclass(frozen=True)
@@ -112,8 +109,6 @@ def summarise(records: Sequence[RunRecord], draws: int = 1000, seed: int = 0) ->
     Raises:
         SettingError: as in `to_datatree`, or there are too few draws.
     """
-    if draws < 4:
-        raise SettingError(f"draws is {draws}: a summary needs at least 4 a chain")
     tree = to_datatree(records, draws, seed)
     found = _of_gates(tree)
     mean = found["inclusion_probability"].mean("chain").to_numpy().astype(float)
@@ -123,10 +118,10 @@ def summarise(records: Sequence[RunRecord], draws: int = 1000, seed: int = 0) ->
     chosen = np.sort(np.argsort(-doubt, kind="stable")[: min(MOST_GATES, int((doubt > 0.0).sum()))])
     return PosteriorSummary(
         groups=_groups(found, records),
-        open_gates=_arviz_summary(tree, "open_gates", None),
+        open_gates=summary(tree, "open_gates"),
         sizes=sizes_table(records),
         agreement=agreement_table(records),
-        uncertain_gates=_arviz_summary(tree, "z", found["gate"].to_numpy()[chosen].tolist()),
+        uncertain_gates=summary(tree, "z", found["gate"].to_numpy()[chosen].tolist()),
         uncertain=int((doubt > 0.0).sum()),
         restarts=len(records),
     )
@@ -146,7 +141,7 @@ def plot_posterior(records: Sequence[RunRecord], path: Path) -> Path:
         SettingError: another suffix, or as in `to_datatree`.
         StoreError: the picture cannot be written.
     """
-    return write_picture(lambda: _figure(_of_gates(to_datatree(records, draws=1))), path)
+    return write_picture(lambda: _figure(_of_gates(to_datatree(records, draws=1, trace=True))), path)
 
 
 def _of_gates(tree: "xarray.DataTree") -> "xarray.Dataset":
@@ -179,44 +174,6 @@ def _closed(group: str, records: Sequence[RunRecord]) -> dict[str, float]:
         return {}
     names = ("closed_by_price", "closed_at_end", "cut_for_budget")
     return {name: sum(getattr(one, name) for one in counts) / len(counts) for name in names}
-
-
-def _arviz_summary(tree: "xarray.DataTree", variable: str, gates: list[str] | None) -> "pandas.DataFrame":
-    """ArviZ's summary of one variable, of these gates only where they are named; empty where none is."""
-    import pandas
-    import xarray
-
-    if gates == []:
-        return pandas.DataFrame()
-    chosen = tree["posterior"].to_dataset()[[variable]]
-    if gates is not None:
-        chosen = chosen.sel(gate=gates)
-    unused = set(chosen.dims) - set(chosen[variable].dims)
-    small = xarray.DataTree.from_dict({"posterior": chosen.drop_dims(unused)})
-    arviz, data = import_arviz(), for_arviz(small)
-    with _quiet(arviz):
-        table: pandas.DataFrame = arviz.summary(data, round_to="none")
-    constant = (chosen[variable].var("draw") == 0).all("chain").to_numpy().ravel()
-    table.loc[constant, [name for name in _OF_CHAINS if name in table]] = np.nan
-    return table
-
-
-@contextmanager
-def _quiet(arviz: Any) -> Iterator[None]:
-    """No warnings from ArviZ: the note says that one chain, or a gate that never changes, has no R-hat."""
-    known = [name for name in logging.root.manager.loggerDict if name.startswith("arviz")]
-    # ArviZ 0.23 has a logger of its own besides, which never forgets that it was once enabled for a level.
-    own = [log for log in [getattr(arviz, "_log", None)] if isinstance(log, logging.Logger)]
-    loggers = [log for log in [*own, *map(logging.getLogger, known)] if not log.disabled]
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        try:
-            for logger in loggers:
-                logger.disabled = True
-            yield
-        finally:
-            for logger in loggers:
-                logger.disabled = False
 
 
 def _figure(found: "xarray.Dataset") -> "Figure":

@@ -234,7 +234,7 @@ def gibbs(
             allowed=structure.passes_on,
             progress=progress,
         )
-    return GibbsDraws.of(found, structure, prior.log_odds, flipping.examples, flipping.size)
+    return GibbsDraws.of(found, structure, prior.log_odds, flipping.examples, flipping.size, pruned)
 
 
 @contextmanager

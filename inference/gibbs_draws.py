@@ -1,30 +1,28 @@
 """Draws of gates from p(z | w, data), their inclusion probabilities, and how well the chains agree."""
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bayesprune.errors import SettingError
-from bayesprune.run.datatree import for_arviz, import_arviz
+from bayesprune.run.arviz_view import FEWEST, summary
 from bayesprune.run.predictive import Predictive
+from bayesprune.run.tree_chains import Chains
 from bayesprune.structure import Structure
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
+    from bayesprune.run.pruned import Pruned
+
 NOTE = (
     "Gibbs draws of the gates at fixed weights, p(z | w, data): they say nothing of networks that are trained anew. "
     "Settings under which a layer passes nothing are left out."
 )
-
-FEWEST = 4
-"""Draws a chain that R-hat and effective sample sizes need at least."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,6 +36,7 @@ class GibbsDraws:
         log_odds: prior log odds [J] of an open gate.
         examples: on which the likelihood was taken.
         size: training examples N for which they stand.
+        pruned: the result whose gates they are; None where it is not at hand.
     """
 
     draws: Tensor
@@ -46,12 +45,22 @@ class GibbsDraws:
     log_odds: Tensor
     examples: int
     size: int
+    pruned: "Pruned | None" = None
 
     @classmethod
-    def of(cls, draws: Tensor, structure: Structure, log_odds: Tensor, examples: int, size: int) -> "GibbsDraws":
+    def of(
+        cls,
+        draws: Tensor,
+        structure: Structure,
+        log_odds: Tensor,
+        examples: int,
+        size: int,
+        pruned: "Pruned | None" = None,
+    ) -> "GibbsDraws":
         """Those of the gates of a structure."""
         names = tuple(group.name for group in structure.groups for _ in range(len(group.kept)))
-        return cls(draws, names, torch.cat([group.kept for group in structure.groups]), log_odds, examples, size)
+        indices = torch.cat([group.kept for group in structure.groups])
+        return cls(draws, names, indices, log_odds, examples, size, pruned)
 
     @property
     def names(self) -> list[str]:
@@ -80,21 +89,13 @@ class GibbsDraws:
         moves = (self.draws != self.draws[:, :1]).any(1).any(0)
         differs = (self.draws[:, 0] != self.draws[0, 0]).any(0)
         r_hat[differs & ~moves] = torch.inf
-        places = moves.nonzero().flatten()
-        if draws < FEWEST or not len(places):
+        if draws < FEWEST or not bool(moves.any()):
             return r_hat, effective
-        import xarray
-
-        chosen = xarray.DataTree.from_dict(
-            {"posterior": xarray.Dataset({"z": (("chain", "draw", "gate"), self.draws[..., places].numpy())})}
-        )
-        arviz = import_arviz()
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            table = arviz.summary(for_arviz(chosen), round_to="none", kind="diagnostics")
+        names = [name for name, does in zip(self.names, moves.tolist(), strict=True) if does]
+        table = summary(self.to_datatree(), "z", names, kind="diagnostics")
         if chains > 1:
-            r_hat[places] = torch.from_numpy(table["r_hat"].to_numpy(dtype=float).copy())
-        effective[places] = torch.from_numpy(table["ess_bulk"].to_numpy(dtype=float).copy())
+            r_hat[moves] = torch.from_numpy(table["r_hat"].to_numpy(dtype=float).copy())
+        effective[moves] = torch.from_numpy(table["ess_bulk"].to_numpy(dtype=float).copy())
         return r_hat, effective
 
     def __repr__(self) -> str:
@@ -129,47 +130,37 @@ class GibbsDraws:
             index=self.names,
         )
 
-    def to_datatree(self, predicted: Predictive | None = None) -> "xarray.DataTree":
-        """The draws as a DataTree that ArviZ reads, laid out as `bayesprune.run.datatree.to_datatree` does.
+    def chains(self) -> Chains:
+        """What `bayesprune.to_datatree` builds a tree from."""
+        count, gates = self.draws.shape[0], self.draws.shape[2]
+        names = dict.fromkeys(self.groups)
+        sizes = {name: self.groups.count(name) for name in names}
+        if self.pruned is not None:
+            sizes = {group.name: group.size for group in self.pruned.groups if group.name in names}
+        return Chains(
+            z=self.draws.numpy(),
+            group_of=self.groups,
+            index=self.indices.numpy(),
+            sizes=sizes,
+            left=np.ones((count, gates), dtype=bool),
+            networks=(self.pruned,) * count,
+            log_odds=self.log_odds.double().numpy()[None].repeat(count, 0),
+            note=NOTE,
+        )
 
-        Groups: `posterior` with `z` [chain, draw, gate] and `open_gates` [chain, draw, group]; `constant_data` with
-        `group_of_gate`, `index_in_group` and `prior_log_odds` [gate].
+    def to_datatree(self, predicted: Predictive | None = None, **settings: Any) -> "xarray.DataTree":
+        """The draws as a DataTree that ArviZ reads; see `bayesprune.to_datatree`.
+
+        `constant_data` has `prior_log_odds` [gate] besides.
 
         Args:
             predicted: what `pruned.predictive(draws.draws)` gave: adds `log_likelihood` [chain, draw, example], which
                 `arviz.loo` takes, `observed_data`, and `posterior_predictive` where targets were drawn.
+            settings: as there: seed, data, split, examples, evidence, prior, weights.
         """
-        import xarray
+        from bayesprune.run.datatree import to_datatree
 
-        names = list(dict.fromkeys(self.groups))
-        z = self.draws.numpy()
-        counts = np.stack([z[..., np.array(self.groups) == name].sum(-1, dtype=np.int64) for name in names], -1)
-        chain, draw = np.arange(z.shape[0]), np.arange(z.shape[1])
-        posterior = xarray.Dataset(
-            {"z": (("chain", "draw", "gate"), z), "open_gates": (("chain", "draw", "group"), counts)},
-            coords={"chain": chain, "draw": draw, "gate": self.names, "group": names},
-            attrs={"note": NOTE},
-        )
-        constants = xarray.Dataset(
-            {
-                "group_of_gate": ("gate", list(self.groups)),
-                "index_in_group": ("gate", self.indices.numpy()),
-                "prior_log_odds": ("gate", self.log_odds.numpy()),
-            },
-            coords={"gate": self.names},
-        )
-        groups = {"posterior": posterior, "constant_data": constants}
-        if predicted is not None:
-            if predicted.log_likelihood.shape[:2] != self.draws.shape[:2]:
-                found, own = list(predicted.log_likelihood.shape[:2]), list(self.draws.shape[:2])
-                raise SettingError(f"the predictions are of {found} chains and draws, and these are {own}")
-            groups |= {
-                name: one.assign_coords({axis: posterior[axis] for axis in ("chain", "draw") if axis in one.dims})
-                for name, one in predicted.groups().items()
-            }
-        tree = xarray.DataTree.from_dict(groups)
-        tree.attrs.update({"note": NOTE, "inference_library": "bayesprune"})
-        return tree
+        return to_datatree(self, predicted=predicted, **settings)
 
     def _row(self, group: str) -> list[str]:
         """The row of a group; "-" where nothing ever changes."""

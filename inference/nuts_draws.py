@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayesprune.run.datatree import for_arviz, import_arviz
+from bayesprune.run.arviz_view import for_arviz, import_arviz
 
 if TYPE_CHECKING:
     import pandas

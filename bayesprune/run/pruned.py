@@ -305,7 +305,7 @@ class Pruned(Predicting):
         """Draws of weights with at most 8 gates summed out; see `bayesprune.experiments.facade.nuts`."""
         return sampler("nuts")(self, data, **settings)
 
-    def posterior_tree(self, draws: int = 1000, seed: int = 0) -> "xarray.DataTree":
+    def posterior_tree(self, draws: int = 1000, seed: int = 0, **settings: Any) -> "xarray.DataTree":
         """The posterior over the structure as a DataTree that ArviZ reads; see `bayesprune.run.datatree.to_datatree`.
 
         It has a chain for each of the restarts, and one where there are none.
@@ -313,13 +313,14 @@ class Pruned(Predicting):
         Args:
             draws: draws of all gates, at least 1.
             seed: of the draws.
+            settings: as there: data, split, examples, evidence, prior, price, weights, trace.
 
         Raises:
-            SettingError: the method has no posterior, or `draws` is below 1.
+            SettingError: the method has no posterior, or `draws` is below 1; and as there.
         """
         from bayesprune.run.datatree import to_datatree
 
-        return to_datatree(self.restarts or self, draws, seed)
+        return to_datatree(self.restarts or self, draws, seed, **settings)
 
     def ensemble(self, gates: Tensor | None = None) -> nn.Module:
         """All restarts, or this network under draws of its gates, as one module that predicts their mean.

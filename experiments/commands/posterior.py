@@ -1,8 +1,6 @@
 """`bayesprune posterior`: what a run says of the structure."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -12,6 +10,9 @@ from bayesprune.experiments.commands.flags import JSON
 from bayesprune.experiments.commands.report import run_folders
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bayesprune.experiments.prediction_view import Predictions
     from bayesprune.store.runs import RunRecord
 
 
@@ -23,22 +24,28 @@ def posterior(
     examples: int | None = None,
     json: JSON = False,
 ) -> None:
-    """ArviZ summary and plot of the gates of a run, or of several restarts of it as chains; evidence of the first.
+    """ArviZ summary and pictures of the gates of a run, or of restarts of it as chains; evidence; predictions.
+
+    Pictures: inclusion probabilities (posterior), the evidence of each run (evidence), and for restarts how far they
+    agree (agreement); where the data can be loaded by name, for classification, how far predicted probabilities hold
+    (calibration) and the predictive entropy of right and wrong answers (entropy).
 
     Args:
         runs: Folders of Bayesian runs that differ in their seed only; others beside them are passed over.
         draws: Draws a chain.
-        plot: Picture to write (.png or .svg); by default posterior.png in the first run's folder.
-        netcdf: Also write the draws as a NetCDF file that ArviZ reads.
-        examples: Training examples on which the evidence for every unit of the first run is taken; 0 for no evidence;
-            by default as many as take no more than a minute or so.
+        plot: First picture to write (.png or .svg), the others beside it as NAME-evidence and so on; by default
+            posterior.png, evidence.png and so on in the first run's folder, evidence in that of each run.
+        netcdf: Also write the draws, with what was predicted, as a NetCDF file that ArviZ reads.
+        examples: Training examples on which the evidence for every unit is taken, and test examples that are predicted;
+            0 for neither; by default as many as take no more than a minute or so.
         json: Print one JSON object.
     """
+    from bayesprune.experiments.agreement_view import plot_agreement
     from bayesprune.experiments.commands.output import answer, answer_object
-    from bayesprune.experiments.evidence_view import document, evidence_of, plot_evidence
     from bayesprune.experiments.posterior_view import plot_posterior, summarise
-    from bayesprune.run.evidence import Evidence
+    from bayesprune.experiments.prediction_view import predictions_of
     from bayesprune.run.settings import check_integer
+    from bayesprune.store.atomic import check_writable
     from bayesprune.store.runs import RunRecord
 
     records = [record for record in map(RunRecord.read, run_folders(runs)) if record.posterior is not None]
@@ -46,44 +53,81 @@ def posterior(
         raise SettingError("none of these runs has a posterior: give a run of a Bayesian method, such as parsimonious")
     if examples is not None:
         check_integer("examples", examples, 0)
+    for file in (plot, netcdf):
+        if file is not None:
+            check_writable(file.parent)  # before the work
     summary = summarise(records, draws)
-    folder = records[0].folder or Path()
-    picture = plot_posterior(records, plot or folder / "posterior.png")
-    found = None if examples == 0 else evidence_of(records[0], examples)
-    units = picture.with_name("evidence.png") if plot is None else picture.with_stem(f"{picture.stem}-evidence")
-    if isinstance(found, Evidence):
-        plot_evidence(found, units, records[0].input_shape)
+    picture = plot_posterior(records, plot or (records[0].folder or Path()) / "posterior.png")
+    written = {"plot": str(picture), "agreement_plot": None, "calibration_plot": None, "entropy_plot": None}
+    if len(records) > 1:
+        written["agreement_plot"] = str(plot_agreement(records, _beside(picture, "agreement", plot)))
+    evidence = [] if examples == 0 else _evidence(records, examples, picture, plot)
+    found = "" if examples == 0 else predictions_of(records, draws, examples)
+    if not isinstance(found, str):
+        written |= _pictures(found, picture, plot)
     if netcdf is not None:
-        write_netcdf(records, draws, netcdf)
+        _write_netcdf(records, draws, found, netcdf)
     if json:
-        written: dict[str, Any] = {"plot": str(picture), "netcdf": None if netcdf is None else str(netcdf)}
-        written |= {"evidence": None, "evidence_plot": None, "no_evidence": found if isinstance(found, str) else None}
-        if isinstance(found, Evidence):
-            written |= {"evidence": document(found), "evidence_plot": str(units)}
-        answer_object({"schema": 1, "runs": [record.id for record in records]} | written | summary.document())
+        predicted = {"predictions": None, "no_predictions": found or None} if isinstance(found, str) else {
+            "predictions": found.document(), "no_predictions": None
+        }  # fmt: skip
+        document = {"schema": 1, "runs": [record.id for record in records]} | written
+        document |= {"netcdf": None if netcdf is None else str(netcdf)}
+        answer_object(document | {"evidence": [one for one, _ in evidence]} | predicted | summary.document())
         return
     answer(summary.text())
-    if found is not None:
-        said = f"no evidence: {found}" if isinstance(found, str) else f"{found.table()}\n\nevidence plot: {units}"
-        answer(f"\n{said}")
-    answer(f"\nplot: {picture}")
+    for _, words in evidence:
+        answer(f"\n{words}")
+    if found:
+        answer(f"\nno predictions: {found}" if isinstance(found, str) else f"\n{found.text()}")
+    for name, path in written.items():
+        if path is not None:
+            answer(f"\n{name.replace('_', ' ')}: {path}" if name == "plot" else f"{name.replace('_', ' ')}: {path}")
 
 
-def write_netcdf(records: "Sequence[RunRecord]", draws: int, path: Path) -> None:
-    """Write draws from the posteriors as NetCDF, whole or not at all.
+def _beside(picture: Path, name: str, plot: Path | None) -> Path:
+    """Where another picture goes: its own name in the folder of the first, or the first's name with its own."""
+    return picture.with_name(f"{name}.png") if plot is None else picture.with_stem(f"{picture.stem}-{name}")
 
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    from bayesprune.run.datatree import to_datatree
-    from bayesprune.store.atomic import write_bytes, write_error
 
-    tree = to_datatree(records, draws)
-    try:
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / "draws.nc"
-            tree.to_netcdf(file, engine="h5netcdf")
-            content = file.read_bytes()
-    except OSError as error:
-        raise write_error(path, error) from error
-    write_bytes(path, content)
+def _evidence(
+    records: "Sequence[RunRecord]", examples: int | None, picture: Path, plot: Path | None
+) -> list[tuple[dict[str, Any], str]]:
+    """What is said of the evidence of each run, as JSON and in words; its pictures are written."""
+    from bayesprune.experiments.evidence_view import document, evidence_of, plot_evidence
+
+    found = []
+    for record in records:
+        seed = record.result["seed"]
+        one = evidence_of(record, examples, len(records))
+        known: dict[str, Any] = {"run": record.id, "seed": seed}
+        title = f"Run {record.id}, seed {seed}: " if len(records) > 1 else ""
+        if isinstance(one, str):
+            found.append((known | {"found": None, "plot": None, "no_evidence": one}, f"{title}no evidence: {one}"))
+            continue
+        name = "evidence" if len(records) == 1 or plot is None else f"evidence-{record.id}"
+        place = _beside(picture if plot is not None else (record.folder or Path()) / picture.name, name, plot)
+        plot_evidence(one, place, record.input_shape)
+        known |= {"found": document(one), "plot": str(place), "no_evidence": None}
+        found.append((known, f"{title}{one.table()}\n\nevidence plot: {place}"))
+    return found
+
+
+def _pictures(found: "Predictions", picture: Path, plot: Path | None) -> dict[str, str]:
+    """Where the pictures of predictions are; none for another task than classification."""
+    from bayesprune.experiments.prediction_view import plot_calibration, plot_entropy
+
+    if found.confidence is None:
+        return {}
+    return {
+        "calibration_plot": str(plot_calibration(found, _beside(picture, "calibration", plot))),
+        "entropy_plot": str(plot_entropy(found, _beside(picture, "entropy", plot))),
+    }
+
+
+def _write_netcdf(records: "Sequence[RunRecord]", draws: int, found: "Predictions | str", path: Path) -> None:
+    """Write draws from the posteriors, and what they predicted."""
+    from bayesprune.experiments.facade import to_datatree
+    from bayesprune.run.tree_files import save_tree
+
+    save_tree(to_datatree(list(records), draws, predicted=None if isinstance(found, str) else found.predicted), path)

@@ -12,7 +12,8 @@ from PIL import Image
 from bayesprune.errors import SettingError
 from bayesprune.experiments.posterior_view import MOST_GATES, plot_posterior, summarise
 from bayesprune.experiments.report.drawing import ACCENT, CONTRAST
-from bayesprune.run.datatree import for_arviz, import_arviz, to_datatree
+from bayesprune.run.arviz_view import for_arviz, import_arviz
+from bayesprune.run.datatree import to_datatree
 from bayesprune.store.runs import RunRecord
 
 MakeRun = Callable[..., RunRecord]

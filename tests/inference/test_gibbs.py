@@ -20,7 +20,7 @@ from bayesprune.inference.gibbs import OfGates, model_of, sample, starts_of
 from bayesprune.inference.gibbs_draws import GibbsDraws
 from bayesprune.inference.log_priors import prior_log_odds
 from bayesprune.models.priors.flattening import FlatteningHyperPrior
-from bayesprune.run.datatree import for_arviz, import_arviz
+from bayesprune.run.arviz_view import for_arviz, import_arviz
 from bayesprune.run.flipping import Flipping
 from bayesprune.run.pruned import Pruned
 from bayesprune.training import Progress

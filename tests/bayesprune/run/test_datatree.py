@@ -14,7 +14,8 @@ import xarray
 import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.run.datatree import for_arviz, import_arviz, to_datatree
+from bayesprune.run.arviz_view import for_arviz, import_arviz
+from bayesprune.run.datatree import to_datatree
 from bayesprune.run.pruned import Pruned
 from bayesprune.store.runs import RunFolder, RunRecord
 from bayesprune.store.schema import upgraded
@@ -104,7 +105,7 @@ def test_gates_and_groups_are_named_and_counted(make_run: MakeRun) -> None:
 
 def test_what_is_known_without_draws_is_that_of_the_run(make_run: MakeRun) -> None:
     run = make_run(3)
-    constants = to_datatree([run], draws=4)["sample_stats"].to_dataset()
+    constants = to_datatree([run], draws=4, trace=True)["sample_stats"].to_dataset()
     assert run.posterior is not None
     assert constants["trace"].dims == ("chain", "step", "gate")
     assert constants["step"].to_numpy().tolist() == [35, 70]
@@ -114,14 +115,15 @@ def test_what_is_known_without_draws_is_that_of_the_run(make_run: MakeRun) -> No
     assert constants["seed"].to_numpy().tolist() == [3]
 
 
-def test_log_probability_is_that_of_independent_gates(make_run: MakeRun) -> None:
-    theta = [0.0, 1.0, 0.1, 0.5, 0.9, 0.03, 0.7, 1.0]
+def test_log_q_is_that_of_independent_gates_that_are_left(make_run: MakeRun) -> None:
+    theta = [0.0, 1.0, 0.1, 0.5, 0.9, 0.53, 0.7, 1.0]  # 2 and 3 are gone, though drawn open at times
     tree = to_datatree([make_run(theta=theta)], draws=30)
+    assert "trace" not in tree["sample_stats"] and "macs" not in tree["sample_stats"]
     z = tree["posterior"]["z"].to_numpy()[0].astype(float)
-    log_probability = tree["sample_stats"]["log_probability"].to_numpy()[0]
     found = torch.tensor(theta).float()
-    expected = torch.distributions.Bernoulli(found[2:7]).log_prob(torch.tensor(z[:, 2:7]).float()).sum(-1)
-    assert log_probability == pytest.approx(expected.numpy(), abs=1e-5)
+    law = torch.distributions.Bernoulli(found[4:7])
+    expected = law.log_prob(torch.tensor(z[:, 4:7]).float()).sum(-1)
+    assert tree["sample_stats"]["log_q"].to_numpy()[0] == pytest.approx(expected.numpy(), abs=1e-5)
 
 
 def test_restarts_are_chains_with_draws_of_their_own(make_run: MakeRun) -> None:
@@ -186,11 +188,11 @@ def test_arviz_joins_restarts_as_one_call_does(make_run: MakeRun) -> None:
     if not hasattr(arviz, "concat"):
         pytest.skip("ArviZ 1.x has no concat of its own")
     runs = [make_run(0), make_run(1)]
-    one, two = (for_arviz(to_datatree([run], draws=20)) for run in runs)
+    one, two = (for_arviz(to_datatree([run], draws=20, trace=True)) for run in runs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of xarray, about ArviZ
         joined = arviz.concat(one, two, dim="chain")
-    together = to_datatree(runs, draws=20)
+    together = to_datatree(runs, draws=20, trace=True)
     assert joined.posterior["z"].sizes == {"chain": 2, "draw": 20, "gate": 8}
     for name in ("inclusion_probability", "decided", "trace", "seed"):
         assert np.array_equal(joined.sample_stats[name].to_numpy(), together["sample_stats"][name].to_numpy())
@@ -219,10 +221,15 @@ def test_every_form_of_a_run_gives_the_same_tree(pruned: Pruned, tmp_path: Path)
     theta = tree["sample_stats"]["inclusion_probability"].to_numpy()[0]
     assert np.array_equal(theta, pruned.posterior.inclusion_probability.numpy())
     read = RunRecord.read(folder)
-    forms: list[Any] = [pruned, bp.load(folder), folder, str(folder), folder / "run.json", read, pruned.record()]
+    forms: list[Any] = [pruned, bp.load(folder), folder, str(folder), folder / "run.json", read]
     for form in forms:
         for runs in (form, [form]):
-            assert to_datatree(runs, draws=7, seed=3).identical(tree)
+            assert bp.to_datatree(runs, draws=7, seed=3).identical(tree)
+    bare = tree.copy()
+    known = tree["sample_stats"].to_dataset().drop_vars(["macs", "params"])  # of which there is no network
+    bare["sample_stats"] = xarray.DataTree(known)
+    for form in (folder, read, pruned.record()):
+        assert to_datatree(form, draws=7, seed=3).identical(bare)
     assert bp.load(folder).posterior_tree(draws=7, seed=3).identical(tree)
 
 

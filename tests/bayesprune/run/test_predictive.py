@@ -12,7 +12,7 @@ from torch.distributions import Categorical
 
 import bayesprune as bp
 from bayesprune.errors import DataError, SettingError, UnknownNameError
-from bayesprune.run.datatree import for_arviz, import_arviz
+from bayesprune.run.arviz_view import for_arviz, import_arviz
 from bayesprune.run.pruned import Pruned
 from bayesprune.structure import compact
 from bayesprune.tasks import OwnTask

@@ -9,6 +9,7 @@ import pytest
 
 from bayesprune.experiments.compare import COMPARED
 from bayesprune.experiments.study import read_study
+from bayesprune.run.tree_files import load_tree
 
 ASKED = ["id", "price", "budget", "density_asked", "epochs"]
 RUN_KEYS = [
@@ -142,7 +143,7 @@ def test_a_study_of_one_method_says_between_what_its_runs_lie(command: Any, smal
     assert [(run["price"], run["seed"]) for run in found["runs"]] == [(0.5, 0), (0.5, 1), (5.0, 0), (5.0, 1)]
 
 
-def test_posterior_writes_a_picture_tables_and_netcdf(command: Any, small_data: str, tmp_path: Path) -> None:
+def test_posterior_writes_pictures_and_tables(command: Any, small_data: str, tmp_path: Path) -> None:
     for seed in (0, 1):
         assert command("prune", "--data", small_data, *SHORT, "--seed", seed).status == 0
     bayesian = sorted(folder.name for folder in (tmp_path / "runs").iterdir())
@@ -153,21 +154,40 @@ def test_posterior_writes_a_picture_tables_and_netcdf(command: Any, small_data: 
     assert found["schema"] == 1 and found["restarts"] == 2
     assert sorted(found["runs"]) == bayesian
     assert {name: row["gates"] for name, row in found["groups"].items()} == {"inputs": 64, "fc1": 12, "fc2": 6}
-    assert Path(found["plot"]).name == "posterior.png" and Path(found["plot"]).is_file()
-    assert Path(found["evidence_plot"]).name == "evidence.png" and Path(found["evidence_plot"]).is_file()
-    assert set(found["evidence"]["groups"]) <= {"inputs", "fc1", "fc2"} and found["no_evidence"] is None
+    names = {"plot": "posterior", "agreement_plot": "agreement"}
+    names |= {"calibration_plot": "calibration", "entropy_plot": "entropy"}
+    for key, name in names.items():
+        assert Path(found[key]).name == f"{name}.png" and Path(found[key]).is_file(), key
+    assert [one["run"] for one in found["evidence"]] == found["runs"]  # that of each run, in its own folder
+    for one in found["evidence"]:
+        assert Path(one["plot"]) == Path("runs") / one["run"] / "evidence.png" and Path(one["plot"]).is_file()
+        assert set(one["found"]["groups"]) <= {"inputs", "fc1", "fc2"} and one["no_evidence"] is None
+    assert found["predictions"]["examples"] == 24 and found["predictions"]["draws"] == 50
+    assert set(found["predictions"]["entropy"]) == {"right", "wrong"} and found["no_predictions"] is None
 
+    without = the_object(command("posterior", "runs", "--examples", 0, "--json").out)
+    assert (without["evidence"], without["predictions"], without["no_predictions"]) == ([], None, None)
+
+
+@pytest.mark.long
+def test_posterior_in_words_and_as_netcdf(command: Any, small_data: str, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        assert command("prune", "--data", small_data, *SHORT, "--seed", seed).status == 0
+    bayesian = sorted(folder.name for folder in (tmp_path / "runs").iterdir())
     arguments = ("runs", "--draws", 50, "--plot", "gates.svg", "--netcdf", "draws.nc")
     text = command("posterior", *arguments).out
-    assert "plot: gates.svg" in text and "R-hat" in text
+    assert "plot: gates.svg" in text and "R-hat" in text and "24 test examples, the mean of 50 draws of 2" in text
     assert (tmp_path / "gates.svg").read_text().startswith("<?xml")
-    assert "evidence in nats" in text and (tmp_path / "gates-evidence.svg").is_file()
-    without = the_object(command("posterior", "runs", "--examples", 0, "--json").out)
-    assert (without["evidence"], without["evidence_plot"], without["no_evidence"]) == (None, None, None)
-    import xarray
-
-    with xarray.open_datatree(tmp_path / "draws.nc", engine="h5netcdf") as tree:
-        assert dict(tree["posterior"].sizes) == {"chain": 2, "draw": 50, "gate": 82, "group": 3}
+    for run in bayesian:
+        assert re.search(rf"Run {run}, seed [01]: evidence in nats", text)
+        assert (tmp_path / f"gates-evidence-{run}.svg").is_file()
+    assert all((tmp_path / f"gates-{name}.svg").is_file() for name in ("agreement", "calibration", "entropy"))
+    tree = load_tree(tmp_path / "draws.nc")
+    assert dict(tree["posterior"].sizes) == {"chain": 2, "draw": 50, "gate": 82, "group": 3}
+    assert tree["log_likelihood"]["y"].shape == (2, 50, 24) and tree["sample_stats"]["macs"].shape == (2, 50)
+    alone = command("posterior", Path("runs") / bayesian[0], "--draws", 50, "--plot", "one.svg").out
+    assert "\nevidence in nats" in alone and (tmp_path / "one-evidence.svg").is_file()
+    assert not (tmp_path / "one-agreement.svg").exists()
 
 
 def test_data_lists_what_there_is(command: Any, tmp_path: Path) -> None:

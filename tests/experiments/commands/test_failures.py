@@ -167,7 +167,7 @@ def test_a_report_or_picture_that_cannot_be_written(command: Any, small_data: st
     for arguments in cases:
         outcome = command(*arguments)
         assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1), arguments
-        assert "bayesprune: cannot write file/" in outcome.err
+        assert "bayesprune: cannot write file" in outcome.err
     assert command("posterior", "runs", "--plot", "gates.jpg").err.startswith("bayesprune: gates.jpg has the suffix")
     assert command("posterior", "runs", "--draws", 2).err == (
         "bayesprune: draws is 2: a summary needs at least 4 a chain\n"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune
+    from bayesprune.inference.multipliers.options import BmrsOptions, L0Options, SbpOptions
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.spike_slab_flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab_options import SpikeSlabOptions
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BayespruneError",
+    "BmrsOptions",
     "BudgetError",
     "DamageOptions",
     "Data",
@@ -59,6 +61,7 @@ __all__ = [
     "DivergenceError",
     "Evidence",
     "InputShapeError",
+    "L0Options",
     "Metric",
     "NetworkError",
     "OwnTask",
@@ -68,6 +71,7 @@ __all__ = [
     "Pruned",
     "RunRecord",
     "RunSettings",
+    "SbpOptions",
     "SettingError",
     "SlimmingOptions",
     "SparseOptions",
@@ -98,6 +102,7 @@ _MODULES = frozenset({"data", "experiments", "inference", "models", "structure",
 _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune"),
+    "bayesprune.inference.multipliers.options": ("BmrsOptions", "L0Options", "SbpOptions"),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
     "bayesprune.inference.spike_slab_flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab_options": ("SpikeSlabOptions",),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from bayesprune.errors import UnknownNameError
+from bayesprune.inference.multipliers.relatives import RELATIVES
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.inference.spike_slab import SpikeSlab
 from bayesprune.inference.spike_slab_flat import SpikeSlabFlat
@@ -93,6 +94,7 @@ _TABLE: tuple[Method, ...] = (
     Parsimonious(),
     SpikeSlab(),
     SpikeSlabFlat(),
+    *RELATIVES,
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _TABLE}

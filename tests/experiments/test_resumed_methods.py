@@ -42,6 +42,7 @@ STEPS = (1, 3, 8, 17, 24, 25, 26, 29, 30, 31, 32, 47, 60)  # 30 of 60 are the fi
 BAYES = {"start": 0.9, "horizon": 15, "shrink_every": 3, "prune_share": 0.5}
 HALF = {"prune_share": 0.5}
 QUIET = HALF | {"quiet_steps": 3, "shrink_every": 3, "closed_below": 0.4, "gate_learning_rate": 0.3, "slab": 0.3}
+NOISY = HALF | {"quiet_steps": 3, "shrink_every": 3, "gate_learning_rate": 0.3, "input_gates": True}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dense": ("perceptron", {"method": "dense"}),
     "random weights": ("perceptron", {"method": "random", "density": 0.4}),
@@ -89,6 +90,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "convolutional",
         {"method": "spike-slab", "options": QUIET | {"input_gates": True}, "inputs": "all", "flatten_inputs": True},
     ),
+    "l0": ("perceptron", {"method": "l0", "options": NOISY}),
+    "sbp convolutional": ("convolutional", {"method": "sbp", "options": NOISY, "inputs": "all"}),
+    "bmrs": ("perceptron", {"method": "bmrs", "options": NOISY}),
     "parsimonious flattened": ("convolutional", {"price": 3.0, "flatten_inputs": True, "inputs": "all"}),
 }  # fmt: skip
 

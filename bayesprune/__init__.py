@@ -34,7 +34,15 @@ if TYPE_CHECKING:
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune
-    from bayesprune.inference.multipliers.options import BmrsOptions, L0Options, SbpOptions
+    from bayesprune.inference.multipliers.options import (
+        BmrsOptions,
+        HorseshoeOptions,
+        JeffreysOptions,
+        L0Options,
+        SbpOptions,
+        SparseDropoutOptions,
+        VibOptions,
+    )
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.spike_slab_flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab_options import SpikeSlabOptions
@@ -60,7 +68,9 @@ __all__ = [
     "DataUnavailableError",
     "DivergenceError",
     "Evidence",
+    "HorseshoeOptions",
     "InputShapeError",
+    "JeffreysOptions",
     "L0Options",
     "Metric",
     "NetworkError",
@@ -74,6 +84,7 @@ __all__ = [
     "SbpOptions",
     "SettingError",
     "SlimmingOptions",
+    "SparseDropoutOptions",
     "SparseOptions",
     "SpikeSlabFlatOptions",
     "SpikeSlabOptions",
@@ -83,6 +94,7 @@ __all__ = [
     "TransferOptions",
     "UnknownNameError",
     "UnsupportedLayerError",
+    "VibOptions",
     "WeightOptions",
     "compare",
     "data",
@@ -102,7 +114,10 @@ _MODULES = frozenset({"data", "experiments", "inference", "models", "structure",
 _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune"),
-    "bayesprune.inference.multipliers.options": ("BmrsOptions", "L0Options", "SbpOptions"),
+    "bayesprune.inference.multipliers.options": (
+        "BmrsOptions", "HorseshoeOptions", "JeffreysOptions", "L0Options", "SbpOptions",
+        "SparseDropoutOptions", "VibOptions",
+    ),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
     "bayesprune.inference.spike_slab_flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab_options": ("SpikeSlabOptions",),
@@ -115,7 +130,7 @@ _PLACES = {
     "bayesprune.store.runs": ("RunRecord",),
     "bayesprune.tangent.options": ("TransferOptions",),
     "bayesprune.tasks": ("Metric", "OwnTask", "Task"),
-}
+}  # fmt: skip
 _FUNCTIONS = {"load_data": ("bayesprune.data", "load")} | {
     name: (module, name) for module, names in _PLACES.items() for name in names
 }

@@ -65,12 +65,18 @@ class MultiplierGuide(GateGuide):
     @property
     def theta(self) -> Tensor:  # type: ignore[override]  # what is learnt here is the law; the score is only read
         """The law's scores [J]; 1 where there is no multiplier or all is decided."""
-        return torch.where((self.spike > 0) & (self.decided == 0), self.law.score(), 1.0)
+        if bool(self.decided):
+            return torch.ones_like(self.spike)
+        return torch.where(self.spike > 0, self.score(), 1.0)
+
+    def score(self) -> Tensor:
+        """The law's scores [J], also of channels that have no multiplier."""
+        return self.law.score()
 
     @property
     def stays(self) -> Tensor:
         """Which channels the rule keeps now: bool [J]."""
-        return (self.spike == 0) | (self.decided > 0) | (self.law.score() > self.law.keep_above)
+        return self.theta > self.law.keep_above
 
     def draw(self, count: int) -> Tensor:
         """Multipliers [count, J], or [J] for the whole batch; 1 where there are none."""
@@ -85,6 +91,10 @@ class MultiplierGuide(GateGuide):
     def penalty(self) -> Tensor:
         """Of all multipliers together, in nats."""
         return torch.where(self.spike > 0, self.law.penalty(), 0.0).sum() + self.law.shared_penalty()
+
+    def weight_masks(self) -> dict[str, Tensor]:
+        """Masks of single weights at the end of pruning, by the parameter's name; none unless weights have a rule."""
+        return {}
 
     def gate_parameters(self) -> list[nn.Parameter]:
         """What is cut along when channels are removed."""

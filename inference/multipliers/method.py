@@ -10,14 +10,15 @@ from torch.optim import Optimizer
 
 from bayesprune.data import Data, steps_per_epoch
 from bayesprune.errors import SettingError
-from bayesprune.inference.multipliers.guide import MultiplierGuide, multiplier_guide
+from bayesprune.inference.guides import GaussianWeightGuide
+from bayesprune.inference.multipliers.guide import GaussianMultiplierGuide, MultiplierGuide, multiplier_guide
 from bayesprune.inference.multipliers.law import MultiplierLaw
 from bayesprune.inference.multipliers.objective import MultiplierObjective
 from bayesprune.inference.multipliers.options import QUIET, MultiplierOptions
 from bayesprune.inference.multipliers.updates import Apply, RemoveQuiet, review
 from bayesprune.inference.objective import GATES
 from bayesprune.inference.variational import Parts, Variational, made_guide
-from bayesprune.inference.weight_laws import travel_rate
+from bayesprune.inference.weight_laws import DEVIATIONS, travel_rate
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.run.normal import without_usual_options
@@ -50,10 +51,14 @@ class Relative(Variational):
             model, lambda _: self.law(state, options), input_gates=options.input_gates, draws=options.draws
         )
 
-    def optimizers(self, state: TrainState, rate: float) -> dict[str, Optimizer]:
-        """Of what is learnt beside the network's parameters."""
-        law = multiplier_guide(state).law
-        return {GATES: adam(rate)([parameter for parameter in law.parameters() if parameter.requires_grad])}
+    def optimizers(self, state: TrainState, rate: float, options: Any) -> dict[str, Optimizer]:
+        """Of what is learnt beside the network's parameters; `rate` is that of the law's."""
+        return self._of_law(state, rate)
+
+    def _of_law(self, state: TrainState, rate: float) -> dict[str, Optimizer]:
+        """Of the law's parameters, where it has some that learn."""
+        learnt = [parameter for parameter in multiplier_guide(state).law.parameters() if parameter.requires_grad]
+        return {GATES: adam(rate)(learnt)} if learnt else {}
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
@@ -73,7 +78,7 @@ class Relative(Variational):
         assert isinstance(guide, MultiplierGuide)
         return Parts(
             guide, MultiplierObjective(examples, slab, round(options.warm_up * steps)),
-            steps, settings.learning_rate or LEARNING_RATE, partial(self.optimizers, rate=rate),
+            steps, settings.learning_rate or LEARNING_RATE, partial(self.optimizers, rate=rate, options=options),
             [RemoveQuiet(options.quiet_steps, options.shrink_every if options.removal == QUIET else 0)],
             Apply(state.structure.original_gates()),
             FixedTraining.of(
@@ -83,6 +88,24 @@ class Relative(Variational):
             alive=guide.law.keep_above, ends_pruned=fixed_epochs == 0,
             notes=_few_steps(steps, data, settings), review=review,
         )  # fmt: skip
+
+
+class GaussianRelative(Relative):
+    """The same with Gaussian weights, drawn for each example in linear layers; what stays are their means."""
+
+    def guide(self, model: GatedModel, state: TrainState, options: Any) -> MultiplierGuide:
+        """The guide over multipliers and weights."""
+        return GaussianMultiplierGuide(
+            model, lambda _: self.law(state, options), input_gates=options.input_gates, draws=options.draws,
+            deviation=options.deviation,
+        )  # fmt: skip
+
+    def optimizers(self, state: TrainState, rate: float, options: Any) -> dict[str, Optimizer]:
+        """Of the law's parameters and of the logarithms of the weights' deviations."""
+        guide = multiplier_guide(state)
+        assert isinstance(guide, GaussianWeightGuide)
+        own = adam(options.deviation_learning_rate or rate)(guide.log_deviation.values())
+        return self._of_law(state, rate) | {DEVIATIONS: own}
 
 
 def _few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:

@@ -144,14 +144,14 @@ class _Drawn:
 def pruned_multipliers(state: TrainState) -> Tensor:
     """Multipliers [J] of the network that pruning would give now: those of test time, 0 where a channel goes.
 
-    Of a group (or a layer) that the rule would empty the channel with the largest score stays, with that score as its
-    multiplier where the law gives 0.
+    Of a group (or a layer) that the rule would empty the channel with the largest score stays, with multiplier 1: the
+    law's may be next to 0, and the layer would pass nothing.
     """
     guide = multiplier_guide(state)
-    stays, score, fixed = guide.stays, guide.theta, guide.fixed()
+    score = guide.theta
+    stays = score > guide.law.keep_above
     kept = _protected(state.structure, stays.cpu(), score.cpu()).to(stays.device)
-    fixed = torch.where((fixed == 0) & kept, score, fixed)
-    return torch.where(kept, fixed, 0.0)
+    return torch.where(kept, torch.where(stays, guide.fixed(), 1.0), 0.0)
 
 
 def _protected(structure: Structure, stays: Tensor, score: Tensor) -> Tensor:

@@ -77,6 +77,16 @@ class MultiplierOptions:
             check_type(name, getattr(self, name), int | float, "a number")
             check_number(name, getattr(self, name), 0.0)
 
+    def check_threshold(self) -> None:
+        """Refuse a threshold of logarithms that is no finite number of an exponential's range.
+
+        Raises:
+            SettingError: naming the threshold.
+        """
+        threshold = getattr(self, "threshold", None)
+        check_type("threshold", threshold, int | float, "a number")
+        check_number("threshold", threshold, -MOST_NATS, MOST_NATS, low_allowed=True)
+
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
         """Read the options of a run.
@@ -163,4 +173,122 @@ class BmrsOptions(MultiplierOptions):
                 raise SettingError(
                     f"bits={self.bits} does nothing here, since reduced={self.reduced!r} has no bits: leave it out, or "
                     "give reduced='uniform'"
+                )
+
+
+@dataclass(frozen=True)
+class VibOptions(MultiplierOptions):
+    """The settings of the variational information bottleneck.
+
+    Attributes:
+        weight: nats that a nat of information costs: N times the `kl_fac` of the public code.
+        threshold: of log(variance / mean^2): channels at or above it go.
+        input_gates: whether inputs and flattened features have multipliers, too, as published on MNIST.
+    """
+
+    method: ClassVar[str] = "vib"
+
+    weight: float = 1.0
+    threshold: float = 0.0
+    input_gates: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_positive("weight")
+        self.check_threshold()
+
+
+@dataclass(frozen=True)
+class CompressionOptions(MultiplierOptions):
+    """The settings of Bayesian compression.
+
+    Attributes:
+        input_gates: whether inputs and flattened features have multipliers, too, as published.
+        slab: standard deviation of the weights' prior given a multiplier of 1; published is 1.
+        deviation: standard deviation of every weight at the start; exp(-4.5) is published.
+        deviation_learning_rate: of the logarithms of the deviations; by default that of the law's parameters.
+    """
+
+    method: ClassVar[str] = "bc"
+
+    input_gates: bool = True
+    slab: float = 1.0
+    deviation: float = 0.011
+    deviation_learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_positive("deviation")
+        check_number("deviation_learning_rate", self.deviation_learning_rate, 0.0)
+
+
+@dataclass(frozen=True)
+class JeffreysOptions(CompressionOptions):
+    """The settings of Bayesian compression with Jeffreys' prior.
+
+    Attributes:
+        threshold: of log(variance / mean^2): channels at or above it go. Published thresholds are read off a
+            histogram of each layer, -2.8, -3 and -5 for LeNet-300-100.
+    """
+
+    method: ClassVar[str] = "bc-gnj"
+
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_threshold()
+
+
+@dataclass(frozen=True)
+class HorseshoeOptions(CompressionOptions):
+    """The settings of Bayesian compression with the group horseshoe.
+
+    Attributes:
+        global_scale: of the half-Cauchy prior of each layer's scale.
+        threshold: of the negative logarithm of a multiplier's mode: channels at or above it go.
+    """
+
+    method: ClassVar[str] = "bc-ghs"
+
+    global_scale: float = 1e-5
+    threshold: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_positive("global_scale")
+        self.check_threshold()
+
+
+@dataclass(frozen=True)
+class SparseDropoutOptions(MultiplierOptions):
+    """The settings of sparse variational dropout.
+
+    Attributes:
+        threshold: of log alpha, alpha being a weight's variance over its squared mean: weights at or above it go.
+        warm_up: share of the pruning phase over which the penalty rises from 0.
+        input_gates: whether inputs and flattened features that nothing reads any more are removed, too.
+        deviation: standard deviation of every weight at the start; exp(-5) is published.
+        deviation_learning_rate: of the logarithms of the deviations; by default 70 over the steps of the pruning phase,
+            but between 1e-3 and 0.05.
+    """
+
+    method: ClassVar[str] = "sparse-vd"
+
+    threshold: float = 3.0
+    warm_up: float = 0.25
+    input_gates: bool = True
+    deviation: float = 0.0067
+    deviation_learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_positive("deviation")
+        check_number("deviation_learning_rate", self.deviation_learning_rate, 0.0)
+        self.check_threshold()
+        for name in ("gate_learning_rate", "draws"):
+            if getattr(self, name) != getattr(MultiplierOptions, name):
+                raise SettingError(
+                    f"{name}={getattr(self, name)!r} does nothing here, since sparse-vd has no multipliers of channels: "
+                    "leave it out"
                 )

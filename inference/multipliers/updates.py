@@ -58,11 +58,14 @@ class Apply:
     def __call__(self, state: TrainState) -> None:
         """Fold, decide and shrink."""
         guide = multiplier_guide(state)
-        stays, score = guide.stays.cpu(), guide.theta.detach().cpu()
+        score = guide.theta.detach().cpu()
+        stays = score > guide.law.keep_above
         places = state.structure.slices()
         state.memory(Emptied).names = [name for name, place in places.items() if not bool(stays[place].any())]
         chosen = state.structure.consistent(state.structure.protect(stays, score))
         fold_multipliers(state.network, state.structure, pruned_multipliers(state))
+        state.masks |= guide.weight_masks()
+        state.apply_masks()
         settle(state, Choice(chosen), self.began, guide.law.keep_above)
 
 

@@ -23,14 +23,16 @@ from bayesprune.run.pruned import Pruned
 NAMES = [
     "dense", "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
     "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt",
-    "parsimonious", "spike-slab", "spike-slab-flat", "l0", "sbp", "bmrs",
+    "parsimonious", "spike-slab", "spike-slab-flat", "l0", "sbp", "bmrs", "vib", "sparse-vd",
+    "bc-gnj", "bc-ghs",
 ]  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {"density": {"density": 0.3}, "budget": {"budget": "macs=40%"}}
+RELATED = [method.name for method in RELATIVES]
 OWN: dict[str, dict[str, Any]] = {
     "parsimonious": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
     "spike-slab": {"prune_share": 0.5, "quiet_steps": 2, "shrink_every": 1, "closed_below": 0.2},
     "spike-slab-flat": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
-    **{name: {"prune_share": 0.5, "quiet_steps": 2, "shrink_every": 1} for name in ("l0", "sbp", "bmrs")},
+    **{name: {"prune_share": 0.5, "quiet_steps": 2, "shrink_every": 1} for name in RELATED},
     "lottery": {"rate": 0.7},  # one round
     "set": {"every": 2},
     "rigl": {"every": 2},
@@ -109,7 +111,7 @@ def test_the_table_has_the_methods_and_their_names() -> None:
 def test_the_page_on_pruning_tells_of_every_deterministic_method() -> None:
     page = (Path(__file__).parents[2] / "docs" / "pruning.md").read_text()
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
-    bayesian = {"parsimonious", "spike-slab", "spike-slab-flat", *(method.name for method in RELATIVES)}
+    bayesian = {"parsimonious", "spike-slab", "spike-slab-flat", *RELATED}
     assert set(NAMES) - {"dense"} - bayesian <= rows
     assert {*ALLOCATIONS, *SCHEDULES, *CONTROLS} <= set(re.findall(r"[`=]([a-z-]+)`", page))
 

@@ -93,6 +93,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "l0": ("perceptron", {"method": "l0", "options": NOISY}),
     "sbp convolutional": ("convolutional", {"method": "sbp", "options": NOISY, "inputs": "all"}),
     "bmrs": ("perceptron", {"method": "bmrs", "options": NOISY}),
+    "sparse-vd": (
+        "perceptron",
+        {"method": "sparse-vd", "options": HALF | {"quiet_steps": 3, "shrink_every": 3, "deviation_learning_rate": 0.3}},
+    ),
+    "bc-ghs convolutional": ("convolutional", {"method": "bc-ghs", "options": NOISY, "inputs": "all"}),
     "parsimonious flattened": ("convolutional", {"price": 3.0, "flatten_inputs": True, "inputs": "all"}),
 }  # fmt: skip
 

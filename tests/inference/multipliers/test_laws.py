@@ -18,6 +18,7 @@ from bayesprune.inference.multipliers.log_normal import (
     evidence_of_bits,
     evidence_of_spike,
 )  # fmt: skip
+from bayesprune.inference.multipliers.normal import InformationBottleneck, JeffreysMultipliers
 from bayesprune.inference.multipliers.truncated import HIGH, LOW
 
 DRAWS = 200_000
@@ -184,6 +185,8 @@ LAWS: dict[str, Any] = {
     "l0": lambda: hard_concrete([-1.0, 0.0, 0.5]),
     "sbp": lambda: noise(LogNormalNoise(3), PLACES[1:4]),
     "bmrs": lambda: noise(ReducedNoise(3), PLACES[1:4]),
+    "vib": lambda: InformationBottleneck(3, 2.0),
+    "bc-gnj": lambda: JeffreysMultipliers(3, -3.0),
 }  # fmt: skip
 
 
@@ -192,7 +195,7 @@ def test_gradients_flow_from_draws_and_penalty_to_every_parameter(name: str) -> 
     """Each multiplier's draw and cost moves the parameters of its own gate, and no other's."""
     law = LAWS[name]()
     learnt = [parameter for parameter in law.gate_parameters() if parameter.requires_grad]
-    for value in (law.draw(torch.Size((4000, 3)))[:, 1].sum(), law.penalty()[1]):
+    for value in (law.draw(torch.Size((4000, 3)))[:, 1].square().sum(), law.penalty()[1]):
         for slope in torch.autograd.grad(value, learnt, retain_graph=True, allow_unused=True):
             assert slope is not None and bool(torch.isfinite(slope).all())
             assert float(slope[1]) != 0 and float(slope[0]) == float(slope[2]) == 0

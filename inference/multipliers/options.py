@@ -271,6 +271,8 @@ class SparseDropoutOptions(MultiplierOptions):
         deviation: standard deviation of every weight at the start; exp(-5) is published.
         deviation_learning_rate: of the logarithms of the deviations; by default 70 over the steps of the pruning phase,
             but between 1e-3 and 0.05.
+        slab: standard deviation of the prior that the weight decay at fixed structure comes from; while weights have
+            noise, theirs is the log-uniform prior.
     """
 
     method: ClassVar[str] = "sparse-vd"
@@ -280,6 +282,7 @@ class SparseDropoutOptions(MultiplierOptions):
     input_gates: bool = True
     deviation: float = 0.0067
     deviation_learning_rate: float | None = None
+    slab: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -289,6 +292,6 @@ class SparseDropoutOptions(MultiplierOptions):
         for name in ("gate_learning_rate", "draws"):
             if getattr(self, name) != getattr(MultiplierOptions, name):
                 raise SettingError(
-                    f"{name}={getattr(self, name)!r} does nothing here, since sparse-vd has no multipliers of channels: "
-                    "leave it out"
+                    f"{name}={getattr(self, name)!r} does nothing here, since sparse-vd has no multipliers of "
+                    "channels: leave it out"
                 )

@@ -43,6 +43,7 @@ BAYES = {"start": 0.9, "horizon": 15, "shrink_every": 3, "prune_share": 0.5}
 HALF = {"prune_share": 0.5}
 QUIET = HALF | {"quiet_steps": 3, "shrink_every": 3, "closed_below": 0.4, "gate_learning_rate": 0.3, "slab": 0.3}
 NOISY = HALF | {"quiet_steps": 3, "shrink_every": 3, "gate_learning_rate": 0.3, "input_gates": True}
+SPARSE = HALF | {"quiet_steps": 3, "shrink_every": 3, "deviation_learning_rate": 0.3}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dense": ("perceptron", {"method": "dense"}),
     "random weights": ("perceptron", {"method": "random", "density": 0.4}),
@@ -95,7 +96,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "bmrs": ("perceptron", {"method": "bmrs", "options": NOISY}),
     "sparse-vd": (
         "perceptron",
-        {"method": "sparse-vd", "options": HALF | {"quiet_steps": 3, "shrink_every": 3, "deviation_learning_rate": 0.3}},
+        {"method": "sparse-vd", "options": SPARSE},
     ),
     "bc-ghs convolutional": ("convolutional", {"method": "bc-ghs", "options": NOISY, "inputs": "all"}),
     "parsimonious flattened": ("convolutional", {"price": 3.0, "flatten_inputs": True, "inputs": "all"}),

@@ -41,7 +41,8 @@ def test_divergence_from_the_log_uniform_prior(log_alpha: float) -> None:
     law = stats.norm(1.0, deviation)
     reach = 1 + 12 * deviation
     expected = sum(
-        integral(lambda x: np.log(np.abs(x)) * law.pdf(x), *ends, panels=4000) for ends in ((-reach, 0), (0, reach))
+        integral(lambda x: np.log(np.abs(x)) * law.pdf(x), low, high, panels=4000)
+        for low, high in ((-reach, 0.0), (0.0, reach))
     )
     wanted = expected - log_alpha / 2 + (np.euler_gamma + log(2)) / 2
     assert float(log_uniform_divergence(torch.tensor(log_alpha))) == pytest.approx(wanted, abs=0.02)

@@ -60,14 +60,12 @@ def test_a_unit_goes_when_all_weights_that_make_it_or_that_read_it_have_gone(beg
 def test_the_penalty_is_that_of_the_weights_and_biases_are_a_point(begun: Begin, small_data: Data) -> None:
     state, plan = begun("sparse-vd", warm_up=0.0)
     guide = guide_of(state)
-    penalty = guide.weight_penalty(guide.theta)
-    expected = sum(
-        log_uniform_divergence(2 * guide.log_deviation[f"{name}|weight"] - layer.weight.square().log().clamp_min(-50))
-        .clamp_min(0)
-        .sum()
-        for name, layer in state.network.named_children()
-    )
-    assert float(penalty.detach()) == pytest.approx(float(torch.as_tensor(expected).detach()), rel=1e-3)
+    expected = 0.0
+    for name in ("fc1", "fc2", "fc3"):
+        square = state.network.get_parameter(f"{name}.weight").detach().square()
+        log_alpha = (0.0067**2 / square).log().clamp(-8.0, 8.0)
+        expected += float(log_uniform_divergence(log_alpha).sum())
+    assert float(guide.weight_penalty(guide.theta).detach()) == pytest.approx(expected, rel=1e-4)
     inputs, labels = next(iter(small_data.train.batches(40)))
     plan.phases[0].objective.loss(state, inputs, labels).backward()
     for name, deviation in guide.log_deviation.items():

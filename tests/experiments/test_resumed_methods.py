@@ -91,14 +91,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "convolutional",
         {"method": "spike-slab", "options": QUIET | {"input_gates": True}, "inputs": "all", "flatten_inputs": True},
     ),
-    "l0": ("perceptron", {"method": "l0", "options": NOISY}),
     "sbp convolutional": ("convolutional", {"method": "sbp", "options": NOISY, "inputs": "all"}),
-    "bmrs": ("perceptron", {"method": "bmrs", "options": NOISY}),
     "sparse-vd": (
         "perceptron",
         {"method": "sparse-vd", "options": SPARSE},
     ),
-    "bc-ghs convolutional": ("convolutional", {"method": "bc-ghs", "options": NOISY, "inputs": "all"}),
     "parsimonious flattened": ("convolutional", {"price": 3.0, "flatten_inputs": True, "inputs": "all"}),
 }  # fmt: skip
 

@@ -28,6 +28,7 @@ from bayesprune.training import Checkpointer, TrainState, train
 Begin = Callable[..., tuple[TrainState, Plan]]
 METHODS = {method.name: method for method in RELATIVES}
 ALL = list(METHODS)
+OTHERS = [name for name in ALL if name not in ("l0", "bc-gnj")]
 NAMES = [name for name in ALL if name != "sparse-vd"]  # whose law is one of multipliers
 LETS_GO: dict[str, Callable[[Any, Tensor, float], None]] = {
     "l0": lambda law, where, far: law.logit.masked_fill_(where, -far),
@@ -214,7 +215,7 @@ SOON: dict[str, dict[str, Any]] = {
 """What makes something go within 30 steps."""
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ["l0", "bc-gnj", *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 def test_shrinking_in_training_makes_it_cheaper_and_is_resumed_exactly(
     name: str, small_data: Data, network: nn.Module, tmp_path: Path
 ) -> None:

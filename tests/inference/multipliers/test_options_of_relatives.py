@@ -67,5 +67,10 @@ def test_the_reduced_prior_and_its_bits_change_the_result(small_data: Data) -> N
 @pytest.mark.parametrize("name", METHODS)
 def test_every_option_is_tried(name: str) -> None:
     """Those of Bayesian compression with bc-gnj, where bc-ghs has them too."""
-    tried = {*COMMON, *OWN[name], *(OWN["bc-gnj"] if name == "bc-ghs" else ()), *(["reduced", "bits"] if name == "bmrs" else ())}
+    tried = {
+        *COMMON,
+        *OWN[name],
+        *(OWN["bc-gnj"] if name == "bc-ghs" else ()),
+        *(["reduced", "bits"] if name == "bmrs" else ()),
+    }
     assert {field.name for field in fields(METHODS[name].options)} <= tried

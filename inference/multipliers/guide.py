@@ -80,9 +80,12 @@ class MultiplierGuide(GateGuide):
 
     def draw(self, count: int) -> Tensor:
         """Multipliers [count, J], or [J] for the whole batch; 1 where there are none."""
-        gates = self.spike.numel()
-        shape = (count, gates) if self.multipliers_for == "example" else (gates,)
-        return torch.where(self.spike > 0, self.law.draw(torch.Size(shape)), 1.0)
+        rows, gates = (count,) if self.multipliers_for == "example" else (), self.spike.numel()
+        spiked = self.spike.nonzero().flatten()
+        if len(spiked) == gates:
+            return self.law.draw(torch.Size((*rows, gates)))
+        drawn = self.law.draw(torch.Size((*rows, len(spiked))), spiked)  # no time for those that have none
+        return self.spike.new_ones(*rows, gates).index_copy(-1, spiked, drawn)
 
     def fixed(self) -> Tensor:
         """Multipliers at test time [J], also of channels that the rule would let go."""

@@ -5,7 +5,7 @@ from math import log
 import torch
 from torch import Tensor, nn
 
-from bayesprune.inference.multipliers.law import MultiplierLaw, open_unit
+from bayesprune.inference.multipliers.law import MultiplierLaw, chosen, open_unit
 
 LOW, HIGH = -0.1, 1.1
 """The stretched interval that is clipped to [0, 1]."""
@@ -40,11 +40,12 @@ class HardConcrete(MultiplierLaw):
         self.sizes = nn.Parameter(sizes.to(start), requires_grad=False)
         self.keep_above = 1 / (1 + (HIGH / -LOW) ** (1 - temperature))  # P(z > 0) where the fixed gate becomes 0
 
-    def draw(self, shape: torch.Size) -> Tensor:
+    def draw(self, shape: torch.Size, gates: Tensor | None = None) -> Tensor:
         """Gates in [0, 1]."""
-        uniform = open_unit(shape, self.logit)
+        logit = chosen(self.logit, gates)
+        uniform = open_unit(shape, logit)
         noise = uniform.log() - torch.log1p(-uniform)
-        concrete = torch.sigmoid((noise + self.logit) / self.temperature)
+        concrete = torch.sigmoid((noise + logit) / self.temperature)
         return (LOW + (HIGH - LOW) * concrete).clamp(0.0, 1.0)
 
     def penalty(self) -> Tensor:

@@ -5,7 +5,7 @@ from math import log
 import torch
 from torch import Tensor, nn
 
-from bayesprune.inference.multipliers.law import MultiplierLaw
+from bayesprune.inference.multipliers.law import MultiplierLaw, chosen
 
 START = -3.0
 """Logarithm of the deviations of all four logarithms at the start."""
@@ -65,16 +65,17 @@ class HorseshoeMultipliers(MultiplierLaw):
         own = self.groups.long()
         return 0.5 * (self.mean_a + self.mean_b) + layer_mean[own], self._variance() + layer_variance[own]
 
-    def draw(self, shape: torch.Size) -> Tensor:
+    def draw(self, shape: torch.Size, gates: Tensor | None = None) -> Tensor:
         """z > 0; the channels of a group share the draw of its layer scale."""
         layer_mean, layer_variance = self._layers()
         unit, layer = (
             torch.randn(size, dtype=self.mean_a.dtype, device=self.mean_a.device)
             for size in (shape, (*shape[:-1], len(layer_mean)))
         )
-        own = self.groups.long()
+        own = chosen(self.groups, gates).long()
         shared = (layer_mean + layer_variance.sqrt() * layer)[..., own]
-        return (0.5 * (self.mean_a + self.mean_b) + self._variance().sqrt() * unit + shared).exp()
+        mean, deviation = chosen(0.5 * (self.mean_a + self.mean_b), gates), chosen(self._variance(), gates).sqrt()
+        return (mean + deviation * unit + shared).exp()
 
     def penalty(self) -> Tensor:
         """KL of both parts of the unit scales."""

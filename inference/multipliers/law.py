@@ -19,8 +19,13 @@ class MultiplierLaw(nn.Module, ABC):
     keep_above: float = 0.5
 
     @abstractmethod
-    def draw(self, shape: torch.Size) -> Tensor:
-        """Multipliers of a shape [J] or [B, J], differentiable in the parameters."""
+    def draw(self, shape: torch.Size, gates: Tensor | None = None) -> Tensor:
+        """Multipliers of a shape [J] or [B, J], differentiable in the parameters.
+
+        Args:
+            shape: of what is drawn.
+            gates: which gates to draw for, [K] instead of all J; the shape then ends in K.
+        """
 
     @abstractmethod
     def penalty(self) -> Tensor:
@@ -49,6 +54,11 @@ class MultiplierLaw(nn.Module, ABC):
         """Parameters of one entry a gate."""
         shared = {id(parameter) for parameter in self.shared_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in shared]
+
+
+def chosen(parameter: Tensor, gates: Tensor | None) -> Tensor:
+    """The entries of some gates, or all."""
+    return parameter if gates is None else parameter[gates]
 
 
 def open_unit(shape: torch.Size, like: Tensor) -> Tensor:

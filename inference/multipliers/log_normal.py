@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.inference.multipliers import truncated
-from bayesprune.inference.multipliers.law import MultiplierLaw
+from bayesprune.inference.multipliers.law import MultiplierLaw, chosen
 from bayesprune.inference.multipliers.truncated import HIGH, LOW, log_normal_mass
 
 START = -5.0
@@ -53,9 +53,9 @@ class LogNormalNoise(MultiplierLaw):
         """Mean and deviation of log theta before truncation [J], in double precision."""
         return self.mean.double(), self.log_deviation.double().exp()
 
-    def draw(self, shape: torch.Size) -> Tensor:
+    def draw(self, shape: torch.Size, gates: Tensor | None = None) -> Tensor:
         """theta."""
-        mean, deviation = self.mean, self.log_deviation.exp()
+        mean, deviation = chosen(self.mean, gates), chosen(self.log_deviation, gates).exp()
         return truncated.draw_log(shape, mean, deviation).exp()
 
     def penalty(self) -> Tensor:

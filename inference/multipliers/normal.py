@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from bayesprune.inference.multipliers.law import MultiplierLaw
+from bayesprune.inference.multipliers.law import MultiplierLaw, chosen
 
 START = -9.0
 """Logarithm of the variance at the start, as published; means start around 1."""
@@ -53,10 +53,10 @@ class NormalMultipliers(MultiplierLaw):
         """log(variance / mean^2) [J]."""
         return self.log_variance - self.mean.square().clamp_min(LEAST_SQUARE).log()
 
-    def draw(self, shape: torch.Size) -> Tensor:
+    def draw(self, shape: torch.Size, gates: Tensor | None = None) -> Tensor:
         """z, any real numbers."""
         noise = torch.randn(shape, dtype=self.mean.dtype, device=self.mean.device)
-        return self.mean + (0.5 * self.log_variance).exp() * noise
+        return chosen(self.mean, gates) + (0.5 * chosen(self.log_variance, gates)).exp() * noise
 
     def fixed(self) -> Tensor:
         """The means."""

@@ -207,10 +207,12 @@ class CompressionOptions(MultiplierOptions):
         slab: standard deviation of the weights' prior given a multiplier of 1; published is 1.
         deviation: standard deviation of every weight at the start; exp(-4.5) is published.
         deviation_learning_rate: of the logarithms of the deviations; by default that of the law's parameters.
+        warm_up: share of the pruning phase over which the penalties of multipliers and weights rise from 0.
     """
 
     method: ClassVar[str] = "bc"
 
+    warm_up: float = 0.5
     input_gates: bool = True
     slab: float = 1.0
     deviation: float = 0.011

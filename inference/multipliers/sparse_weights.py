@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from bayesprune.inference.guides import GaussianWeightGuide
 from bayesprune.inference.multipliers.guide import MultiplierGuide
-from bayesprune.inference.multipliers.law import MultiplierLaw
+from bayesprune.inference.multipliers.law import MultiplierLaw, chosen
 from bayesprune.inference.multipliers.normal import LEAST_SQUARE, log_uniform_divergence
 from bayesprune.models.gated import GatedModel
 from bayesprune.structure import Structure
@@ -26,9 +26,9 @@ class NoMultipliers(MultiplierLaw):
         super().__init__()
         self.ones = nn.Parameter(torch.ones(count), requires_grad=False)
 
-    def draw(self, shape: torch.Size) -> Tensor:
+    def draw(self, shape: torch.Size, gates: Tensor | None = None) -> Tensor:
         """1."""
-        return self.ones.expand(shape)
+        return chosen(self.ones, gates).expand(shape)
 
     def penalty(self) -> Tensor:
         """0."""

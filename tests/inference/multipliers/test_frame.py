@@ -87,7 +87,7 @@ def test_the_objective_counts_nats_per_example(name: str, begun: Begin, small_da
     Of Gaussian weights the divergence instead of decay; their deviations are 1e-9 here, so that they draw nothing.
     """
     gaussian = name.startswith("bc")
-    state, plan = begun(name, slab=0.3, **({"deviation": 1e-9} if gaussian else {}))
+    state, plan = begun(name, slab=0.3, warm_up=0.0, **({"deviation": 1e-9} if gaussian else {}))
     spread(state)
     guide, objective = multiplier_guide(state), plan.phases[0].objective
     inputs, labels = next(iter(small_data.train.batches(40)))

@@ -37,6 +37,15 @@ if TYPE_CHECKING:
     from bayesprune.experiments.restarts import as_restarts
     from bayesprune.inference.combined import Variational
     from bayesprune.inference.group_slab_options import GroupHorseshoeOptions, GroupLassoOptions
+    from bayesprune.inference.multipliers.options import (
+        BmrsOptions,
+        HorseshoeOptions,
+        JeffreysOptions,
+        L0Options,
+        SbpOptions,
+        SparseDropoutOptions,
+        VibOptions,
+    )
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.spike_slab_flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab_options import SpikeSlabOptions
@@ -59,6 +68,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BayespruneError",
+    "BmrsOptions",
     "BudgetError",
     "DamageOptions",
     "Data",
@@ -71,7 +81,10 @@ __all__ = [
     "Evidence",
     "GroupHorseshoeOptions",
     "GroupLassoOptions",
+    "HorseshoeOptions",
     "InputShapeError",
+    "JeffreysOptions",
+    "L0Options",
     "Metric",
     "NetworkError",
     "OutOfDistribution",
@@ -82,8 +95,10 @@ __all__ = [
     "Pruned",
     "RunRecord",
     "RunSettings",
+    "SbpOptions",
     "SettingError",
     "SlimmingOptions",
+    "SparseDropoutOptions",
     "SparseOptions",
     "SpikeSlabFlatOptions",
     "SpikeSlabOptions",
@@ -94,6 +109,7 @@ __all__ = [
     "UnknownNameError",
     "UnsupportedLayerError",
     "Variational",
+    "VibOptions",
     "WeightOptions",
     "as_restarts",
     "compare",
@@ -121,6 +137,10 @@ _PLACES = {
     "bayesprune.experiments.restarts": ("as_restarts",),
     "bayesprune.inference.combined": ("Variational",),
     "bayesprune.inference.group_slab_options": ("GroupHorseshoeOptions", "GroupLassoOptions"),
+    "bayesprune.inference.multipliers.options": (
+        "BmrsOptions", "HorseshoeOptions", "JeffreysOptions", "L0Options", "SbpOptions",
+        "SparseDropoutOptions", "VibOptions",
+    ),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
     "bayesprune.inference.spike_slab_flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab_options": ("SpikeSlabOptions",),
@@ -138,7 +158,7 @@ _PLACES = {
     "bayesprune.store.runs": ("RunRecord",),
     "bayesprune.tangent.options": ("TransferOptions",),
     "bayesprune.tasks": ("Metric", "OwnTask", "Task"),
-}
+}  # fmt: skip
 _FUNCTIONS = {"load_data": ("bayesprune.data", "load")} | {
     name: (module, name) for module, names in _PLACES.items() for name in names
 }

@@ -4,6 +4,7 @@ from typing import Any
 
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.inference.group_slabs import GroupHorseshoe, GroupLasso
+from bayesprune.inference.multipliers.relatives import RELATIVES
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.inference.spike_slab import SpikeSlab
 from bayesprune.inference.spike_slab_flat import SpikeSlabFlat
@@ -102,6 +103,7 @@ _TABLE: tuple[Method, ...] = (
     GroupLasso(),
     GroupHorseshoe(),
     SparseWeights(),
+    *RELATIVES,
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _TABLE}

@@ -15,6 +15,7 @@ from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import Group, Reader, Structure
 from bayesprune.structure.macs import MacCounter
 from bayesprune.structure.modes import evaluating, hooked
+from bayesprune.structure.multipliers import fold_multipliers
 from bayesprune.structure.selectors import SelectChannels
 from bayesprune.structure.spike import fold_spikes, maps_zero_to_zero, spike_outputs
 from bayesprune.structure.unread import read_gates
@@ -33,6 +34,7 @@ __all__ = [
     "evaluating",
     "fed_outputs",
     "find",
+    "fold_multipliers",
     "fold_spikes",
     "hooked",
     "idle_layers",

@@ -13,6 +13,7 @@ import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import BudgetError, NetworkError, SettingError, UnknownNameError
 from bayesprune.experiments.methods import METHODS, method
+from bayesprune.inference.multipliers.relatives import RELATIVES
 from bayesprune.models import Conv4, LeNet300
 from bayesprune.pruners.allocation import ALLOCATIONS
 from bayesprune.pruners.controls import CONTROLS
@@ -24,10 +25,12 @@ NAMES = [
     "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
     "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt",
     "parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn",
+    "l0", "sbp", "bmrs", "vib", "sparse-vd", "bc-gnj", "bc-ghs",
 ]  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {"density": {"density": 0.3}, "budget": {"budget": "macs=40%"}}
 AVERAGING = {"ensemble", "mc-dropout"}
 """Their networks are several, or one under draws of its gates: tests/bayesprune/pruners has their contract."""
+RELATED = [method.name for method in RELATIVES]
 OWN: dict[str, dict[str, Any]] = {
     "ensemble": {"members": 2},
     "mc-dropout": {"draws": 3},
@@ -39,6 +42,7 @@ OWN: dict[str, dict[str, Any]] = {
         for name in ("ss-gl", "ss-ghs")
     },
     "sv-bnn": {"prune_share": 0.5},
+    **{name: {"prune_share": 0.5, "quiet_steps": 2, "shrink_every": 1} for name in RELATED},
     "lottery": {"rate": 0.7},  # one round
     "set": {"every": 2},
     "rigl": {"every": 2},
@@ -117,7 +121,7 @@ def test_the_table_has_the_methods_and_their_names() -> None:
 def test_the_page_on_pruning_tells_of_every_deterministic_method() -> None:
     page = (Path(__file__).parents[2] / "docs" / "pruning.md").read_text()
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
-    variational = {"parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn"}
+    variational = {"parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn", *RELATED}
     assert set(NAMES) - AVERAGING - {"dense"} - variational <= rows
     assert {*ALLOCATIONS, *SCHEDULES, *CONTROLS} <= set(re.findall(r"[`=]([a-z-]+)`", page))
 

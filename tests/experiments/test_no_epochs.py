@@ -12,9 +12,12 @@ from bayesprune.data import Data
 from bayesprune.errors import PruningWarning, SettingError
 from bayesprune.evaluation.evaluate import evaluate
 from bayesprune.experiments.methods import METHODS
+from bayesprune.inference.multipliers.relatives import RELATIVES
 from bayesprune.run.pruned import Pruned
 
-LEARNING = {"parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn", "lottery"}
+LEARNING = {"parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn", "lottery"} | {
+    method.name for method in RELATIVES
+}
 AVERAGING = {"ensemble", "mc-dropout"}
 """Their networks stand inside another one: tests/bayesprune/pruners."""
 OWN: dict[str, dict[str, Any]] = {"ntt": {"steps": 2}, "synflow": {"rounds": 3}}

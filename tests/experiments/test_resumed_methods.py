@@ -43,6 +43,8 @@ BAYES = {"start": 0.9, "horizon": 15, "shrink_every": 3, "prune_share": 0.5}
 HALF = {"prune_share": 0.5}
 QUIET = HALF | {"quiet_steps": 3, "shrink_every": 3, "closed_below": 0.4, "gate_learning_rate": 0.3, "slab": 0.3}
 EDGES = HALF | {"gate_learning_rate": 0.3, "inclusion": 0.1}
+NOISY = HALF | {"quiet_steps": 3, "shrink_every": 3, "gate_learning_rate": 0.3, "input_gates": True}
+SPARSE = HALF | {"quiet_steps": 3, "shrink_every": 3, "deviation_learning_rate": 0.3}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dense": ("perceptron", {"method": "dense"}),
     "ensemble": ("convolutional", {"method": "ensemble", "epochs": 2, "options": {"members": 3}}),
@@ -99,6 +101,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "sv-bnn": (
         "convolutional", {"method": "sv-bnn", "inputs": "all", "options": EDGES | {"trim": True, "inclusion": 0.01}}
+    ),
+    "sbp convolutional": ("convolutional", {"method": "sbp", "options": NOISY, "inputs": "all"}),
+    "sparse-vd": (
+        "perceptron",
+        {"method": "sparse-vd", "options": SPARSE},
     ),
     "parsimonious flattened": ("convolutional", {"price": 3.0, "flatten_inputs": True, "inputs": "all"}),
 }  # fmt: skip

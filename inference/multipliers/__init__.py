@@ -1,0 +1,1 @@
+"""Random multipliers on channels: the relatives of gates, each a law in one frame."""

@@ -15,7 +15,7 @@ from bayesprune.errors import SettingError
 from bayesprune.inference.elbo_objective import ElboObjective, MakeGatePrior
 from bayesprune.inference.estimators import GateEstimator
 from bayesprune.inference.flattened import chosen_estimator
-from bayesprune.inference.guides import GateGuide
+from bayesprune.inference.guides import PRIOR_WHEN_CLOSED, GateGuide
 from bayesprune.inference.objective import DEVIATIONS, GATES, guide_of
 from bayesprune.inference.pricing import default_price
 from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
@@ -32,6 +32,7 @@ from bayesprune.inference.slots import (
     updates_of,
 )
 from bayesprune.inference.spike_slab import MedianProbability, review
+from bayesprune.inference.spike_slab_options import SMALL_DEVIATION, USUAL_DEVIATION
 from bayesprune.inference.variational import Parts, VariationalMethod
 from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.inference.weight_laws import travel_rate
@@ -162,6 +163,8 @@ class Variational(VariationalMethod):
         if isinstance(make_prior, Flattening) and make_prior.price is None:
             make_prior = Flattening(default_price("equal", size))
         prior = made_prior(make_prior, state)
+        if hasattr(prior, "to"):
+            prior = prior.to(device=state.place.device, dtype=state.place.dtype)
         likelihood = self.likelihood or TaskLikelihood(state.likelihood)
         model, guide = self._guided(state, prior, likelihood, size)
         try:
@@ -213,6 +216,7 @@ class Variational(VariationalMethod):
                 model.close()
                 raise
             if guide.weight_sites == sites:
+                state.place.settle(guide)
                 return model, guide
             model.close()
             sites = guide.weight_sites
@@ -221,7 +225,8 @@ class Variational(VariationalMethod):
         """What fits the prior."""
         if hasattr(prior, "log_gamma"):
             return GateGuide
-        return lambda model: LogitGateGuide(model, 0.99, kind="prior_when_closed", deviation=0.05)
+        deviation = SMALL_DEVIATION if self.means_first else USUAL_DEVIATION
+        return lambda model: LogitGateGuide(model, 0.99, kind=PRIOR_WHEN_CLOSED, deviation=deviation)
 
     def _step(self, guide: GateGuide) -> GateStep:
         if self.step is not None:

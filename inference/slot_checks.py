@@ -9,6 +9,7 @@ from pyro.infer.elbo import ELBO
 from torch import Tensor, nn
 
 from bayesprune.data import Data
+from bayesprune.devices import device_of
 from bayesprune.errors import BayespruneError, SettingError, UnknownNameError
 from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.estimators import ESTIMATORS, DisARM, GateEstimator, SalientFlips, ScoreFunction, UniformFlips
@@ -181,7 +182,7 @@ def _check_likelihood(model: GatedModel, inputs: Any, labels: Any) -> None:
     """Refuse a likelihood that does not give one log-probability for each example."""
     if isinstance(model.likelihood, TaskLikelihood):
         return  # the task's own checks hold
-    outputs = model.outputs(inputs, torch.ones(model.structure.gate_count))
+    outputs = model.outputs(inputs, torch.ones(model.structure.gate_count, device=device_of(model.network)))
     law = _called("likelihood", model.likelihood, outputs)
     if not _has("log_prob")(law):
         raise SettingError(f"likelihood makes a {type(law).__name__}: it must make a distribution of the targets")

@@ -12,6 +12,7 @@ from torch import nn
 
 import bayesprune as bp
 from bayesprune.data import Data, placing
+from bayesprune.inference import FixedInclusion, Quiet
 from bayesprune.models import LeNet300
 from bayesprune.run.pruned import Pruned
 from bayesprune.store.tree import load_tree
@@ -84,6 +85,10 @@ CASES: dict[str, dict[str, Any]] = {
     "attraction": BAYES | {"price": 3.0, "removal": "attraction"},
     "average": BAYES | {"price": 3.0, "removal": "average", "learnt_noise": 1e-3},
     "convolutional": BAYES | {"price": 5.0, "network": convolutional, "inputs": "all", "flatten_inputs": True},
+    "spike-slab": {"method": "spike-slab", "shrink_every": 5},
+    "spike-slab-flat": BAYES | {"method": "spike-slab-flat", "price": 3.0},
+    "parts": {"method": bp.Variational(removal=Quiet(0.3, 2), shrink_every=5, gate_prior=FixedInclusion(0.1))},
+    "priced parts": {"method": bp.Variational(shrink_every=5)},
 }  # fmt: skip
 DUE = 5
 """In these cases the structure is looked at every so many steps."""

@@ -20,7 +20,14 @@ from bayesprune.inference.objective import DEVIATIONS, GATES, guide_of
 from bayesprune.inference.pricing import default_price
 from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
 from bayesprune.inference.removal import Closed, RemovalRule
-from bayesprune.inference.slot_checks import check_fit_together, check_kinds, made_guide_of, made_prior, try_loss
+from bayesprune.inference.slot_checks import (
+    check_fit_together,
+    check_kinds,
+    check_weight_prior,
+    made_guide_of,
+    made_prior,
+    try_loss,
+)
 from bayesprune.inference.slots import (
     AdamSteps,
     Flattening,
@@ -165,6 +172,7 @@ class Variational(VariationalMethod):
         prior = made_prior(make_prior, state)
         if hasattr(prior, "to"):
             prior = prior.to(device=state.place.device, dtype=state.place.dtype)
+        check_weight_prior(self.weight_prior, state.network)
         likelihood = self.likelihood or TaskLikelihood(state.likelihood)
         model, guide = self._guided(state, prior, likelihood, size)
         try:

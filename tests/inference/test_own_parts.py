@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -29,6 +30,7 @@ from bayesprune.inference import (
     Quiet,
     RelaxedGates,
 )
+from bayesprune.inference.elbo_objective import ElboObjective
 from bayesprune.inference.estimators import SalientFlips, SampledLabelCurvature
 from bayesprune.inference.flattened import Flattened
 from bayesprune.inference.objective import GATES, guide_of
@@ -36,6 +38,8 @@ from bayesprune.inference.options import ParsimoniousOptions
 from bayesprune.inference.removal import Attraction, SlowAverage
 from bayesprune.inference.spike_slab_flat import SpikeSlabFlat
 from bayesprune.models import FixedGatePrior, FlatteningGatePrior, GaussianLikelihood, GaussianSlab, LeNet300
+from bayesprune.models.priors.weights import slab_parameters
+from bayesprune.run.identity import identity_of
 from bayesprune.run.running import initial_state, run
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
@@ -87,6 +91,39 @@ class Divided(Graded):
 class Summed(Graded):
     def penalty(self, theta: Tensor) -> Tensor:
         return super().penalty(theta).sum()
+
+
+class Thin(GaussianSlab):
+    """In nats per example, which no log density is."""
+
+    def log_prob(self, network: nn.Module, parameters: Any = None) -> Tensor:
+        return super().log_prob(network, parameters) / 240
+
+
+class Few(GaussianSlab):
+    def sample(self, network: nn.Module) -> dict[str, Tensor]:
+        return {}
+
+
+class Laplace:
+    """A prior of the user's over weights that are a point."""
+
+    def log_prob(self, network: nn.Module, parameters: Any = None) -> Tensor:
+        weights = slab_parameters(network).values() if parameters is None else parameters
+        return torch.stack([dist.Laplace(0.0, 0.3).log_prob(weight).sum() for weight in weights]).sum()
+
+    def sample(self, network: nn.Module) -> dict[str, Tensor]:
+        return {
+            name: pyro.sample(f"w.{name}", dist.Laplace(torch.zeros_like(weight), 0.3).to_event(weight.dim()))
+            for name, weight in slab_parameters(network).items()
+        }
+
+
+class Total(RelaxedGates):
+    """In nats of the whole mini-batch."""
+
+    def loss(self, problem: Any, theta: Tensor) -> Tensor:
+        return super().loss(problem, theta) * problem.size
 
 
 class Probits(GateGuide):
@@ -271,6 +308,9 @@ def test_a_part_of_another_kind_is_refused_at_once(make: Callable[[], Any], said
             "The size of tensor a|of shape \\[56\\]",
         ),
         ({"gate_prior": lambda groups: FlatteningGatePrior(torch.full((56,), float("nan")))}, "must be finite"),
+        ({"weight_prior": Thin(0.5)}, "log_prob of weight_prior is .* where the sites of its sample say"),
+        ({"weight_prior": Few(0.5)}, "sample of weight_prior has no site 'w.fc1.bias'"),
+        ({"gate_prior": FixedInclusion(0.1), "estimator": Total()}, "with all gates open, and the mean negative"),
         ({"guide": lambda model: nn.Linear(2, 2)}, "guide makes a Linear: the loop needs a GateGuide"),
         ({"guide": lambda model: GateGuide(model, 2.0)}, "must lie in \\[0, 1\\]"),
         ({"guide": GaussianWeightGuide, "weight_prior": GaussianSlab(float("inf"))}, "GaussianSlab of finite scale"),
@@ -360,6 +400,30 @@ def test_objects_stand_where_names_do(small_data: Data, tmp_path: Path) -> None:
         bp.compare(perceptron, small_data, methods=[method, other], seeds=1, out=tmp_path, epochs=2)
 
 
+def test_the_objective_is_no_loss_of_svi(small_data: Data) -> None:
+    """As `GatedObjective`: it counts nats per example."""
+    objective: Any = ElboObjective(FixedInclusion(0.1), 240, GaussianSlab(0.2), RelaxedGates())
+    with pytest.raises(SettingError, match="ElboObjective counts nats per example"):
+        objective(None, None)
+
+
+class Wide(SpikeSlabFlat):
+    """A method of the user's: its code is part of what the run is."""
+
+
+def test_the_code_of_a_method_of_the_user_s_names_the_run() -> None:
+    settings = RunSettings("spike-slab-flat")
+    ours, theirs = (identity_of(settings, None, "data", method=one) for one in (SpikeSlabFlat(), Wide()))
+    assert "method_digest" not in ours and ours == identity_of(settings, None, "data")
+    assert len(theirs["method_digest"]) == 16
+
+
+def test_it_computes_in_double_precision(small_data: Data) -> None:
+    method = bp.Variational(**SS_IG)
+    pruned = bp.prune(perceptron(), small_data, method, epochs=4, batch_size=50, precision="float64")
+    assert next(pruned.network.parameters()).dtype == torch.float64
+
+
 def test_what_is_no_method_is_refused(small_data: Data) -> None:
     for wrong in (3, bp.Variational, None):
         with pytest.raises(SettingError, match="method must be a name or an object"):
@@ -378,7 +442,7 @@ def test_what_is_no_method_is_refused(small_data: Data) -> None:
 def test_other_estimators_removals_and_decisions(small_data: Data) -> None:
     """Every gate stays where the last decision says so, whatever theta is."""
     everything = bp.Variational(
-        estimator=SampledLabelCurvature(), removal="end", likelihood=lambda outputs: dist.Categorical(logits=outputs),
+        weight_prior=Laplace(), estimator=SampledLabelCurvature(), removal="end", likelihood=lambda outputs: dist.Categorical(logits=outputs),
         decide=lambda state: torch.ones(state.structure.gate_count, dtype=torch.bool),
     )  # fmt: skip
     pruned = bp.prune(perceptron(), small_data, everything, epochs=4, batch_size=50)

@@ -6,7 +6,6 @@ from hashlib import blake2b
 from math import ceil
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -40,6 +39,7 @@ from bayesprune.inference.slots import (
 )
 from bayesprune.inference.spike_slab import MedianProbability, review
 from bayesprune.inference.spike_slab_options import SMALL_DEVIATION, USUAL_DEVIATION
+from bayesprune.inference.spoken import spoken
 from bayesprune.inference.variational import Parts, VariationalMethod
 from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.inference.weight_laws import travel_rate
@@ -273,27 +273,6 @@ class Variational(VariationalMethod):
         numbers = {name: getattr(self, name) for name in _NUMBERS if getattr(self, name) != usual[name]}
         digest = blake2b(said_by(slots).encode(), digest_size=8).hexdigest()
         return {**found, **numbers, "parts_digest": digest}
-
-
-def spoken(part: Any) -> str:
-    """A part as one line: its class, or the function's name, and its plain settings."""
-    if isinstance(part, str):
-        return part
-    function, given = getattr(part, "func", None), getattr(part, "keywords", None)
-    if function is not None and given is not None:  # a partial
-        words = [*map(_value, part.args), *(f"{name}={_value(value)}" for name, value in given.items())]
-        return f"{spoken(function)}({', '.join(words)})"
-    if isinstance(part, type) or hasattr(part, "__qualname__"):
-        return str(part.__qualname__)
-    held = {name: value for name, value in getattr(part, "__dict__", {}).items() if not name.startswith("_")}
-    return f"{type(part).__name__}({', '.join(f'{name}={_value(value)}' for name, value in held.items())})"
-
-
-def _value(value: Any) -> str:
-    plain = value is None or isinstance(value, bool | int | float | str)
-    if isinstance(value, torch.Tensor):
-        return f"tensor{list(value.shape)}"
-    return f"{value!r}" if plain else spoken(value)
 
 
 def _few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:

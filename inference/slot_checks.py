@@ -137,9 +137,7 @@ def check_weight_prior(prior: Any, network: nn.Module) -> None:
         found = log_probs(_called("sample of weight_prior", program.get_trace), set())
     missing = sorted(values.keys() - found.keys())
     if missing:
-        raise SettingError(
-            f"sample of weight_prior has no site {missing[0]!r}: it needs one for each tensor of weights"
-        )
+        raise SettingError(f"sample of weight_prior has no site {missing[0]!r}: it needs one for each tensor")
     true = float(sum(found.values(), torch.zeros(())))
     if abs(float(said) - true) > 1e-3 * (1 + abs(true)):
         raise SettingError(

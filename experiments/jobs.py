@@ -140,7 +140,7 @@ def execute(
     settings = job.settings if sized_by is None else job.sized_by(sized_by)
     data = data_of(job.subject, settings)
     begin = _beginning(settings, job, root, data)
-    folder = _folder(begin, data, root)
+    folder = _folder(begin, data, root, job.method)
     if folder.finished:
         return folder.path
 
@@ -175,7 +175,7 @@ def execute(
 def folder_of(job: Job, root: Path) -> RunFolder:
     """Where the run of a job whose size is settled lies, finished or not."""
     data = data_of(job.subject, job.settings)
-    return _folder(_beginning(job.settings, job, root, data), data, root)
+    return _folder(_beginning(job.settings, job, root, data), data, root, job.method)
 
 
 def _beginning(settings: RunSettings, job: Job, root: Path, data: Data) -> Beginning:
@@ -200,10 +200,10 @@ def _settled(settings: RunSettings, job: Job, root: Path, data: Data) -> RunSett
     return normal_settings(job.method, settings, data, lambda: build(free, data))
 
 
-def _folder(begin: Beginning, data: Data, root: Path) -> RunFolder:
+def _folder(begin: Beginning, data: Data, root: Path, chosen: Method) -> RunFolder:
     """Named by the hash of all that decides the run's numbers."""
     network = begin.network() if begin.given else None
-    identity = identity_of(begin.settings, begin.spec, data.fingerprint, network)
+    identity = identity_of(begin.settings, begin.spec, data.fingerprint, network, chosen)
     return RunFolder(root / run_id(identity | begin.marks))
 
 

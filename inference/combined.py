@@ -6,7 +6,6 @@ from hashlib import blake2b
 from math import ceil
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -15,12 +14,19 @@ from bayesprune.errors import SettingError
 from bayesprune.inference.elbo_objective import ElboObjective, MakeGatePrior
 from bayesprune.inference.estimators import GateEstimator
 from bayesprune.inference.flattened import chosen_estimator
-from bayesprune.inference.guides import GateGuide
+from bayesprune.inference.guides import PRIOR_WHEN_CLOSED, GateGuide
 from bayesprune.inference.objective import DEVIATIONS, GATES, guide_of
 from bayesprune.inference.pricing import default_price
 from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
 from bayesprune.inference.removal import Closed, RemovalRule
-from bayesprune.inference.slot_checks import check_fit_together, check_kinds, made_guide_of, made_prior, try_loss
+from bayesprune.inference.slot_checks import (
+    check_fit_together,
+    check_kinds,
+    check_weight_prior,
+    made_guide_of,
+    made_prior,
+    try_loss,
+)
 from bayesprune.inference.slots import (
     AdamSteps,
     Flattening,
@@ -32,6 +38,8 @@ from bayesprune.inference.slots import (
     updates_of,
 )
 from bayesprune.inference.spike_slab import MedianProbability, review
+from bayesprune.inference.spike_slab_options import SMALL_DEVIATION, USUAL_DEVIATION
+from bayesprune.inference.spoken import spoken
 from bayesprune.inference.variational import Parts, VariationalMethod
 from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.inference.weight_laws import travel_rate
@@ -162,6 +170,9 @@ class Variational(VariationalMethod):
         if isinstance(make_prior, Flattening) and make_prior.price is None:
             make_prior = Flattening(default_price("equal", size))
         prior = made_prior(make_prior, state)
+        if hasattr(prior, "to"):
+            prior = prior.to(device=state.place.device, dtype=state.place.dtype)
+        check_weight_prior(self.weight_prior, state.network)
         likelihood = self.likelihood or TaskLikelihood(state.likelihood)
         model, guide = self._guided(state, prior, likelihood, size)
         try:
@@ -213,6 +224,7 @@ class Variational(VariationalMethod):
                 model.close()
                 raise
             if guide.weight_sites == sites:
+                state.place.settle(guide)
                 return model, guide
             model.close()
             sites = guide.weight_sites
@@ -221,7 +233,8 @@ class Variational(VariationalMethod):
         """What fits the prior."""
         if hasattr(prior, "log_gamma"):
             return GateGuide
-        return lambda model: LogitGateGuide(model, 0.99, kind="prior_when_closed", deviation=0.05)
+        deviation = SMALL_DEVIATION if self.means_first else USUAL_DEVIATION
+        return lambda model: LogitGateGuide(model, 0.99, kind=PRIOR_WHEN_CLOSED, deviation=deviation)
 
     def _step(self, guide: GateGuide) -> GateStep:
         if self.step is not None:
@@ -260,27 +273,6 @@ class Variational(VariationalMethod):
         numbers = {name: getattr(self, name) for name in _NUMBERS if getattr(self, name) != usual[name]}
         digest = blake2b(said_by(slots).encode(), digest_size=8).hexdigest()
         return {**found, **numbers, "parts_digest": digest}
-
-
-def spoken(part: Any) -> str:
-    """A part as one line: its class, or the function's name, and its plain settings."""
-    if isinstance(part, str):
-        return part
-    function, given = getattr(part, "func", None), getattr(part, "keywords", None)
-    if function is not None and given is not None:  # a partial
-        words = [*map(_value, part.args), *(f"{name}={_value(value)}" for name, value in given.items())]
-        return f"{spoken(function)}({', '.join(words)})"
-    if isinstance(part, type) or hasattr(part, "__qualname__"):
-        return str(part.__qualname__)
-    held = {name: value for name, value in getattr(part, "__dict__", {}).items() if not name.startswith("_")}
-    return f"{type(part).__name__}({', '.join(f'{name}={_value(value)}' for name, value in held.items())})"
-
-
-def _value(value: Any) -> str:
-    plain = value is None or isinstance(value, bool | int | float | str)
-    if isinstance(value, torch.Tensor):
-        return f"tensor{list(value.shape)}"
-    return f"{value!r}" if plain else spoken(value)
 
 
 def _few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:

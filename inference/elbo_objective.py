@@ -8,7 +8,7 @@ from torch import Tensor
 from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.estimators import GateEstimator
 from bayesprune.inference.guides import PRIOR_WHEN_CLOSED
-from bayesprune.inference.objective import DEVIATIONS, GATES, check_follows, guide_of
+from bayesprune.inference.objective import DEVIATIONS, GATES, PerExample, check_follows, guide_of
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.ramp import Ramp
 from bayesprune.inference.warm_up import hold, observe
@@ -23,7 +23,7 @@ MakeGatePrior = Callable[[Structure], GatePrior]
 """From the groups as they are now to a prior over their gates; called anew whenever channels were removed."""
 
 
-class ElboObjective:
+class ElboObjective(PerExample):
     """Negative ELBO in nats per training example; `GatedELBO` counts those of all examples.
 
     Args:

@@ -15,7 +15,7 @@ from bayesprune.inference.group_slab_options import GroupHorseshoeOptions, Group
 from bayesprune.inference.scaled_guide import ScaledGateGuide
 from bayesprune.inference.scaled_nodes import ScaledObjective, fold_after, scaled_guide
 from bayesprune.inference.scales import GroupHorseshoeScales, GroupLassoScales, NodeScales
-from bayesprune.inference.spike_slab import SpikeSlab
+from bayesprune.inference.spike_slab import SpikeSlab, beginning
 from bayesprune.inference.variational import Parts, made_guide
 from bayesprune.inference.weight_laws import travel_rate
 from bayesprune.models.priors.weights import GaussianSlab
@@ -45,8 +45,8 @@ class GroupSlab(SpikeSlab):
         parts, options = super().parts(state, data, settings), self.options.of(settings.options)
         slab = GaussianSlab(options.slab)
         make = partial(
-            ScaledGateGuide, start=options.start, input_gates=options.input_gates, deviation=options.deviation,
-            scales=self.scales(options),
+            ScaledGateGuide, start=options.start, input_gates=options.input_gates,
+            deviation=beginning(state, options)[1], scales=self.scales(options),
         )  # fmt: skip
         guide = made_guide(state, make, slab)
         assert isinstance(guide, ScaledGateGuide) and isinstance(parts.objective, ElboObjective)

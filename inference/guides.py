@@ -299,13 +299,24 @@ def open_shares(structure: Structure, theta: Tensor) -> dict[str, list[tuple[int
     padded = torch.cat([theta, theta.new_ones(1)])
     shares: dict[str, list[tuple[int, Tensor]]] = {}
     for axis in structure.axes:
-        shares.setdefault(f"{axis.layer}.{axis.tensor}", []).append((axis.axis, padded[axis.gates.to(theta.device)]))
+        shares.setdefault(f"{axis.layer}.{axis.tensor}", []).append(
+            (axis.axis, padded[_there(axis, axis.gates, theta)])
+        )
     for reader in structure.readers:
         if reader.selection is not None:
-            shares.setdefault(f"{reader.layer}.weight", []).append(
-                (reader.weight_axis, padded[reader.selection.to(theta.device)])
-            )
+            selected = padded[_there(reader, reader.selection, theta)]
+            shares.setdefault(f"{reader.layer}.weight", []).append((reader.weight_axis, selected))
     return shares
+
+
+def _there(holder: Any, gates: Tensor, theta: Tensor) -> Tensor:
+    """Numbers of gates where theta lies: copied there once."""
+    if gates.device == theta.device:
+        return gates
+    places: dict[str, Tensor] = holder.__dict__.setdefault("_there", {})
+    if str(theta.device) not in places:
+        places[str(theta.device)] = gates.to(theta.device)
+    return places[str(theta.device)]
 
 
 def _product(values: Tensor, shares: list[tuple[int, Tensor]]) -> Tensor:

@@ -25,7 +25,22 @@ GUIDE, GATES, DEVIATIONS = "guide", "gates", "deviations"
 """Names of the guide among the state's modules, and of the optimizers of the gates and of the weights' deviations."""
 
 
-class GatedObjective:
+class PerExample:
+    """An objective in nats per training example."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Tensor:
+        """Refuse to be a loss of `pyro.infer.SVI`, which calls its loss with model and guide.
+
+        Raises:
+            SettingError: always.
+        """
+        raise SettingError(
+            f"{type(self).__name__} counts nats per example for the training loop, SVI's loss nats of the whole "
+            "training set: take GatedELBO"
+        )
+
+
+class GatedObjective(PerExample):
     """Negative ELBO of a gated network in nats per training example; `GatedELBO` counts those of all examples.
 
     Args:
@@ -117,17 +132,6 @@ class GatedObjective:
         observe(self.warm_up, self.ramp, state, module.elbo.data_loss)
         loss = negative_elbo / self.size
         return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)
-
-    def __call__(self, *arguments: Any, **named: Any) -> Tensor:
-        """Refuse to be a loss of `pyro.infer.SVI`, which calls its loss with model and guide.
-
-        Raises:
-            SettingError: always.
-        """
-        raise SettingError(
-            "GatedObjective counts nats per example for the training loop, SVI's loss nats of the whole training set: "
-            "take GatedELBO"
-        )
 
     def kind(self, state: TrainState) -> str:
         """Whether the coming step estimates the gates' gradient."""

@@ -9,9 +9,11 @@ from pyro.infer.elbo import ELBO
 from torch import Tensor, nn
 
 from bayesprune.data import Data
+from bayesprune.devices import device_of
 from bayesprune.errors import BayespruneError, SettingError, UnknownNameError
-from bayesprune.inference.elbo import GatedELBO
+from bayesprune.inference.elbo import GatedELBO, MiniBatch
 from bayesprune.inference.estimators import ESTIMATORS, DisARM, GateEstimator, SalientFlips, ScoreFunction, UniformFlips
+from bayesprune.inference.estimators.base import negative_log_likelihood
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.objective import GatedObjective, check_follows
 from bayesprune.inference.programs import log_probs
@@ -20,6 +22,7 @@ from bayesprune.inference.slots import AdamSteps, ProjectedSteps, learnt_gates
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import TaskLikelihood
 from bayesprune.models.priors.gates import FlatteningGatePrior
+from bayesprune.models.priors.weights import GaussianSlab, slab_parameters
 from bayesprune.structure import evaluating
 from bayesprune.training import TrainState
 
@@ -115,6 +118,34 @@ def _check_nats(prior: Any, gates: Tensor, said: float) -> None:
         )
 
 
+@torch.no_grad()
+def check_weight_prior(prior: Any, network: nn.Module) -> None:
+    """Compare the log density of the network's weights with what the prior's program says of them.
+
+    Raises:
+        SettingError: it is no finite number, or in other units.
+    """
+    weights = slab_parameters(network)
+    said = _called("log_prob of weight_prior", prior.log_prob, network)
+    if not isinstance(said, Tensor) or said.dim() or not bool(torch.isfinite(said)):
+        raise SettingError(f"log_prob of weight_prior is {said!r:.80}: it must be one finite number of nats")
+    if isinstance(prior, GaussianSlab) and prior.scale == float("inf"):
+        return  # flat: it has no law to draw from
+    with torch.random.fork_rng(devices=[]), poutine.block():
+        values = {f"w.{name}": weight.detach() for name, weight in weights.items()}
+        program = poutine.trace(poutine.condition(lambda: prior.sample(network), values))
+        found = log_probs(_called("sample of weight_prior", program.get_trace), set())
+    missing = sorted(values.keys() - found.keys())
+    if missing:
+        raise SettingError(f"sample of weight_prior has no site {missing[0]!r}: it needs one for each tensor")
+    true = float(sum(found.values(), torch.zeros(())))
+    if abs(float(said) - true) > 1e-3 * (1 + abs(true)):
+        raise SettingError(
+            f"log_prob of weight_prior is {float(said):.6g} where the sites of its sample say {true:.6g} nats: it must "
+            "be counted in nats of the whole training set, undivided by the number of examples"
+        )
+
+
 def made_guide_of(make: Callable[..., Any], model: GatedModel) -> GateGuide:
     """The guide of a model, checked.
 
@@ -171,9 +202,22 @@ def try_loss(model: GatedModel, guide: GateGuide, estimator: GateEstimator, stat
     inputs, labels = next(iter(data.train.batches(EXAMPLES)))
     with torch.random.fork_rng(devices=[]), evaluating(state.network):
         _check_likelihood(model, inputs, labels)
+        _check_estimator_units(MiniBatch(model, guide, inputs, labels), estimator, guide.theta.detach())
         loss = _called("the loss", GatedELBO(estimator)(model, guide), inputs, labels)
         if loss.dim() or not bool(torch.isfinite(loss)):
             raise SettingError(f"the loss is {loss.detach()} on {EXAMPLES} examples: it must be one finite number")
+
+
+def _check_estimator_units(problem: MiniBatch, estimator: GateEstimator, theta: Tensor) -> None:
+    """Compare an estimator's loss with the mean negative log-likelihood, where all gates are open for good."""
+    opened = torch.ones_like(theta).requires_grad_(True)
+    said = _called("estimator", estimator.loss, problem, opened)
+    true = float(negative_log_likelihood(problem, torch.ones_like(theta)).detach().mean())
+    if not isinstance(said, Tensor) or said.dim() or abs(float(said.detach()) - true) > 1e-3 * (1 + abs(true)):
+        raise SettingError(
+            f"estimator gives {said!r:.80} with all gates open, and the mean negative log-likelihood is {true:.6g}: it "
+            "must give that, in nats per example, with the gates' gradient"
+        )
 
 
 @torch.no_grad()
@@ -181,7 +225,7 @@ def _check_likelihood(model: GatedModel, inputs: Any, labels: Any) -> None:
     """Refuse a likelihood that does not give one log-probability for each example."""
     if isinstance(model.likelihood, TaskLikelihood):
         return  # the task's own checks hold
-    outputs = model.outputs(inputs, torch.ones(model.structure.gate_count))
+    outputs = model.outputs(inputs, torch.ones(model.structure.gate_count, device=device_of(model.network)))
     law = _called("likelihood", model.likelihood, outputs)
     if not _has("log_prob")(law):
         raise SettingError(f"likelihood makes a {type(law).__name__}: it must make a distribution of the targets")

@@ -18,7 +18,13 @@ from bayesprune.inference.node_inclusion import prior_inclusion
 from bayesprune.inference.objective import GATES, guide_of
 from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
 from bayesprune.inference.review import judged_early
-from bayesprune.inference.spike_slab_options import LEARNING_RATE, QUIET, SpikeSlabOptions
+from bayesprune.inference.spike_slab_options import (
+    LEARNING_RATE,
+    QUIET,
+    SMALL_DEVIATION,
+    USUAL_DEVIATION,
+    SpikeSlabOptions,
+)
 from bayesprune.inference.updates import remove
 from bayesprune.inference.variational import Parts, VariationalMethod, made_guide
 from bayesprune.inference.warm_up import make_warm_up
@@ -63,14 +69,12 @@ class SpikeSlab(VariationalMethod):
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)
         slab = GaussianSlab(options.slab)
         rate = options.deviation_learning_rate or travel_rate(steps)
-        law = GaussianWeights(options.deviation, rate, kind="prior_when_closed")
+        means_first, deviation = beginning(state, options)
+        law = GaussianWeights(deviation, rate, kind="prior_when_closed")
         gate_rate = options.gate_learning_rate or travel_rate(steps)
         inclusion = prior_inclusion(state, examples, options.inclusion, options.input_gates)
-        means_first = network_kind(state.network) == "convolutional"
-        if options.means_first is not None:
-            means_first = options.means_first
         make = partial(
-            LogitGateGuide, start=options.start, input_gates=options.input_gates, deviation=options.deviation,
+            LogitGateGuide, start=options.start, input_gates=options.input_gates, deviation=deviation,
             kind=law.kind,
         )  # fmt: skip
 
@@ -93,6 +97,14 @@ class SpikeSlab(VariationalMethod):
             ),
             alive=0.5, ends_pruned=fixed_epochs == 0, notes=few_steps(steps, data, settings), review=review,
         )  # fmt: skip
+
+
+def beginning(state: TrainState, options: SpikeSlabOptions) -> tuple[bool, float]:
+    """Whether the means learn alone at first, and the deviation of every weight at the start."""
+    means_first = options.means_first
+    if means_first is None:
+        means_first = network_kind(state.network) == "convolutional"
+    return means_first, options.deviation or (SMALL_DEVIATION if means_first else USUAL_DEVIATION)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Spike-and-slab nodes whose inclusion is under the flattening hyper-prior, with Gaussian weights."""
 
 from dataclasses import dataclass
-from math import exp, log1p
 from typing import ClassVar
 
 from bayesprune.errors import UnknownNameError
@@ -9,11 +8,9 @@ from bayesprune.inference.estimators import DisARM, GateEstimator, SalientFlips,
 from bayesprune.inference.flattened import Flattened
 from bayesprune.inference.guides import GaussianWeightGuide
 from bayesprune.inference.options import ParsimoniousOptions, Recipe
+from bayesprune.inference.spike_slab_options import SMALL_DEVIATION
 from bayesprune.inference.weight_laws import GaussianWeights, WeightLaw, travel_rate
 from bayesprune.run.settings import check_number, check_type
-
-DEVIATION = log1p(exp(-6))
-"""Standard deviation at the start, 0.0025: softplus(-6), that of SS-IG's public code."""
 
 COMPARING = (SalientFlips, UniformFlips, DisARM, ScoreFunction)
 """Estimators that compare losses: with the same weights in both, or their noise would be in the difference."""
@@ -37,7 +34,7 @@ class SpikeSlabFlatOptions(ParsimoniousOptions):
     method: ClassVar[str] = "spike-slab-flat"
 
     slab: float = 0.2
-    deviation: float = DEVIATION
+    deviation: float = SMALL_DEVIATION
     deviation_learning_rate: float | None = None
     draws: str | None = None
     means_first: bool = True

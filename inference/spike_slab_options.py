@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import exp, log1p
 from typing import Any, ClassVar, Self
 
 from bayesprune.errors import SettingError, UnknownNameError
@@ -9,6 +10,12 @@ from bayesprune.run.settings import LEAST_SLAB, check_integer, check_number, che
 
 LEARNING_RATE = 1e-3
 """Of Adam, constant: that of the public code on MNIST."""
+
+SMALL_DEVIATION = log1p(exp(-6))
+"""Standard deviation at the start, 0.0025: softplus(-6), that of the public code."""
+
+USUAL_DEVIATION = 0.05
+"""That of networks whose gates learn from the first step on: with 0.0025 each weight costs up to six nats then."""
 
 QUIET, END = "quiet", "end"
 REMOVALS = (QUIET, END)
@@ -23,7 +30,8 @@ class SpikeSlabOptions:
         inclusion: prior probability that a node is open; by default that of the paper's code for each layer, from its
             widths and the number of examples, and 1e-4 in networks with convolutions.
         slab: standard deviation of the weights' prior; the paper's is 1 on MNIST and 0.2 on CIFAR-10.
-        deviation: standard deviation of every weight at the start; the paper's is softplus(-6) = 0.0025.
+        deviation: standard deviation of every weight at the start; by default 0.05, and where means are first the
+            paper's, softplus(-6) = 0.0025, through which a network of any width can learn.
         start: inclusion probability of every node at the start.
         temperature: of the relaxed gates.
         gate_learning_rate, deviation_learning_rate: of the logits and of the logarithms of the deviations; by default
@@ -45,7 +53,7 @@ class SpikeSlabOptions:
 
     inclusion: float | None = None
     slab: float = 0.2
-    deviation: float = 0.05
+    deviation: float | None = None
     start: float = 0.99
     temperature: float = 0.5
     gate_learning_rate: float | None = None
@@ -61,7 +69,7 @@ class SpikeSlabOptions:
     fixed_decay: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("slab", "deviation", "start", "temperature", "prune_share", "closed_below"):
+        for name in ("slab", "start", "temperature", "prune_share", "closed_below"):
             check_type(name, getattr(self, name), int | float, "a number")
         for name in ("inclusion", "start", "closed_below"):
             check_number(name, getattr(self, name), 0.0)
@@ -71,7 +79,8 @@ class SpikeSlabOptions:
         for name in ("deviation", "temperature", "gate_learning_rate", "deviation_learning_rate"):
             check_number(name, getattr(self, name), 0.0)
         check_number("prune_share", self.prune_share, 0.0, 1.0)
-        check_type("means_first", False if self.means_first is None else self.means_first, bool, "true or false")
+        if self.means_first is not None:
+            check_type("means_first", self.means_first, bool, "true or false")
         check_type("input_gates", self.input_gates, bool, "true or false")
         check_type("removal", self.removal, str, "'quiet' or 'end'")
         if self.removal not in REMOVALS:

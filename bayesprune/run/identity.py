@@ -13,6 +13,7 @@ from bayesprune.data.cached import load_cached
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.user_code import code_digest, source_digest
+from bayesprune.tasks.code import is_ours, said_by
 from bayesprune.training.masks import attached_masks
 
 RUN = "run:"
@@ -27,6 +28,7 @@ def identity_of(
     spec: NetworkSpec | None,
     fingerprint: str,
     network: nn.Module | None = None,
+    method: object = None,
 ) -> dict[str, Any]:
     """All that decides a run's result, as JSON; `bayesprune.store.identity.run_id` names the run by it.
 
@@ -35,10 +37,12 @@ def identity_of(
         spec: how its network is built; None for a network of the user's own.
         fingerprint: of the data.
         network: one that was handed over with its weights; None for one whose weights the seed draws or a file holds.
+        method: the run's; a class of the user's is part of the identity by a hash of its code.
 
     Returns:
         The settings; `factory`; `data_fingerprint`; `weights_digest`, of the weights that the run starts from, None
-        for those that the seed draws; `code_digest`, of the user's code that makes the network.
+        for those that the seed draws; `code_digest`, of the user's code that makes the network; `method_digest` where
+        the method is the user's.
     """
     factory = None if spec is None else {"name": spec.factory, "arguments": dict(spec.arguments)}
     weights: str | None
@@ -52,6 +56,8 @@ def identity_of(
     identity = settings.to_json() | {"factory": factory, "data_fingerprint": fingerprint}
     if (other := settings.options.get(_OTHER_DATA)) is not None:
         identity[f"{_OTHER_DATA}_fingerprint"] = load_cached(str(other)).fingerprint
+    if method is not None and not is_ours(type(method)):
+        identity["method_digest"] = blake2b(said_by(method).encode(), digest_size=8).hexdigest()
     return identity | {"weights_digest": weights, "code_digest": code}
 
 

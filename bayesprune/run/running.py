@@ -115,7 +115,7 @@ def _run(
     plan = method.plan(state, data, settings)
     state.move(place)
     notes = (*plan.notes, *_without_training(plan, settings))
-    identity = identity_of(settings, spec, data.fingerprint, network if given else None)
+    identity = identity_of(settings, spec, data.fingerprint, network if given else None, method)
     state.identity = _identity(state.network, identity)
     name = f"{settings.method}, {settings.network} on {data.name}, seed {settings.seed}"
     _LOG.info("run %s begins: %d epochs, %d gates", name, settings.epochs, state.structure.gate_count)

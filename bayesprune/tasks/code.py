@@ -55,8 +55,8 @@ def _function(function: Any, depth: int) -> str:
 def _object(value: Any, depth: int) -> str:
     kind = value if inspect.isclass(value) else type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
-    own = _is_own(kind)
-    text = " ".join(_class_text(base) for base in kind.__mro__ if _is_own(base)) if own else ""
+    own = not is_ours(kind)
+    text = " ".join(_class_text(base) for base in kind.__mro__ if not is_ours(base)) if own else ""
     if isinstance(value, nn.Module):
         plain = {key: one for key, one in vars(value).items() if isinstance(one, bool | int | float | str)}
         return f"{name} {text} {said_by(plain, depth + 1)} {said_by(dict(value.state_dict()), depth + 1)}"
@@ -64,9 +64,9 @@ def _object(value: Any, depth: int) -> str:
     return f"{name} {text} {said_by(dict(held), depth + 1)}" if held or text else _ADDRESS.sub("", repr(value))[:1000]
 
 
-def _is_own(kind: Any) -> bool:
-    """Whether a class is the user's."""
-    return str(kind.__module__).partition(".")[0] not in _LIBRARIES
+def is_ours(kind: type[Any]) -> bool:
+    """Whether a class is one of this package or of a library."""
+    return str(kind.__module__).partition(".")[0] in _LIBRARIES
 
 
 def _class_text(kind: Any) -> str:

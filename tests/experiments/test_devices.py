@@ -12,6 +12,7 @@ from torch import nn
 
 import bayesprune as bp
 from bayesprune.data import Data, placing
+from bayesprune.inference import FixedInclusion, Quiet
 from bayesprune.models import LeNet300
 from bayesprune.run.pruned import Pruned
 from bayesprune.store.tree import load_tree
@@ -89,6 +90,10 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "sv-bnn": {"method": "sv-bnn", "prune_share": 0.5, "inclusion": 0.1, "gate_learning_rate": 0.3, "trim": True},
     "convolutional": BAYES | {"price": 5.0, "network": convolutional, "inputs": "all", "flatten_inputs": True},
+    "spike-slab": {"method": "spike-slab", "shrink_every": 5},
+    "spike-slab-flat": BAYES | {"method": "spike-slab-flat", "price": 3.0},
+    "parts": {"method": bp.Variational(removal=Quiet(0.3, 2), shrink_every=5, gate_prior=FixedInclusion(0.1))},
+    "priced parts": {"method": bp.Variational(shrink_every=5)},
 }  # fmt: skip
 DUE = 5
 """In these cases the structure is looked at every so many steps."""

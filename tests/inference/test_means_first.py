@@ -1,6 +1,5 @@
 """A network must learn before its weights become noise: Gaussian weights on networks that know nothing yet."""
 
-from math import log
 from typing import Any
 
 import pytest
@@ -64,12 +63,14 @@ def trained(method: Method, data: Data, steps: int, **options: Any) -> tuple[Tra
     settings = RunSettings(method.name, epochs=40, batch_size=24, options=options)
     state = initial_state(perceptron(), data, settings)
     (phase, *_) = method.plan(state, data, settings).phases
+    begun: Any = guide_of(state)
+    start = float(next(iter(begun.log_deviation.values())).detach().flatten()[0])
     found = []
 
     def look(state: TrainState) -> None:
         guide: Any = guide_of(state)
         values = torch.cat([value.detach().flatten() for value in guide.log_deviation.values()])
-        found.append(float((values - log(method.options().deviation)).abs().max()))
+        found.append(float((values - start).abs().max()))
         if state.phase_step == steps:
             state.phase_step = phase.steps  # enough
 
@@ -105,6 +106,19 @@ def test_spike_slab_nodes_of_perceptrons_start_all_at_once(small_data: Data) -> 
         data = digits()
         objective: Any = SpikeSlab().plan(initial_state(network, data, settings), data, settings).phases[0].objective
         assert (objective.warm_up is not None) == waits
+
+
+@pytest.mark.parametrize(
+    ("options", "deviation"), [({}, 0.05), ({"means_first": True}, 0.0024757), ({"deviation": 0.01}, 0.01)]
+)
+def test_means_that_are_first_learn_through_little_noise(
+    options: dict[str, Any], deviation: float, small_data: Data
+) -> None:
+    settings = RunSettings("spike-slab", epochs=4, options=options)
+    state = initial_state(perceptron(), small_data, settings)
+    SpikeSlab().plan(state, small_data, settings)
+    guide: Any = guide_of(state)
+    assert guide.log_deviation["fc2|weight"].exp().tolist()[0][0] == pytest.approx(deviation, rel=1e-4)
 
 
 def test_they_wait_where_prices_do_not(small_data: Data) -> None:

@@ -1,6 +1,6 @@
 """Log-normal laws of the scales of nodes: what is drawn, their median, and their closed divergences."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from math import log
 
 import pyro
@@ -19,7 +19,7 @@ from bayesprune.models.priors.scales import (
 )
 
 
-class NodeScales(nn.Module):
+class NodeScales(nn.Module, ABC):
     """The guide's law of the scales of all nodes, and of what they share.
 
     Parameters of one entry a gate [J] are cut along when the network shrinks; those of the whole network are not.

@@ -6,7 +6,7 @@ Weights that belong to no node (those of the output layer) have scale 1.
 Source: Jantre, Bhattacharya and Maiti, arXiv 2308.09104.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from math import e, lgamma, log, pi
 
@@ -76,7 +76,7 @@ _ENTROPY = 0.5 * log(2 * pi * e)
 """Of a standard normal, in nats: 1.41894."""
 
 
-class ScaledSlab(GaussianSlab):
+class ScaledSlab(GaussianSlab, ABC):
     """A slab whose nodes have a scale each; its weights must be sites.
 
     Sites of the program: those of the scales ("scale...."), then for each tensor "w.<parameter>", normal around 0 with

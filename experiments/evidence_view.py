@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from bayesprune.data import Data
     from bayesprune.run.pruned import Pruned
 
+    WithData: TypeAlias = tuple[Pruned, Data]
+
 NAMED, TABLED = 5, 10
 """So many of the weakest units are named in the picture, and in a document."""
 
@@ -26,15 +28,18 @@ EFFORT, FEWEST = 5e12, 500
 """Gates times multiply-accumulates times examples, where no number of examples is asked for, and examples at least."""
 
 
-def evidence_of(record: RunRecord, examples: int | None = None, runs: int = 1) -> Evidence | str:
+def evidence_of(
+    record: RunRecord, examples: int | None = None, runs: int = 1, found: "WithData | str | None" = None
+) -> Evidence | str:
     """The evidence of a run on disk, or a line that says why there is none.
 
     Args:
         record: of the run, read from its folder.
         examples: training examples to take it on, at most; None for as many as take no more than a minute or so.
         runs: that share this time.
+        found: what `with_data` gave, where it was asked already.
     """
-    found = with_data(record)
+    found = with_data(record) if found is None else found
     if isinstance(found, str):
         return f"{found}: take pruned.evidence(data) in Python"
     pruned, data = found
@@ -45,8 +50,22 @@ def evidence_of(record: RunRecord, examples: int | None = None, runs: int = 1) -
         return _line(error)
 
 
-def with_data(record: RunRecord) -> "tuple[Pruned, Data] | str":
-    """The network of a run on disk and the data it was trained on, or a line that says what is not there."""
+def all_with_data(records: Sequence[RunRecord]) -> "list[WithData | str]":
+    """What `with_data` says of each run; data that several have are read once."""
+    found: list[WithData | str] = []
+    for record in records:
+        known = next((one[1] for one in found if not isinstance(one, str)), None)
+        found.append(with_data(record, known))
+    return found
+
+
+def with_data(record: RunRecord, known: "Data | None" = None) -> "WithData | str":
+    """The network of a run on disk and the data it was trained on, or a line that says what is not there.
+
+    Args:
+        record: of the run, read from its folder.
+        known: data that it may have been trained on.
+    """
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import load
 
@@ -54,7 +73,10 @@ def with_data(record: RunRecord) -> "tuple[Pruned, Data] | str":
     if record.folder is None:
         return "the run lies in no folder"
     try:
-        data = load_data(name, task=record.task["name"], download=False)
+        if known is not None and known.fingerprint == record.settings.get("data_fingerprint"):
+            data = known
+        else:
+            data = load_data(name, task=record.task["name"], download=False)
     except (BayespruneError, KeyError) as error:
         return f"the data {name!r} cannot be loaded by name ({_line(error)})"
     if data.fingerprint != record.settings.get("data_fingerprint"):

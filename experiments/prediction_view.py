@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from bayesprune.errors import BayespruneError
-from bayesprune.experiments.evidence_view import with_data
+from bayesprune.experiments.evidence_view import all_with_data
 from bayesprune.experiments.report.picture_file import write_picture
 from bayesprune.run.predictive import Predictive
 from bayesprune.run.tree_chains import chains_of
@@ -20,6 +20,7 @@ from bayesprune.store.runs import RunRecord
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bayesprune.experiments.evidence_view import WithData
     from bayesprune.tasks import Metric, Task
 
 EFFORT, NUMBERS = 1e12, 2e7
@@ -99,15 +100,21 @@ class Predictions:
         ]
 
 
-def predictions_of(records: Sequence[RunRecord], draws: int, examples: int | None = None) -> Predictions | str:
+def predictions_of(
+    records: Sequence[RunRecord],
+    draws: int,
+    examples: int | None = None,
+    loaded: "Sequence[WithData | str] | None" = None,
+) -> Predictions | str:
     """Predictions of the test examples by restarts on disk, or a line that says why there are none.
 
     Args:
         records: as in `to_datatree`, read from their folders.
         draws: a chain.
         examples: test examples, at most; None for as many as take no more than some seconds.
+        loaded: what `all_with_data` gave, where it was asked already.
     """
-    loaded = [with_data(record) for record in records]
+    loaded = all_with_data(records) if loaded is None else loaded
     missing = [one for one in loaded if isinstance(one, str)]
     if missing:
         return f"{missing[0]}: take bayesprune.to_datatree(runs, data=...) in Python"

@@ -12,6 +12,7 @@ from bayesprune.experiments.commands.report import run_folders
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bayesprune.experiments.evidence_view import WithData
     from bayesprune.experiments.prediction_view import Predictions
     from bayesprune.store.runs import RunRecord
 
@@ -42,6 +43,7 @@ def posterior(
     """
     from bayesprune.experiments.agreement_view import plot_agreement
     from bayesprune.experiments.commands.output import answer, answer_object
+    from bayesprune.experiments.evidence_view import all_with_data
     from bayesprune.experiments.posterior_view import plot_posterior, summarise
     from bayesprune.experiments.prediction_view import predictions_of
     from bayesprune.run.settings import check_integer
@@ -61,8 +63,9 @@ def posterior(
     written = {"plot": str(picture), "agreement_plot": None, "calibration_plot": None, "entropy_plot": None}
     if len(records) > 1:
         written["agreement_plot"] = str(plot_agreement(records, _beside(picture, "agreement", plot)))
-    evidence = [] if examples == 0 else _evidence(records, examples, picture, plot)
-    found = "" if examples == 0 else predictions_of(records, draws, examples)
+    loaded = [] if examples == 0 else all_with_data(records)
+    evidence = [] if examples == 0 else _evidence(records, loaded, examples, picture, plot)
+    found = "" if examples == 0 else predictions_of(records, draws, examples, loaded)
     if not isinstance(found, str):
         written |= _pictures(found, picture, plot)
     if netcdf is not None:
@@ -91,15 +94,19 @@ def _beside(picture: Path, name: str, plot: Path | None) -> Path:
 
 
 def _evidence(
-    records: "Sequence[RunRecord]", examples: int | None, picture: Path, plot: Path | None
+    records: "Sequence[RunRecord]",
+    loaded: "Sequence[WithData | str]",
+    examples: int | None,
+    picture: Path,
+    plot: Path | None,
 ) -> list[tuple[dict[str, Any], str]]:
     """What is said of the evidence of each run, as JSON and in words; its pictures are written."""
     from bayesprune.experiments.evidence_view import document, evidence_of, plot_evidence
 
     found = []
-    for record in records:
+    for record, known_of in zip(records, loaded, strict=True):
         seed = record.result["seed"]
-        one = evidence_of(record, examples, len(records))
+        one = evidence_of(record, examples, len(records), known_of)
         known: dict[str, Any] = {"run": record.id, "seed": seed}
         title = f"Run {record.id}, seed {seed}: " if len(records) > 1 else ""
         if isinstance(one, str):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from math import log10
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from bayesprune.devices import device_of
 from bayesprune.errors import SettingError
 from bayesprune.inference.exact_gates import ExactGates, settings_of
 from bayesprune.inference.log_priors import log_prior_of
-from bayesprune.run.flipping import Flipping
+from bayesprune.run.flipping import NUMBERS, Flipping
 from bayesprune.run.raw_inputs import clear_refusal
 from bayesprune.structure import Gating, Structure, evaluating
 from bayesprune.training import Progress
@@ -26,7 +27,7 @@ LARGEST = 20
 """More gates than this are refused: all settings of 20 gates are a million networks."""
 
 ROWS, EXAMPLES_AT_ONCE = 8_000, 500
-"""Examples under settings that are run at a time, and examples of the data among them."""
+"""Examples under settings that are run at a time, and examples of the data among them, at most."""
 
 TIMED = 8
 """Settings that are measured to say how long all of them would take."""
@@ -64,27 +65,32 @@ def exact(
     """
     prior = log_prior_of(pruned, price, pi)
     flipping, structure = Flipping.of(pruned, data, examples, seed, fast=False), pruned.structure
-    gates = structure.gate_count
+    gates, rows = structure.gate_count, _rows_of(pruned)
     if gates > LARGEST:
-        raise SettingError(_too_many(flipping, structure, gates))
-    rows = torch.arange(2**gates)
-    settings = settings_of(rows, gates)
+        raise SettingError(_too_many(flipping, gates, rows))
+    settings = settings_of(torch.arange(2**gates), gates)
     supported = passing(structure, settings > 0)
     nats = torch.full((2**gates,), torch.inf, dtype=torch.float64)
-    nats[supported] = negative_logs(flipping, settings[supported], progress)
+    nats[supported] = negative_logs(flipping, settings[supported], progress, rows)
     log_prior = torch.full_like(nats, -torch.inf)
     log_prior[supported] = prior.of(settings[supported])
     return ExactGates.of(nats, log_prior, structure, prior.log_odds, flipping.examples, flipping.size)
 
 
 @torch.no_grad()
-def negative_logs(flipping: Flipping, settings: Tensor, progress: Callable[[Progress], None] | None = None) -> Tensor:
+def negative_logs(
+    flipping: Flipping,
+    settings: Tensor,
+    progress: Callable[[Progress], None] | None = None,
+    rows: int = ROWS,
+) -> Tensor:
     """Negative log-likelihoods [K] (nats, float64) of all N examples under settings [K, J] of the gates.
 
     Args:
         flipping: network, gates and examples.
         settings: 0 or 1.
         progress: called after every batch of settings; its loss is the least so far, an example.
+        rows: examples under settings that are run at a time.
     """
     network, scale = flipping.network, flipping.size / flipping.examples
     found = torch.zeros(len(settings), dtype=torch.float64)
@@ -94,8 +100,8 @@ def negative_logs(flipping: Flipping, settings: Tensor, progress: Callable[[Prog
         stack.enter_context(saying(network, flipping.output))
         stack.enter_context(evaluating(network))
         stack.enter_context(clear_refusal())
-        batches = list(flipping.batches(EXAMPLES_AT_ONCE))
-        at_once = max(1, ROWS // max(count(inputs) for inputs, _ in batches))
+        batches = list(flipping.batches(min(EXAMPLES_AT_ONCE, rows)))
+        at_once = max(1, rows // max(count(inputs) for inputs, _ in batches))
         for first in range(0, len(settings), at_once):
             part = settings[first : first + at_once].to(device_of(network), torch.get_default_dtype())
             total = torch.zeros(len(part), dtype=torch.float64)
@@ -123,12 +129,18 @@ def passing(structure: Structure, opened: Tensor) -> Tensor:
     return found
 
 
-def _too_many(flipping: Flipping, structure: Structure, gates: int) -> str:
+def _rows_of(pruned: "Pruned") -> int:
+    """Examples that are run at a time: what the layers say of all of them must stay within bounds."""
+    numbers = sum(layer.outputs * max(1, layer.positions) for layer in pruned.layers)
+    return max(1, min(ROWS, NUMBERS // max(1, numbers)))
+
+
+def _too_many(flipping: Flipping, gates: int, rows: int) -> str:
     """Why so many gates are not enumerated, how long it would take, and what to do instead."""
     some = torch.ones(TIMED, gates)
-    negative_logs(flipping, some[:1])  # the first pass pays for what is kept
+    negative_logs(flipping, some[:1], rows=rows)  # the first pass pays for what is kept
     begin = perf_counter()
-    negative_logs(flipping, some)
+    negative_logs(flipping, some, rows=rows)
     each = (perf_counter() - begin) / TIMED
     return (
         f"{gates} gates have 2^{gates} settings, which would take about {_long(each, gates)} here ({each * 1e3:.2g} "
@@ -139,8 +151,6 @@ def _too_many(flipping: Flipping, structure: Structure, gates: int) -> str:
 
 def _long(each: float, gates: int) -> str:
     """Seconds a setting times all settings, in words."""
-    from math import log10
-
     if gates > 60:
         years = log10(each) + gates * log10(2) - log10(365.25 * 86_400)
         return f"10^{years:.0f} years"

@@ -14,8 +14,8 @@ def test_a_row_by_hand() -> None:
     one = (torch.tensor([0.5, 0.25]).double(), torch.tensor([[0.7, 0.3], [0.9, 0.1]]).double())
     other = (torch.tensor([1.0, 1.0]).double(), truth)
     row = _row("m", [one, other], reference=reference, truth=truth, labels=torch.tensor([0, 1]))
-    assert list(row.inclusion) == pytest.approx([0.75, 0.625]) and row.runs == 2
-    assert [row.inclusion_error, row.worst_error] == pytest.approx([(0.5 + 0.75) / 4, 0.75])
+    assert row.inclusion == pytest.approx((0.75, 0.625)) and row.runs == 2
+    assert row.inclusion_error == pytest.approx((0.5 + 0.75) / 4) and row.worst_error == pytest.approx(0.75)
     assert row.total_variation == pytest.approx(0.2 / 4)
     first = -(torch.tensor([0.7, 0.1]).log().mean())
     second = -(torch.tensor([0.5, 0.1]).log().mean())

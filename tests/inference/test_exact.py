@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.inference.exact import LARGEST, passing
+from bayesprune.inference.exact import LARGEST, _long, passing
 from bayesprune.inference.exact_gates import ExactGates, settings_of
 from bayesprune.inference.log_priors import JointCost, joint_cost, log_prior_of, prior_log_odds
 from bayesprune.models import LeNet5
@@ -138,6 +138,11 @@ def test_too_many_gates_are_refused_with_the_time_they_would_take(small_data: Da
     pruned = bp.prune("lenet300", small_data, "dense", widths=(16, 14), inputs="none", **QUICK)
     with pytest.raises(SettingError, match=rf"30 gates have 2\^30.*about .* here .*at most {LARGEST} .*gibbs"):
         pruned.exact(price=1.0)
+
+
+def test_times_in_words() -> None:
+    assert _long(1e-3, 21) == "35 minutes" and _long(1e-3, 10) == "1 seconds" and _long(1e-3, 27) == "37 hours"
+    assert _long(1e-3, 405) == "10^111 years"
 
 
 def test_ctrl_c_leaves_the_network_as_it_was(eight: Pruned) -> None:

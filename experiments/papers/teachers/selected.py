@@ -80,7 +80,7 @@ def gibbs_of(run: RunRecord) -> Selection:
         chosen = sorted(int(found.indices[place]) for place in own if float(found.inclusion[place]) > 0.5)
         return Selection(tuple(chosen))
 
-    return _kept(_place(run), f"{GIBBS}-{run.id}", "", draw)
+    return _kept(place_of(run), f"{GIBBS}-{run.id}", "", draw)
 
 
 def baseline(name: str, data: str, place: Path | None) -> Selection:
@@ -102,9 +102,6 @@ def baseline(name: str, data: str, place: Path | None) -> Selection:
 def place_of(run: RunRecord) -> Path | None:
     """Where the run folders lie; None for a record that was not read from disk."""
     return None if run.folder is None else Path(run.folder).parent
-
-
-_place = place_of
 
 
 def _lasso(data: Data) -> Selection:

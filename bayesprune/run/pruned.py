@@ -14,13 +14,13 @@ from bayesprune.data.given import as_data
 from bayesprune.data.inputs import AnyNormalisation
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate, evaluate_split
+from bayesprune.run.asking import Asking
 from bayesprune.run.environment import environment
 from bayesprune.run.identity import tensors_digest
 from bayesprune.run.method import GatePosterior
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.predicting import Predicting
 from bayesprune.run.reading_records import fields_of
-from bayesprune.run.samplers import sampler
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.table import table_of
 from bayesprune.run.writing_records import alive, dense_name, posterior_tensors, record_of, result_of
@@ -32,16 +32,11 @@ from bayesprune.training.heads import saying
 from bayesprune.training.masks import attach_masks, hold_masks
 
 if TYPE_CHECKING:
-    import xarray
-
-    from bayesprune.run.evidence import Evidence
     from bayesprune.run.matching import Match
-    from bayesprune.run.predictive import Predictive
-    from bayesprune.run.shift import OutOfDistribution
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Pruned(Predicting):
+class Pruned(Predicting, Asking):
     """A pruned network and everything known about it.
 
     Attributes:
@@ -262,66 +257,6 @@ class Pruned(Predicting):
         """What is written to run.json."""
         return record_of(self)
 
-    def evidence(self, data: Any = None, *, examples: int | None = None, seed: int = 0) -> "Evidence":
-        """What every unit that is left is worth, in nats; see `bayesprune.run.evidence.measure`.
-
-        Args:
-            data: to flip gates on; None for the training data. As for `evaluate`, but of `Data` the training split.
-            examples: so many of them, drawn at random; None for all.
-            seed: of the draw.
-
-        Raises:
-            SettingError: nothing can be removed, there is no likelihood, or `examples` cannot be had.
-            StoreError: the network was loaded from disk and no data were given.
-            DataError: the data are none, or do not fit the run.
-        """
-        from bayesprune.run.evidence import measure
-
-        return measure(self, data, examples=examples, seed=seed)
-
-    def predictive(self, gates: Tensor, data: Any = None, **settings: Any) -> "Predictive":
-        """Predictions under draws of the gates, such as `gibbs().draws`; see `bayesprune.run.predictive.predictive`."""
-        from bayesprune.run.predictive import predictive
-
-        return predictive(self, gates, data, **settings)
-
-    def gibbs(self, data: Any = None, **settings: Any) -> Any:
-        """Draws of the gates at fixed weights, p(z | w, data); settings as for `bayesprune.experiments.facade.gibbs`.
-
-        Args:
-            data: as for `evidence`.
-            settings: draws, chains, warm_up, examples, pi, price, seed, progress.
-
-        Raises:
-            SettingError: a setting cannot be used, or the run has no prices and none is given.
-        """
-        return sampler("gibbs")(self, data, **settings)
-
-    def exact(self, data: Any = None, **settings: Any) -> Any:
-        """The exact posterior of at most 20 gates at fixed weights; see `bayesprune.experiments.facade.exact`."""
-        return sampler("exact")(self, data, **settings)
-
-    def nuts(self, data: Any = None, **settings: Any) -> Any:
-        """Draws of weights with at most 8 gates summed out; see `bayesprune.experiments.facade.nuts`."""
-        return sampler("nuts")(self, data, **settings)
-
-    def posterior_tree(self, draws: int = 1000, seed: int = 0, **settings: Any) -> "xarray.DataTree":
-        """The posterior over the structure as a DataTree that ArviZ reads; see `bayesprune.run.datatree.to_datatree`.
-
-        It has a chain for each of the restarts, and one where there are none.
-
-        Args:
-            draws: draws of all gates, at least 1.
-            seed: of the draws.
-            settings: as there: data, split, examples, evidence, prior, price, weights, trace.
-
-        Raises:
-            SettingError: the method has no posterior, or `draws` is below 1; and as there.
-        """
-        from bayesprune.run.datatree import to_datatree
-
-        return to_datatree(self.restarts or self, draws, seed, **settings)
-
     def ensemble(self, gates: Tensor | None = None) -> nn.Module:
         """All restarts, or this network under draws of its gates, as one module that predicts their mean.
 
@@ -347,20 +282,6 @@ class Pruned(Predicting):
     def evaluate_ensemble(self, data: Any = None, gates: Tensor | None = None) -> Evaluation:
         """What `evaluate` says of the `ensemble`, cost included; arguments and errors as there and in `ensemble`."""
         return replace(self, network=self.ensemble(gates), masks={}).evaluate(data)
-
-    def drawn_gates(self, draws: int = 100, seed: int = 0) -> Tensor:
-        """Gates [1, D, J] at random by the posterior; see `bayesprune.run.draw_average.drawn_gates`."""
-        from bayesprune.run.draw_average import drawn_gates
-
-        return drawn_gates(self, draws, seed)
-
-    def out_of_distribution(
-        self, other: Any, data: Any = None, *, network: nn.Module | None = None
-    ) -> "OutOfDistribution":
-        """How well other data are told apart by uncertainty; see `bayesprune.run.shift.out_of_distribution`."""
-        from bayesprune.run.shift import out_of_distribution
-
-        return out_of_distribution(self, other, data, network=network)
 
     def matched_units(self, other: "Pruned", data: Any = None, examples: int = 1000) -> "list[Match]":
         """Which hidden unit or filter of another restart does what one of this network does.

@@ -32,7 +32,7 @@ def _pairs(found: Sequence[Measured]) -> list[Pair]:
 def _error(one: Measured, other: Measured) -> float:
     """Standard error of the difference of two NLLs, over the images that both are measured on."""
     differences = one.losses - other.losses
-    return float(differences.std()) / len(differences) ** 0.5
+    return float(differences.std() / len(differences) ** 0.5)
 
 
 def _target(name: str, word: str, gains: Sequence[float], shown: Sequence[str], pairs: Sequence[Pair]) -> Target:

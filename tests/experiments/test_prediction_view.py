@@ -12,6 +12,7 @@ from scipy.stats import entropy
 import bayesprune as bp
 from bayesprune.errors import SettingError
 from bayesprune.experiments.agreement_view import plot_agreement
+from bayesprune.experiments.evidence_view import all_with_data
 from bayesprune.experiments.prediction_view import Predictions, plot_calibration, plot_entropy, predictions_of
 from bayesprune.run.predictive import Predictive
 from bayesprune.store.runs import RunRecord
@@ -91,3 +92,20 @@ def test_restarts_on_disk_are_predicted_together(small_npz: str, tmp_path: Path)
     assert "cannot be loaded by name" in str(predictions_of([unnamed], 6))
     svg = plot_agreement(records, tmp_path / "agreement.svg").read_text("utf-8")
     assert "2 restarts; hidden units" in svg and "by chance" in svg and "fc1" in svg
+
+
+def test_data_of_several_runs_are_read_once(small_npz: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bp.load_data(small_npz)
+    quick: dict[str, Any] = {"epochs": 1, "batch_size": 40, "widths": (8, 6), "price": 1.0, "progress": False}
+    runs = [bp.prune("lenet300", data, seed=seed, **quick) for seed in (0, 1)]
+    records = [RunRecord.read(run.save(tmp_path / str(number))) for number, run in enumerate(runs)]
+    read: list[str] = []
+    load = bp.data.load
+
+    def counted(name: str, **settings: Any) -> Any:
+        read.append(name)
+        return load(name, **settings)
+
+    monkeypatch.setattr("bayesprune.data.load", counted)
+    found = all_with_data(records)
+    assert len(found) == 2 and not any(isinstance(one, str) for one in found) and read == [small_npz]

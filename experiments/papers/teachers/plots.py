@@ -10,6 +10,8 @@ from bayesprune.experiments.report.pictures import Sketch
 _LEVEL = 5.0
 """Up to here counts are drawn to scale, above them their logarithm."""
 
+_TICKS = (0, 1, 2, 3, 4, 5, 10, 20, 50, 100, 200, 500, 1_000)
+
 
 def errors_sketch(part: str, methods: Mapping[str, Mapping[int, Selection]]) -> Sketch:
     """False positives and negatives of every draw, side by side for each method."""
@@ -18,7 +20,7 @@ def errors_sketch(part: str, methods: Mapping[str, Mapping[int, Selection]]) -> 
         f"selection-{part}",
         f"{part}: errors of selection",
         f"Mean false positives and false negatives a draw: {facts}.",
-        "A point a draw of the data; the number of points in one place shows by their width. Lower is better.",
+        "A point a draw of the data; points of one height stand side by side. Lower is better.",
         lambda: _figure(methods),
     )
 
@@ -26,6 +28,11 @@ def errors_sketch(part: str, methods: Mapping[str, Mapping[int, Selection]]) -> 
 def counts(one: Selection) -> tuple[int, int]:
     """False positives and false negatives."""
     return one.false_positives, len(one.missed)
+
+
+def heights_of(methods: Mapping[str, Mapping[int, Selection]]) -> list[int]:
+    """All counts that are drawn."""
+    return [count for draws in methods.values() for one in draws.values() for count in counts(one)]
 
 
 def _mean(draws: Mapping[int, Selection], kind: int) -> float:
@@ -44,8 +51,9 @@ def _figure(methods: Mapping[str, Mapping[int, Selection]]) -> Any:
                 heights.append(counts(one)[kind])
         axes.plot(places, heights, marker, color=colour, markersize=4, label=label)
     axes.set_yscale("symlog", linthresh=_LEVEL)
-    axes.set_ylim(bottom=-0.3)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_yticks(_TICKS, [f"{tick}" for tick in _TICKS])
+    axes.minorticks_off()
+    axes.set_ylim(-0.3, max(4.0, 1.3 * max(heights_of(methods), default=0)))
     axes.set_xticks(range(len(methods)), [name.replace(", ", ",\n") for name in methods], rotation=0, fontsize=8)
     axes.set_ylabel("inputs")
     legend_below(figure, axes)

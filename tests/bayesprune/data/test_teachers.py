@@ -1,6 +1,7 @@
 """Regressions by formula: the formulas written out by number, the inputs' law, and which draw a name means."""
 
 from math import sin
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ def test_the_noise_is_normal_of_deviation_one_and_only_five_inputs_count() -> No
 
 def test_inputs_of_the_larger_teacher_are_correlated_by_a_half() -> None:
     x = TEACHERS["teacher2000"].draw(4_000, np.random.default_rng(0))[:, :40]
-    found = np.asarray(np.corrcoef(x.T))[np.triu_indices(40, 1)]
+    table: Any = np.corrcoef(x.T)
+    found = table[np.triu_indices(40, 1)]
     assert abs(found.mean() - 0.5) < 0.05 and found.std() < 0.05
     assert x.dtype == np.float32 and np.abs(x.std(0) - 1).max() < 0.1
 

@@ -79,9 +79,8 @@ class Relative(Variational):
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)
         slab = GaussianSlab(options.slab)
         rate = options.gate_learning_rate or travel_rate(steps)
-        with random_apart(
-            torch.device(CPU), (settings.seed * 1_000_003 + LAWS) % 2**32
-        ):  # laws begin a little apart, by the seed
+        begin = (settings.seed * 1_000_003 + LAWS) % 2**32  # laws begin a little apart, by the seed of the run
+        with random_apart(torch.device(CPU), begin):
             guide = made_guide(state, partial(self.guide, state=state, options=options), slab)
         assert isinstance(guide, MultiplierGuide)
         return Parts(

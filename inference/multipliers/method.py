@@ -6,9 +6,11 @@ from functools import partial
 from math import ceil
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 from bayesprune.data import Data, steps_per_epoch
+from bayesprune.devices import CPU, random_apart
 from bayesprune.errors import SettingError
 from bayesprune.inference.guides import GaussianWeightGuide
 from bayesprune.inference.multipliers.guide import GaussianMultiplierGuide, MultiplierGuide, multiplier_guide
@@ -28,6 +30,9 @@ from bayesprune.training.fixed import FixedTraining
 
 LEARNING_RATE = 2e-3
 """Of Adam for the network's parameters."""
+
+LAWS = 2**30 + 7
+"""Of the stream of random numbers that laws begin with."""
 
 NEEDED_STEPS = 2_000
 """Steps in which the parameters of the laws settle on the bundled digits."""
@@ -74,7 +79,9 @@ class Relative(VariationalMethod):
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)
         slab = GaussianSlab(options.slab)
         rate = options.gate_learning_rate or travel_rate(steps)
-        guide = made_guide(state, partial(self.guide, state=state, options=options), slab)
+        begin = (settings.seed * 1_000_003 + LAWS) % 2**32  # laws begin a little apart, by the seed of the run
+        with random_apart(torch.device(CPU), begin):
+            guide = made_guide(state, partial(self.guide, state=state, options=options), slab)
         assert isinstance(guide, MultiplierGuide)
         return Parts(
             guide, MultiplierObjective(examples, slab, round(options.warm_up * steps)),

@@ -20,7 +20,7 @@ from bayesprune.inference.multipliers.sparse_weights import SparseWeightGuide
 from bayesprune.inference.multipliers.updates import RemoveQuiet
 from bayesprune.inference.objective import GATES
 from bayesprune.run.method import Plan, Reason
-from bayesprune.run.running import run
+from bayesprune.run.running import initial_state, run
 from bayesprune.run.settings import RunSettings
 from bayesprune.structure import Gating
 from bayesprune.training import Checkpointer, TrainState, train
@@ -360,3 +360,19 @@ def test_evaluating_costs_no_multiplications_of_its_own(begun: Begin) -> None:
     state, _ = begun("sbp", input_gates=True)
     let_go(state, [3, 40])
     assert state.network_macs() == 552
+
+
+@pytest.mark.parametrize("name", ["l0", "vib", "bc-ghs"])
+def test_laws_begin_by_the_seed_of_the_run_and_nothing_else(name: str, small_data: Data) -> None:
+    """Whatever the caller has drawn before; another seed begins elsewhere."""
+
+    def begins(seed: int, drawn: int) -> Tensor:
+        torch.manual_seed(drawn)
+        settings = RunSettings(name, epochs=2, batch_size=40, seed=seed)
+        state = initial_state(_perceptron(), small_data, settings)
+        METHODS[name].plan(state, small_data, settings)
+        learnt = [one for one in multiplier_guide(state).law.parameters() if one.requires_grad]
+        return torch.cat([one.detach().flatten() for one in learnt])
+
+    assert torch.equal(begins(0, 1), begins(0, 2))
+    assert not torch.equal(begins(0, 1), begins(1, 1))

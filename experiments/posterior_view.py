@@ -14,7 +14,6 @@ from bayesprune.experiments.report.picture_file import write_picture
 from bayesprune.experiments.report.words import short
 from bayesprune.experiments.words import counted
 from bayesprune.run.arviz_view import summary
-from bayesprune.run.datatree import to_datatree
 from bayesprune.run.tree_chains import NOTE
 from bayesprune.store.runs import RunRecord
 
@@ -109,6 +108,8 @@ def summarise(records: Sequence[RunRecord], draws: int = 1000, seed: int = 0) ->
     Raises:
         SettingError: as in `to_datatree`, or there are too few draws.
     """
+    from bayesprune.run.datatree import to_datatree
+
     tree = to_datatree(records, draws, seed)
     found = _of_gates(tree)
     mean = found["inclusion_probability"].mean("chain").to_numpy().astype(float)
@@ -141,6 +142,8 @@ def plot_posterior(records: Sequence[RunRecord], path: Path) -> Path:
         SettingError: another suffix, or as in `to_datatree`.
         StoreError: the picture cannot be written.
     """
+    from bayesprune.run.datatree import to_datatree
+
     return write_picture(lambda: _figure(_of_gates(to_datatree(records, draws=1, trace=True))), path)
 
 

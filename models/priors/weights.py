@@ -77,7 +77,9 @@ class GaussianSlab:
         """One Normal site a tensor."""
         if self.scale == float("inf"):
             raise SettingError("weights cannot be sampled from a flat slab: give it a finite scale")
-        return {
-            name: pyro.sample(f"w.{name}", dist.Normal(torch.zeros_like(p), self.scale).to_event(p.dim()))
-            for name, p in slab_parameters(network).items()
-        }
+        return {name: pyro.sample(f"w.{name}", self._law(p)) for name, p in slab_parameters(network).items()}
+
+    def _law(self, parameter: Tensor) -> Any:
+        """Of a parameter's entries; everything of it lies where the parameter does."""
+        law: Any = dist.Normal(torch.zeros_like(parameter), torch.full_like(parameter, self.scale))
+        return law.to_event(parameter.dim())

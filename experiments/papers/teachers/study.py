@@ -30,8 +30,8 @@ _LARGE = {"teacher200": 200, "teacher2000": 2_000}
 _NOTES = (
     "A false positive is a selected input that the targets do not depend on, a false negative one of the five true "
     "inputs that is not selected. Rates are shares of the inputs that are not true, and of the five.",
-    f"Of {runs.RESTARTS} restarts a draw the one with the least validation NLL counts. All settings were chosen on "
-    "draws from 100 on. No test split is used for any choice.",
+    f"Of {runs.RESTARTS} restarts a draw the one with the least validation NLL counts. Settings come from runs "
+    "on draws 100 to 104. No test split is used for any choice.",
     "Gibbs: inputs that are open in more than half of 200 draws of the gates that parsimonious left, at its last "
     "weights. It can close inputs and bring none back.",
     "Lasso: the penalty of the least error in 5-fold cross-validation; inputs with a coefficient other than 0. Forest: "

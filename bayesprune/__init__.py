@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from bayesprune.experiments.facade import compare, load, prune, to_datatree
     from bayesprune.experiments.restarts import as_restarts
     from bayesprune.inference.combined import Variational
-    from bayesprune.inference.group_slab_options import GroupHorseshoeOptions, GroupLassoOptions
     from bayesprune.inference.multipliers.options import (
         BmrsOptions,
         HorseshoeOptions,
@@ -47,9 +46,10 @@ if TYPE_CHECKING:
         VibOptions,
     )
     from bayesprune.inference.options import ParsimoniousOptions
-    from bayesprune.inference.spike_slab_flat import SpikeSlabFlatOptions
-    from bayesprune.inference.spike_slab_options import SpikeSlabOptions
-    from bayesprune.inference.sv_bnn_options import EdgeOptions
+    from bayesprune.inference.spike_slab.edge_options import EdgeOptions
+    from bayesprune.inference.spike_slab.flat import SpikeSlabFlatOptions
+    from bayesprune.inference.spike_slab.group_options import GroupHorseshoeOptions, GroupLassoOptions
+    from bayesprune.inference.spike_slab.options import SpikeSlabOptions
     from bayesprune.pruners.deep_ensemble import EnsembleOptions
     from bayesprune.pruners.dropout import DropoutOptions
     from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from bayesprune.run.pruned import Pruned
     from bayesprune.run.settings import RunSettings
     from bayesprune.run.shift import OutOfDistribution
-    from bayesprune.run.tree_files import load_tree, save_tree
+    from bayesprune.run.tree.files import load_tree, save_tree
     from bayesprune.store.runs import RunRecord
     from bayesprune.tangent.options import TransferOptions
     from bayesprune.tasks import Metric, OwnTask, Task
@@ -136,15 +136,15 @@ _PLACES = {
     "bayesprune.experiments.facade": ("compare", "load", "prune", "to_datatree"),
     "bayesprune.experiments.restarts": ("as_restarts",),
     "bayesprune.inference.combined": ("Variational",),
-    "bayesprune.inference.group_slab_options": ("GroupHorseshoeOptions", "GroupLassoOptions"),
+    "bayesprune.inference.spike_slab.group_options": ("GroupHorseshoeOptions", "GroupLassoOptions"),
     "bayesprune.inference.multipliers.options": (
         "BmrsOptions", "HorseshoeOptions", "JeffreysOptions", "L0Options", "SbpOptions",
         "SparseDropoutOptions", "VibOptions",
     ),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
-    "bayesprune.inference.spike_slab_flat": ("SpikeSlabFlatOptions",),
-    "bayesprune.inference.spike_slab_options": ("SpikeSlabOptions",),
-    "bayesprune.inference.sv_bnn_options": ("EdgeOptions",),
+    "bayesprune.inference.spike_slab.flat": ("SpikeSlabFlatOptions",),
+    "bayesprune.inference.spike_slab.options": ("SpikeSlabOptions",),
+    "bayesprune.inference.spike_slab.edge_options": ("EdgeOptions",),
     "bayesprune.pruners.deep_ensemble": ("EnsembleOptions",),
     "bayesprune.pruners.dropout": ("DropoutOptions",),
     "bayesprune.pruners.options": ("DamageOptions", "PruneOptions", "SlimmingOptions", "TrainOptions", "WeightOptions"),
@@ -154,7 +154,7 @@ _PLACES = {
     "bayesprune.run.pruned": ("Pruned",),
     "bayesprune.run.settings": ("RunSettings",),
     "bayesprune.run.shift": ("OutOfDistribution",),
-    "bayesprune.run.tree_files": ("load_tree", "save_tree"),
+    "bayesprune.run.tree.files": ("load_tree", "save_tree"),
     "bayesprune.store.runs": ("RunRecord",),
     "bayesprune.tangent.options": ("TransferOptions",),
     "bayesprune.tasks": ("Metric", "OwnTask", "Task"),

@@ -10,7 +10,7 @@ from bayesprune.data.given import as_data
 from bayesprune.errors import SettingError, StoreError, UnknownNameError, nearest_name
 from bayesprune.experiments.methods import as_method
 from bayesprune.experiments.showing import shown
-from bayesprune.inference.hyper_draws import hyper_prior_draws
+from bayesprune.inference.references.hyper_draws import hyper_prior_draws
 from bayesprune.run.environment import environment
 from bayesprune.run.given import Given, start_from
 from bayesprune.run.method import Method
@@ -27,10 +27,10 @@ from bayesprune.training import Checkpointer, Progress
 if TYPE_CHECKING:
     from xarray import DataTree
 
-    from bayesprune.inference.exact_gates import ExactGates
-    from bayesprune.inference.gibbs_draws import GibbsDraws
-    from bayesprune.inference.nuts_draws import NutsDraws
-    from bayesprune.run.tree_chains import OfChains, Run
+    from bayesprune.inference.references.exact_gates import ExactGates
+    from bayesprune.inference.references.gibbs_draws import GibbsDraws
+    from bayesprune.inference.references.nuts_draws import NutsDraws
+    from bayesprune.run.tree.chains import OfChains, Run
 
 _SETTINGS = {field.name for field in fields(RunSettings)} - {"method"}
 
@@ -173,7 +173,7 @@ def load(folder: str | Path, factory: Factory | None = None) -> Pruned:
 def gibbs(
     pruned: Pruned, data: Any = None, *, progress: Callable[[Progress], None] | bool | None = None, **settings: Any
 ) -> "GibbsDraws":
-    """Sample the gates of a pruned network at its weights; see `bayesprune.inference.gibbs.gibbs`.
+    """Sample the gates of a pruned network at its weights; see `bayesprune.inference.references.gibbs.gibbs`.
 
     Args:
         pruned: the result of a run.
@@ -184,7 +184,7 @@ def gibbs(
     Raises:
         BayespruneError: a setting is unknown or cannot be used, or the data are none.
     """
-    from bayesprune.inference.gibbs import gibbs as sample_gates
+    from bayesprune.inference.references.gibbs import gibbs as sample_gates
 
     found: GibbsDraws = _looked_at(sample_gates, pruned, data, progress, settings)
     return found
@@ -193,7 +193,7 @@ def gibbs(
 def exact(
     pruned: Pruned, data: Any = None, *, progress: Callable[[Progress], None] | bool | None = None, **settings: Any
 ) -> "ExactGates":
-    """The exact posterior of at most 20 gates at fixed weights; see `bayesprune.inference.exact.exact`.
+    """The exact posterior of at most 20 gates at fixed weights; see `bayesprune.inference.references.exact.exact`.
 
     Args:
         pruned: the result of a run.
@@ -204,7 +204,7 @@ def exact(
     Raises:
         BayespruneError: there are too many gates, a setting is unknown or cannot be used, or the data are none.
     """
-    from bayesprune.inference.exact import exact as all_settings
+    from bayesprune.inference.references.exact import exact as all_settings
 
     found: ExactGates = _looked_at(all_settings, pruned, data, progress, settings)
     return found
@@ -213,7 +213,7 @@ def exact(
 def nuts(
     pruned: Pruned, data: Any = None, *, progress: Callable[[Progress], None] | bool | None = None, **settings: Any
 ) -> "NutsDraws":
-    """Draws of the weights of a small network with its gates summed out; see `bayesprune.inference.nuts.nuts`.
+    """Draws of the weights of a small network, gates summed out; see `bayesprune.inference.references.nuts.nuts`.
 
     Args:
         pruned: the result of a run, with at most 8 gates left.
@@ -224,7 +224,7 @@ def nuts(
     Raises:
         BayespruneError: there are too many gates, a setting is unknown or cannot be used, or the data are none.
     """
-    from bayesprune.inference.nuts import nuts as draw_weights
+    from bayesprune.inference.references.nuts import nuts as draw_weights
 
     found: NutsDraws = _looked_at(draw_weights, pruned, data, progress, settings)
     return found
@@ -264,7 +264,7 @@ def to_datatree(
         BayespruneError: as there, or a setting is unknown.
     """
     from bayesprune.run.datatree import to_datatree as build
-    from bayesprune.run.tree_chains import OfChains
+    from bayesprune.run.tree.chains import OfChains
 
     known = set(signature(build).parameters) - {"runs"}
     for name in settings:

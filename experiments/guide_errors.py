@@ -27,7 +27,7 @@ from bayesprune.structure import Gating, evaluating
 if TYPE_CHECKING:
     import pandas
 
-    from bayesprune.inference.nuts_draws import NutsDraws
+    from bayesprune.inference.references.nuts_draws import NutsDraws
 
 METHODS = ("parsimonious", "spike-slab", "spike-slab-flat")
 """Methods with inclusion probabilities of their own."""

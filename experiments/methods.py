@@ -3,12 +3,12 @@
 from typing import Any
 
 from bayesprune.errors import SettingError, UnknownNameError
-from bayesprune.inference.group_slabs import GroupHorseshoe, GroupLasso
 from bayesprune.inference.multipliers.relatives import RELATIVES
 from bayesprune.inference.parsimonious import Parsimonious
-from bayesprune.inference.spike_slab import SpikeSlab
-from bayesprune.inference.spike_slab_flat import SpikeSlabFlat
-from bayesprune.inference.sv_bnn import SparseWeights
+from bayesprune.inference.spike_slab.edges import SparseWeights
+from bayesprune.inference.spike_slab.flat import SpikeSlabFlat
+from bayesprune.inference.spike_slab.group_slabs import GroupHorseshoe, GroupLasso
+from bayesprune.inference.spike_slab.nodes import SpikeSlab
 from bayesprune.pruners.channels import batchnorm_scale, geometric_median, taylor_units
 from bayesprune.pruners.deep_ensemble import DeepEnsemble
 from bayesprune.pruners.dropout import MonteCarloDropout

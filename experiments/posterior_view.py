@@ -14,7 +14,7 @@ from bayesprune.experiments.report.picture_file import write_picture
 from bayesprune.experiments.report.words import short
 from bayesprune.experiments.words import counted
 from bayesprune.run.arviz_view import summary
-from bayesprune.run.tree_chains import NOTE
+from bayesprune.run.tree.chains import NOTE
 from bayesprune.store.runs import RunRecord
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from bayesprune.errors import BayespruneError
 from bayesprune.experiments.evidence_view import all_with_data
 from bayesprune.experiments.report.picture_file import write_picture
 from bayesprune.run.predictive import Predictive
-from bayesprune.run.tree_chains import chains_of
-from bayesprune.run.tree_predictions import predictions
+from bayesprune.run.tree.chains import chains_of
+from bayesprune.run.tree.predictions import predictions
 from bayesprune.store.runs import RunRecord
 
 if TYPE_CHECKING:

@@ -7,22 +7,22 @@ if TYPE_CHECKING:
     from bayesprune.inference.combined import Variational
     from bayesprune.inference.elbo import GatedELBO
     from bayesprune.inference.estimators import ESTIMATORS, estimator
-    from bayesprune.inference.exact_gates import ExactGates
-    from bayesprune.inference.gibbs_draws import GibbsDraws
-    from bayesprune.inference.group_slabs import GroupHorseshoe, GroupLasso
     from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
-    from bayesprune.inference.nuts_draws import NutsDraws
     from bayesprune.inference.objective import GatedObjective
     from bayesprune.inference.optim import GatedOptim
     from bayesprune.inference.options import ParsimoniousOptions
     from bayesprune.inference.parsimonious import Parsimonious
     from bayesprune.inference.projected import ProjectedGateDescent
+    from bayesprune.inference.references.exact_gates import ExactGates
+    from bayesprune.inference.references.gibbs_draws import GibbsDraws
+    from bayesprune.inference.references.nuts_draws import NutsDraws
     from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
     from bayesprune.inference.slots import AdamSteps, FixedInclusion, Flattening, ProjectedSteps, Quiet
-    from bayesprune.inference.spike_slab import SpikeSlab
-    from bayesprune.inference.spike_slab_flat import SpikeSlabFlat, SpikeSlabFlatOptions
-    from bayesprune.inference.spike_slab_options import SpikeSlabOptions
-    from bayesprune.inference.sv_bnn import SparseWeights
+    from bayesprune.inference.spike_slab.edges import SparseWeights
+    from bayesprune.inference.spike_slab.flat import SpikeSlabFlat, SpikeSlabFlatOptions
+    from bayesprune.inference.spike_slab.group_slabs import GroupHorseshoe, GroupLasso
+    from bayesprune.inference.spike_slab.nodes import SpikeSlab
+    from bayesprune.inference.spike_slab.options import SpikeSlabOptions
     from bayesprune.inference.variational import Parts, VariationalMethod
     from bayesprune.inference.weight_laws import GaussianWeights, PointWeights
     from bayesprune.run.datatree import to_datatree

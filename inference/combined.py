@@ -37,8 +37,8 @@ from bayesprune.inference.slots import (
     learnt_gates,
     updates_of,
 )
-from bayesprune.inference.spike_slab import MedianProbability, review
-from bayesprune.inference.spike_slab_options import SMALL_DEVIATION, USUAL_DEVIATION
+from bayesprune.inference.spike_slab.nodes import MedianProbability, review
+from bayesprune.inference.spike_slab.options import SMALL_DEVIATION, USUAL_DEVIATION
 from bayesprune.inference.spoken import spoken
 from bayesprune.inference.variational import Parts, VariationalMethod
 from bayesprune.inference.warm_up import make_warm_up

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError
-from bayesprune.inference.edge_guide import EdgeGuide, EdgeSlab
 from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
 from bayesprune.inference.relaxed import LogitGateGuide
-from bayesprune.inference.scaled_guide import ScaledGateGuide
+from bayesprune.inference.spike_slab.edge_guide import EdgeGuide, EdgeSlab
+from bayesprune.inference.spike_slab.scaled_guide import ScaledGateGuide
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import CategoricalLikelihood, GaussianLikelihood, TaskLikelihood
 from bayesprune.models.priors.gates import FixedGatePrior, FlatteningGatePrior

@@ -10,10 +10,10 @@ from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
 from bayesprune.inference.guides import GateGuide
-from bayesprune.inference.node_inclusion import ALWAYS
 from bayesprune.inference.objective import guide_of
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.removal import RemovalRule
+from bayesprune.inference.spike_slab.inclusion import ALWAYS
 from bayesprune.inference.updates import hold_last, remove
 from bayesprune.inference.weight_laws import travel_rate
 from bayesprune.models.priors.gates import FixedGatePrior, FlatteningGatePrior

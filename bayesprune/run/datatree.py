@@ -13,16 +13,16 @@ from bayesprune.errors import SettingError
 from bayesprune.run.evidence import Evidence
 from bayesprune.run.predictive import Predictive
 from bayesprune.run.settings import check_integer
-from bayesprune.run.tree_chains import Chains, OfChains, chains_of
-from bayesprune.run.tree_groups import constants, posterior, statistics
-from bayesprune.run.tree_predictions import predictions, read_once
-from bayesprune.run.tree_prior import Prior, prior_of
-from bayesprune.run.tree_weights import weight_draws
+from bayesprune.run.tree.chains import Chains, OfChains, chains_of
+from bayesprune.run.tree.groups import constants, posterior, statistics
+from bayesprune.run.tree.predictions import predictions, read_once
+from bayesprune.run.tree.prior import Prior, prior_of
+from bayesprune.run.tree.weights import weight_draws
 
 if TYPE_CHECKING:
     import xarray
 
-    from bayesprune.run.tree_chains import Run
+    from bayesprune.run.tree.chains import Run
 
 
 def to_datatree(

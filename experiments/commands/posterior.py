@@ -135,6 +135,6 @@ def _pictures(found: "Predictions", picture: Path, plot: Path | None) -> dict[st
 def _write_netcdf(records: "Sequence[RunRecord]", draws: int, found: "Predictions | str", path: Path) -> None:
     """Write draws from the posteriors, and what they predicted."""
     from bayesprune.experiments.facade import to_datatree
-    from bayesprune.run.tree_files import save_tree
+    from bayesprune.run.tree.files import save_tree
 
     save_tree(to_datatree(list(records), draws, predicted=None if isinstance(found, str) else found.predicted), path)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bayesprune.inference.guides import GateGuide
-from bayesprune.inference.oracle import expected_loss
+from bayesprune.inference.references.oracle import expected_loss
 from bayesprune.models import LeNet300
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.gates import FlatteningGatePrior

@@ -19,7 +19,7 @@ from bayesprune.errors import SettingError
 from bayesprune.inference.elbo import GatedELBO, MiniBatch
 from bayesprune.inference.estimators import DisARM, SalientFlips, estimator
 from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
-from bayesprune.inference.oracle import negative_elbo
+from bayesprune.inference.references.oracle import negative_elbo
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import GaussianLikelihood
 from bayesprune.models.priors.gates import FixedGatePrior

@@ -12,8 +12,8 @@ from bayesprune.data import Data, from_tensors
 from bayesprune.errors import PruningWarning, SettingError
 from bayesprune.inference.objective import DEVIATIONS, GATES, guide_of
 from bayesprune.inference.ramp import Learning, LearningRamp, LinearRamp
-from bayesprune.inference.spike_slab import SpikeSlab
-from bayesprune.inference.spike_slab_flat import SpikeSlabFlat, SpikeSlabFlatOptions
+from bayesprune.inference.spike_slab.flat import SpikeSlabFlat, SpikeSlabFlatOptions
+from bayesprune.inference.spike_slab.nodes import SpikeSlab
 from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.models import LeNet300
 from bayesprune.run.method import Method

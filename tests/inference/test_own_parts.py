@@ -28,7 +28,7 @@ from bayesprune.inference import (
 )
 from bayesprune.inference.estimators import SampledLabelCurvature
 from bayesprune.inference.objective import GATES, guide_of
-from bayesprune.inference.spike_slab_flat import SpikeSlabFlat
+from bayesprune.inference.spike_slab.flat import SpikeSlabFlat
 from bayesprune.models import FixedGatePrior, GaussianSlab, LeNet300
 from bayesprune.models.priors.weights import slab_parameters
 from bayesprune.run.identity import identity_of

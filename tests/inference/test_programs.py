@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from bayesprune.errors import SettingError
 from bayesprune.inference import ESTIMATORS, GatedELBO, GatedOptim, GateGuide, GaussianWeightGuide
 from bayesprune.inference.estimators import DisARM, SalientFlips, estimator
-from bayesprune.inference.oracle import all_gates, negative_elbo
+from bayesprune.inference.references.oracle import all_gates, negative_elbo
 from bayesprune.models import GatedModel, GaussianSlab
 from bayesprune.structure import find
 from tests.inference.programs import Shifted, ShiftedGuide, remade

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import SettingError
-from bayesprune.inference.oracle import all_gates, expected_loss
 from bayesprune.inference.projected import ProjectedGateDescent
+from bayesprune.inference.references.oracle import all_gates, expected_loss
 
 if TYPE_CHECKING:
     from tests.inference.conftest import Tiny

@@ -33,7 +33,7 @@ from bayesprune.inference.estimators import SalientFlips
 from bayesprune.inference.flattened import Flattened
 from bayesprune.inference.options import ParsimoniousOptions
 from bayesprune.inference.removal import Attraction, SlowAverage
-from bayesprune.inference.spike_slab_flat import SpikeSlabFlat
+from bayesprune.inference.spike_slab.flat import SpikeSlabFlat
 from bayesprune.models import FixedGatePrior, FlatteningGatePrior, GaussianLikelihood, GaussianSlab, LeNet300
 from bayesprune.structure import Structure
 

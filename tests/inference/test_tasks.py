@@ -14,7 +14,7 @@ from torch.distributions import Bernoulli, Categorical, Exponential, Independent
 from bayesprune.inference.elbo import GatedELBO, MiniBatch
 from bayesprune.inference.estimators import estimator
 from bayesprune.inference.guides import GateGuide
-from bayesprune.inference.oracle import expected_loss, negative_elbo
+from bayesprune.inference.references.oracle import expected_loss, negative_elbo
 from bayesprune.models import LeNet300
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import TaskLikelihood

@@ -8,8 +8,8 @@ import torch
 from scipy.optimize import fsolve
 from torch import Tensor, nn
 
-from bayesprune.inference.oracle import all_gates
 from bayesprune.inference.projected import ProjectedGateDescent
+from bayesprune.inference.references.oracle import all_gates
 from bayesprune.models.priors import flattened_penalty
 
 PI = torch.linspace(1e-7, 1 - 1e-7, 200_001, dtype=torch.float64)

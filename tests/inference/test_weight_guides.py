@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from bayesprune.errors import SettingError
 from bayesprune.inference import ESTIMATORS, GatedELBO, GatedOptim, GateGuide
 from bayesprune.inference.estimators import SalientFlips, estimator
-from bayesprune.inference.oracle import all_gates
+from bayesprune.inference.references.oracle import all_gates
 from bayesprune.models import GatedModel, GaussianSlab, LeNet300
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.structure import compact, find

@@ -17,7 +17,7 @@ from bayesprune.experiments.papers.verdicts import summary, targets_table
 from bayesprune.experiments.report.drawing import ACCENT, CONTRAST
 from bayesprune.experiments.report.sections import Document, Section
 from bayesprune.experiments.words import counted, listed
-from bayesprune.inference.spike_slab_options import SpikeSlabOptions
+from bayesprune.inference.spike_slab.options import SpikeSlabOptions
 
 _TITLE = "Spike-and-slab nodes and their relatives"
 _FIGURES = "Figures to reach, last epoch"

@@ -186,7 +186,7 @@ def test_weights_of_a_draw_make_the_network_of_that_draw(runs: list[Pruned]) -> 
 
 
 def test_too_many_weights_are_refused_before_they_are_made(runs: list[Pruned], monkeypatch: Any) -> None:
-    monkeypatch.setattr("bayesprune.run.tree_weights.MOST", 100)
+    monkeypatch.setattr("bayesprune.run.tree.weights.MOST", 100)
     with pytest.raises(SettingError, match="a tree takes 100 at most: give fewer draws"):
         bp.to_datatree(runs, draws=50, weights=True)
 

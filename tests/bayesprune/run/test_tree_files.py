@@ -10,7 +10,7 @@ import xarray
 
 import bayesprune as bp
 from bayesprune.errors import StoreError
-from bayesprune.run.tree_files import DIGEST
+from bayesprune.run.tree.files import DIGEST
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from bayesprune.experiments.compare import COMPARED
 from bayesprune.experiments.study import read_study
-from bayesprune.run.tree_files import load_tree
+from bayesprune.run.tree.files import load_tree
 
 ASKED = ["id", "price", "budget", "density_asked", "epochs"]
 RUN_KEYS = [

@@ -14,7 +14,7 @@ from bayesprune.inference.elbo import MiniBatch
 from bayesprune.inference.estimators import ESTIMATORS, SalientFlips, UniformFlips, estimator
 from bayesprune.inference.estimators.flips import systematic
 from bayesprune.inference.guides import GateGuide
-from bayesprune.inference.oracle import expected_loss
+from bayesprune.inference.references.oracle import expected_loss
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import GaussianLikelihood
 from bayesprune.models.priors.gates import FlatteningGatePrior

@@ -19,9 +19,9 @@ from torch.nn.functional import cross_entropy
 from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.fit import is_own
 from bayesprune.inference.relaxed import RelaxedGates
-from bayesprune.inference.scaled_guide import ScaledGateGuide
-from bayesprune.inference.scaled_nodes import scaled_when_evaluating
-from bayesprune.inference.scales import GroupHorseshoeScales, GroupLassoScales, NodeScales
+from bayesprune.inference.spike_slab.scaled_guide import ScaledGateGuide
+from bayesprune.inference.spike_slab.scaled_nodes import scaled_when_evaluating
+from bayesprune.inference.spike_slab.scales import GroupHorseshoeScales, GroupLassoScales, NodeScales
 from bayesprune.models.priors.gates import FixedGatePrior
 from bayesprune.models.priors.scales import node_places, regularised
 from bayesprune.models.priors.weights import GaussianSlab

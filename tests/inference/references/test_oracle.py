@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bayesprune.errors import SettingError
 from bayesprune.inference.guides import GaussianWeightGuide
-from bayesprune.inference.oracle import LARGEST, all_gates, expected_loss, negative_elbo
+from bayesprune.inference.references.oracle import LARGEST, all_gates, expected_loss, negative_elbo
 
 if TYPE_CHECKING:
     from tests.inference.conftest import Tiny

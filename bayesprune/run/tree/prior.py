@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from bayesprune.errors import SettingError
 from bayesprune.run.samplers import sampler
-from bayesprune.run.tree_chains import Chains
-from bayesprune.run.tree_groups import log_prior
+from bayesprune.run.tree.chains import Chains
+from bayesprune.run.tree.groups import log_prior
 
 if TYPE_CHECKING:
     import xarray

@@ -12,7 +12,7 @@ from bayesprune.inference.estimators import ESTIMATORS, estimator
 from bayesprune.inference.guides import GaussianWeightGuide
 from bayesprune.inference.objective import guide_of
 from bayesprune.inference.options import Recipe
-from bayesprune.inference.spike_slab_flat import SpikeSlabFlat, SpikeSlabFlatOptions
+from bayesprune.inference.spike_slab.flat import SpikeSlabFlat, SpikeSlabFlatOptions
 from bayesprune.inference.weight_laws import DEVIATIONS, GaussianWeights, PointWeights, travel_rate
 from bayesprune.models import LeNet300
 from bayesprune.models.priors.weights import slab_parameters

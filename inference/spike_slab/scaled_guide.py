@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.relaxed import LogitGateGuide
-from bayesprune.inference.scales import NodeScales
+from bayesprune.inference.spike_slab.scales import NodeScales
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.scales import ScaledSlab, node_places, node_sizes, scaled, spread
 from bayesprune.structure import Structure

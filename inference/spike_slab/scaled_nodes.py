@@ -9,7 +9,7 @@ from torch.utils.hooks import RemovableHandle
 
 from bayesprune.inference.elbo_objective import ElboObjective
 from bayesprune.inference.objective import guide_of
-from bayesprune.inference.scaled_guide import ScaledGateGuide
+from bayesprune.inference.spike_slab.scaled_guide import ScaledGateGuide
 from bayesprune.models.priors.scales import node_places, scaled
 from bayesprune.training import Start, TrainState
 

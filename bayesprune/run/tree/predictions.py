@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bayesprune.data.given import as_data, raw_pair
 from bayesprune.run.predictive import Predictive, joined
-from bayesprune.run.tree_chains import Chains
+from bayesprune.run.tree.chains import Chains
 
 
 def read_once(chains: Chains, data: Any) -> Any:

@@ -18,10 +18,10 @@ from torch.func import functional_call
 from bayesprune.batches import arguments_of, count, each, join, repeated
 from bayesprune.devices import random_apart
 from bayesprune.errors import PruningWarning, SettingError
-from bayesprune.inference.exact import passing
-from bayesprune.inference.exact_gates import settings_of
-from bayesprune.inference.log_priors import log_prior_of
-from bayesprune.inference.nuts_draws import FEWEST, NutsDraws
+from bayesprune.inference.references.exact import passing
+from bayesprune.inference.references.exact_gates import settings_of
+from bayesprune.inference.references.log_priors import log_prior_of
+from bayesprune.inference.references.nuts_draws import FEWEST, NutsDraws
 from bayesprune.models.priors.weights import slab_parameters
 from bayesprune.run.flipping import Flipping
 from bayesprune.run.settings import LEAST_SLAB, check_integer, check_number
@@ -198,7 +198,7 @@ def nuts(
         warm_up: steps before; None for half of `draws`.
         examples: training examples, drawn at random, whose log-likelihood is scaled up to all N; None for all.
         pi: "map" or "marginal"; see there.
-        price: as in `bayesprune.inference.log_priors.log_prior_of`.
+        price: as in `bayesprune.inference.references.log_priors.log_prior_of`.
         slab: standard deviation of the weights' prior; None for that of the run's options, or 1.
         seed: of the choice of examples, the starts and the draws.
         deepest: at most 2^deepest steps of the integrator a draw.

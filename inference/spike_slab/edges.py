@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bayesprune.data import Data, steps_per_epoch
-from bayesprune.inference.edge_guide import EdgeGuide, EdgeSlab
-from bayesprune.inference.edge_masks import KeepEdges, LastEdges, edge_guide
 from bayesprune.inference.elbo_objective import ElboObjective, MakeGatePrior
-from bayesprune.inference.node_inclusion import ALWAYS
 from bayesprune.inference.objective import GATES, GUIDE
 from bayesprune.inference.relaxed import RelaxedGates
-from bayesprune.inference.spike_slab import few_steps, split_epochs
-from bayesprune.inference.spike_slab_options import LEARNING_RATE
-from bayesprune.inference.sv_bnn_options import EdgeOptions
+from bayesprune.inference.spike_slab.edge_guide import EdgeGuide, EdgeSlab
+from bayesprune.inference.spike_slab.edge_masks import KeepEdges, LastEdges, edge_guide
+from bayesprune.inference.spike_slab.edge_options import EdgeOptions
+from bayesprune.inference.spike_slab.inclusion import ALWAYS
+from bayesprune.inference.spike_slab.nodes import few_steps, split_epochs
+from bayesprune.inference.spike_slab.options import LEARNING_RATE
 from bayesprune.inference.variational import made_guide
 from bayesprune.inference.weight_laws import DEVIATIONS, travel_rate
 from bayesprune.models.priors.edge_inclusion import edge_inclusion

@@ -8,7 +8,7 @@ from bayesprune.inference.estimators import DisARM, GateEstimator, SalientFlips,
 from bayesprune.inference.flattened import Flattened
 from bayesprune.inference.guides import GaussianWeightGuide
 from bayesprune.inference.options import ParsimoniousOptions, Recipe
-from bayesprune.inference.spike_slab_options import SMALL_DEVIATION
+from bayesprune.inference.spike_slab.options import SMALL_DEVIATION
 from bayesprune.inference.weight_laws import GaussianWeights, WeightLaw, travel_rate
 from bayesprune.run.settings import check_number, check_type
 

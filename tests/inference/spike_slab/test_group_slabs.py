@@ -9,10 +9,10 @@ import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.experiments.methods import METHODS
-from bayesprune.inference.group_slab_options import GroupHorseshoeOptions, GroupLassoOptions
-from bayesprune.inference.group_slabs import SCALES
-from bayesprune.inference.scaled_nodes import scaled_guide
-from bayesprune.inference.spike_slab import logit_guide
+from bayesprune.inference.spike_slab.group_options import GroupHorseshoeOptions, GroupLassoOptions
+from bayesprune.inference.spike_slab.group_slabs import SCALES
+from bayesprune.inference.spike_slab.nodes import logit_guide
+from bayesprune.inference.spike_slab.scaled_nodes import scaled_guide
 from bayesprune.models import LeNet300
 from bayesprune.models.priors.scales import node_places, scaled
 from bayesprune.run.running import initial_state

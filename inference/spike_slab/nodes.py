@@ -14,11 +14,11 @@ from bayesprune.errors import SettingError
 from bayesprune.inference.deciding import settle
 from bayesprune.inference.differences import Choice
 from bayesprune.inference.elbo_objective import ElboObjective
-from bayesprune.inference.node_inclusion import prior_inclusion
 from bayesprune.inference.objective import GATES, guide_of
 from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
 from bayesprune.inference.review import judged_early
-from bayesprune.inference.spike_slab_options import (
+from bayesprune.inference.spike_slab.inclusion import prior_inclusion
+from bayesprune.inference.spike_slab.options import (
     LEARNING_RATE,
     QUIET,
     SMALL_DEVIATION,

@@ -11,10 +11,10 @@ import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import PruningWarning, SettingError, UnknownNameError
 from bayesprune.inference.deciding import Decision
-from bayesprune.inference.node_inclusion import ALWAYS, prior_inclusion
 from bayesprune.inference.relaxed import LogitGateGuide
-from bayesprune.inference.spike_slab import Quiet, SpikeSlab, logit_guide
-from bayesprune.inference.spike_slab_options import SpikeSlabOptions
+from bayesprune.inference.spike_slab.inclusion import ALWAYS, prior_inclusion
+from bayesprune.inference.spike_slab.nodes import Quiet, SpikeSlab, logit_guide
+from bayesprune.inference.spike_slab.options import SpikeSlabOptions
 from bayesprune.inference.weight_laws import DEVIATIONS
 from bayesprune.models import Conv4, LeNet300
 from bayesprune.run.method import Reason

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError
-from bayesprune.run.tree_chains import Chains
+from bayesprune.run.tree.chains import Chains
 from bayesprune.structure import Structure
 from bayesprune.structure.groups import UNGATED
 from bayesprune.structure.selectors import plain_name

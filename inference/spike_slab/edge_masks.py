@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from bayesprune.inference.edge_guide import EdgeGuide
 from bayesprune.inference.objective import guide_of
+from bayesprune.inference.spike_slab.edge_guide import EdgeGuide
 from bayesprune.pruners.trimming import trim
 from bayesprune.structure import Structure
 from bayesprune.structure.cost import COUNTED

@@ -16,8 +16,8 @@ from torch import Tensor
 from bayesprune.batches import call
 from bayesprune.devices import device_of
 from bayesprune.errors import PruningWarning, SettingError
-from bayesprune.inference.gibbs_draws import GibbsDraws
-from bayesprune.inference.log_priors import Independent, LogPrior, log_prior_of
+from bayesprune.inference.references.gibbs_draws import GibbsDraws
+from bayesprune.inference.references.log_priors import Independent, LogPrior, log_prior_of
 from bayesprune.run.flipping import BATCH, NUMBERS, Flipping
 from bayesprune.run.raw_inputs import clear_refusal
 from bayesprune.run.settings import check_integer
@@ -209,7 +209,7 @@ def gibbs(
         examples: training examples, drawn at random, whose log-likelihood is scaled up to all N; None for 1,000, or
             all where there are fewer.
         pi: "map" or "marginal"; see there.
-        price: as in `bayesprune.inference.log_priors.log_prior_of`.
+        price: as in `bayesprune.inference.references.log_priors.log_prior_of`.
         seed: of the choice of examples, the starts and the draws.
         progress: called after every sweep.
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bayesprune.inference.log_priors import prior_log_odds
+from bayesprune.inference.references.log_priors import prior_log_odds
 from bayesprune.models.priors.flattening import FlatteningHyperPrior
 
 

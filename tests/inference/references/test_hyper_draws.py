@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from bayesprune.inference.hyper_draws import hyper_prior_draws
+from bayesprune.inference.references.hyper_draws import hyper_prior_draws
 
 
 @pytest.mark.parametrize("price", [-3.0, 1e-6, 0.5, 14.0])

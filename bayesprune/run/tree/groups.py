@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bayesprune.errors import SettingError
 from bayesprune.run.evidence import Evidence
 from bayesprune.run.predictive import Predictive
-from bayesprune.run.tree_chains import Chains, Variables
+from bayesprune.run.tree.chains import Chains, Variables
 from bayesprune.structure import ExpectedCost
 
 if TYPE_CHECKING:

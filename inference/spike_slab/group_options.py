@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bayesprune.inference.spike_slab_options import SpikeSlabOptions
+from bayesprune.inference.spike_slab.options import SpikeSlabOptions
 from bayesprune.run.settings import check_number, check_type
 
 

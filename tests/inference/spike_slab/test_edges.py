@@ -17,12 +17,12 @@ from torch.nn.functional import cross_entropy
 import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import PruningWarning, SettingError, UnsupportedLayerError
-from bayesprune.inference.edge_guide import EdgeGuide, EdgeSlab, relaxed
-from bayesprune.inference.edge_masks import LastEdges, edge_guide, trim_edges
 from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.relaxed import RelaxedGates
-from bayesprune.inference.sv_bnn import SparseWeights, usual_inclusion
-from bayesprune.inference.sv_bnn_options import EdgeOptions
+from bayesprune.inference.spike_slab.edge_guide import EdgeGuide, EdgeSlab, relaxed
+from bayesprune.inference.spike_slab.edge_masks import LastEdges, edge_guide, trim_edges
+from bayesprune.inference.spike_slab.edge_options import EdgeOptions
+from bayesprune.inference.spike_slab.edges import SparseWeights, usual_inclusion
 from bayesprune.models import Conv4, LeNet300
 from bayesprune.models.priors.edge_inclusion import edge_inclusion
 from bayesprune.models.priors.gates import FixedGatePrior

@@ -16,9 +16,9 @@ from torch.nn.functional import cross_entropy
 import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import PruningWarning, SettingError, StoreError
-from bayesprune.inference.gibbs import OfGates, model_of, sample, starts_of
-from bayesprune.inference.gibbs_draws import GibbsDraws
-from bayesprune.inference.log_priors import prior_log_odds
+from bayesprune.inference.references.gibbs import OfGates, model_of, sample, starts_of
+from bayesprune.inference.references.gibbs_draws import GibbsDraws
+from bayesprune.inference.references.log_priors import prior_log_odds
 from bayesprune.models.priors.flattening import FlatteningHyperPrior
 from bayesprune.run.arviz_view import for_arviz, import_arviz
 from bayesprune.run.flipping import Flipping

@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.inference.exact import LARGEST, _long, passing
-from bayesprune.inference.exact_gates import ExactGates, settings_of
-from bayesprune.inference.log_priors import JointCost, joint_cost, log_prior_of, prior_log_odds
+from bayesprune.inference.references.exact import LARGEST, _long, passing
+from bayesprune.inference.references.exact_gates import ExactGates, settings_of
+from bayesprune.inference.references.log_priors import JointCost, joint_cost, log_prior_of, prior_log_odds
 from bayesprune.models import LeNet5
 from bayesprune.run.evidence import price_of
 from bayesprune.run.pruned import Pruned

@@ -11,11 +11,11 @@ from torch.optim import Optimizer
 
 from bayesprune.data import Data
 from bayesprune.inference.elbo_objective import ElboObjective
-from bayesprune.inference.group_slab_options import GroupHorseshoeOptions, GroupLassoOptions, GroupSlabOptions
-from bayesprune.inference.scaled_guide import ScaledGateGuide
-from bayesprune.inference.scaled_nodes import ScaledObjective, fold_after, scaled_guide
-from bayesprune.inference.scales import GroupHorseshoeScales, GroupLassoScales, NodeScales
-from bayesprune.inference.spike_slab import SpikeSlab, beginning
+from bayesprune.inference.spike_slab.group_options import GroupHorseshoeOptions, GroupLassoOptions, GroupSlabOptions
+from bayesprune.inference.spike_slab.nodes import SpikeSlab, beginning
+from bayesprune.inference.spike_slab.scaled_guide import ScaledGateGuide
+from bayesprune.inference.spike_slab.scaled_nodes import ScaledObjective, fold_after, scaled_guide
+from bayesprune.inference.spike_slab.scales import GroupHorseshoeScales, GroupLassoScales, NodeScales
 from bayesprune.inference.variational import Parts, made_guide
 from bayesprune.inference.weight_laws import travel_rate
 from bayesprune.models.priors.weights import GaussianSlab

@@ -12,8 +12,8 @@ from torch import Tensor
 from bayesprune.batches import call, count, repeated
 from bayesprune.devices import device_of
 from bayesprune.errors import SettingError
-from bayesprune.inference.exact_gates import ExactGates, settings_of
-from bayesprune.inference.log_priors import log_prior_of
+from bayesprune.inference.references.exact_gates import ExactGates, settings_of
+from bayesprune.inference.references.log_priors import log_prior_of
 from bayesprune.run.flipping import NUMBERS, Flipping
 from bayesprune.run.raw_inputs import clear_refusal
 from bayesprune.structure import Gating, Structure, evaluating
@@ -53,7 +53,7 @@ def exact(
         data: as for `Pruned.evidence`.
         examples: training examples, drawn at random, whose log-likelihood is scaled up to all N; None for all.
         pi: "map" or "marginal"; see there.
-        price: as in `bayesprune.inference.log_priors.log_prior_of`.
+        price: as in `bayesprune.inference.references.log_priors.log_prior_of`.
         seed: of the choice of examples.
         progress: called after every batch of settings.
 

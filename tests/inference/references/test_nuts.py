@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import bayesprune as bp
 from bayesprune.data import Data, from_tensors
 from bayesprune.errors import PruningWarning, SettingError
-from bayesprune.inference.nuts import SummedOut, draw_weights
-from bayesprune.inference.nuts_draws import diagnostics
+from bayesprune.inference.references.nuts import SummedOut, draw_weights
+from bayesprune.inference.references.nuts_draws import diagnostics
 from bayesprune.run.pruned import Pruned
 from bayesprune.structure import find
 from bayesprune.tasks.likelihood import Categorical

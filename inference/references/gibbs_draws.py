@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bayesprune.run.arviz_view import FEWEST, summary
 from bayesprune.run.predictive import Predictive
-from bayesprune.run.tree_chains import Chains
+from bayesprune.run.tree.chains import Chains
 from bayesprune.structure import Structure
 
 if TYPE_CHECKING:

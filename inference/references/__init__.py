@@ -1,0 +1,1 @@
+"""What guides are held against: all settings of the gates, Gibbs sampling, NUTS."""

@@ -197,3 +197,29 @@ def test_what_is_no_method_is_refused(small_data: Data) -> None:
     with pytest.raises(SettingError, match="epochs=0|epochs=1 or more"):
         bp.prune(perceptron(), small_data, bp.Variational(), epochs=0)
     assert bp.prune(perceptron(), small_data, SpikeSlabFlat(), epochs=1).settings.method == "spike-slab-flat"
+
+
+class Says:
+    """A rule of removal that says the same whatever happens."""
+
+    def __init__(self, said: Any) -> None:
+        self.said = said
+
+    def observe(self, state: Any) -> None:
+        pass
+
+    def removable(self, state: Any) -> Any:
+        return self.said
+
+
+@pytest.mark.parametrize(
+    ("said", "given"),
+    [(None, "NoneType"), ([True], "list"), (torch.ones(2) > 0, r"torch.bool \[2\]"), (torch.ones(2), "torch.float32")],
+)
+def test_what_is_said_of_gates_must_be_one_bool_each(small_data: Data, said: Any, given: str) -> None:
+    decides = Loose(gate_prior=FixedInclusion(0.1), decide=lambda state: said)
+    with pytest.raises(SettingError, match=f"decide gives {given}.*for each gate"):
+        bp.prune(perceptron(), small_data, decides, epochs=2, batch_size=50, seed=0)
+    removes = Loose(gate_prior=FixedInclusion(0.1), removal=Says(said), shrink_every=1)
+    with pytest.raises(SettingError, match=f"removal.removable.state. gives {given}.*for each gate"):
+        bp.prune(perceptron(), small_data, removes, epochs=2, batch_size=50, seed=0)

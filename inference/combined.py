@@ -132,8 +132,10 @@ class Variational(VariationalMethod):
         check_integer("shrink_every", self.shrink_every, 1)
         check_number("beside_rate", self.beside_rate, 0.0)
         check_type("name", self.name, str, "text")
-        if not self.name.strip():
-            raise SettingError("name must not be empty: it stands in run.json and in tables")
+        if not (self.name.strip() and self.name.isprintable()):
+            raise SettingError(
+                f"name must be one line of text that can be printed, not {self.name!r}: it stands in tables"
+            )
         object.__setattr__(self, "_described", self._describe())
 
     @property

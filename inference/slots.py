@@ -14,7 +14,7 @@ from bayesprune.inference.objective import guide_of
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.removal import RemovalRule
 from bayesprune.inference.spike_slab.inclusion import ALWAYS
-from bayesprune.inference.updates import hold_last, remove
+from bayesprune.inference.updates import hold_last, of_gates, remove
 from bayesprune.inference.weight_laws import travel_rate
 from bayesprune.models.priors.gates import FixedGatePrior, FlatteningGatePrior
 from bayesprune.run.settings import check_integer, check_number, check_type
@@ -203,7 +203,7 @@ class RemoveBy:
         """Let the rule see the step; remove when it is time."""
         self.rule.observe(state)
         if state.phase_step % self.every == 0:
-            remove(state, ~self.rule.removable(state).cpu())
+            remove(state, ~of_gates(state, "removal.removable(state)", self.rule.removable(state)))
 
 
 def updates_of(step: GateStep, rule: RemovalRule | None, every: int) -> Sequence[Update]:

@@ -81,6 +81,19 @@ def hold_last(state: TrainState) -> None:
     theta.masked_fill_(needed, 1.0)
 
 
+def of_gates(state: TrainState, name: str, said: object) -> Tensor:
+    """What a part of the user's says of the gates, bool [J], on the CPU.
+
+    Raises:
+        SettingError: naming the part, where it says anything else.
+    """
+    wanted = state.structure.gate_count
+    if isinstance(said, Tensor) and said.dtype == torch.bool and tuple(said.shape) == (wanted,):
+        return said.detach().cpu()
+    given = f"{said.dtype} {list(said.shape)}" if isinstance(said, Tensor) else type(said).__name__
+    raise SettingError(f"{name} gives {given}: torch.bool [{wanted}] is needed, one for each gate that is left")
+
+
 def remove(state: TrainState, open_gates: Tensor) -> None:
     """Shrink the network to the open gates; every group keeps at least the gate with the largest theta."""
     theta = guide_of(state).theta.detach().cpu()

@@ -102,5 +102,5 @@ class Paper:
             raise SettingError(
                 f"the study of {self.name} has no transfer to take so many steps: leave out steps={steps}"
             )
-        check_integer("repeats", repeats or self.repeats or 1, 1)
+        check_integer("repeats", (self.repeats or 1) if repeats is None else repeats, 1)
         check_integer("steps", 1 if steps is None else steps, 1)

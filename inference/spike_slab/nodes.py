@@ -25,7 +25,7 @@ from bayesprune.inference.spike_slab.options import (
     USUAL_DEVIATION,
     SpikeSlabOptions,
 )
-from bayesprune.inference.updates import remove
+from bayesprune.inference.updates import of_gates, remove
 from bayesprune.inference.variational import Parts, VariationalMethod, made_guide
 from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.inference.weight_laws import GaussianWeights, travel_rate
@@ -157,7 +157,7 @@ class MedianProbability:
     def __call__(self, state: TrainState) -> None:
         """Decide."""
         theta = guide_of(state).theta.detach().cpu()
-        likely = theta > 0.5 if self.choose is None else self.choose(state).cpu()
+        likely = theta > 0.5 if self.choose is None else of_gates(state, "decide", self.choose(state))
         places = state.structure.slices()
         state.memory(Refuges).names = [name for name, place in places.items() if not bool(likely[place].any())]
         chosen = state.structure.consistent(state.structure.protect(likely, theta))

@@ -104,7 +104,8 @@ class Total(RelaxedGates):
         (lambda: Loose(step=0.1), "step must be a step of the gates"),
         (lambda: Loose(removal="soon"), "removal must be a rule of removal, such as Quiet\\(\\), or 'end'"),
         (lambda: Loose(prune_share=0.0), "prune_share must be a finite number > 0 and <= 1"),
-        (lambda: Loose(name=" "), "name must not be empty"),
+        (lambda: Loose(name=" "), "name must be one line of printable text"),
+        (lambda: Loose(name="two\nlines"), "name must be one line of printable text"),
     ],
 )
 def test_a_part_of_another_kind_is_refused_at_once(make: Callable[[], Any], said: str) -> None:
@@ -197,3 +198,29 @@ def test_what_is_no_method_is_refused(small_data: Data) -> None:
     with pytest.raises(SettingError, match="epochs=0|epochs=1 or more"):
         bp.prune(perceptron(), small_data, bp.Variational(), epochs=0)
     assert bp.prune(perceptron(), small_data, SpikeSlabFlat(), epochs=1).settings.method == "spike-slab-flat"
+
+
+class Says:
+    """A rule of removal that says the same whatever happens."""
+
+    def __init__(self, said: Any) -> None:
+        self.said = said
+
+    def observe(self, state: Any) -> None:
+        pass
+
+    def removable(self, state: Any) -> Any:
+        return self.said
+
+
+@pytest.mark.parametrize(
+    ("said", "given"),
+    [(None, "NoneType"), ([True], "list"), (torch.ones(2) > 0, r"torch.bool \[2\]"), (torch.ones(2), "torch.float32")],
+)
+def test_what_is_said_of_gates_must_be_one_bool_each(small_data: Data, said: Any, given: str) -> None:
+    decides = Loose(gate_prior=FixedInclusion(0.1), decide=lambda state: said)
+    with pytest.raises(SettingError, match=f"decide gives {given}.*for each gate"):
+        bp.prune(perceptron(), small_data, decides, epochs=2, batch_size=50, seed=0)
+    removes = Loose(gate_prior=FixedInclusion(0.1), removal=Says(said), shrink_every=1)
+    with pytest.raises(SettingError, match=f"removal.removable.state. gives {given}.*for each gate"):
+        bp.prune(perceptron(), small_data, removes, epochs=2, batch_size=50, seed=0)

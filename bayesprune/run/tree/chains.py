@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     Run: TypeAlias = Pruned | RunRecord | str | Path
 
 NOTE = (
-    "Draws are independent Bernoulli draws from the inclusion probabilities of a variational posterior, "
-    "taken before the last decisions; every chain is an independent restart. R-hat and effective sample "
-    "sizes therefore compare restarts only: with one chain R-hat is undefined, and neither says how well a "
-    "run has converged."
+    "Draws are independent Bernoulli draws from the inclusion probabilities of a variational posterior, taken before "
+    "the last decisions (of methods with multipliers from their scores, which are probabilities for l0 and bmrs only: "
+    "docs/relatives.md); every chain is an independent restart. R-hat and effective sample sizes therefore compare "
+    "restarts only: with one chain R-hat is undefined, and neither says how well a run has converged."
 )
 MAY_DIFFER = frozenset({"seed", "threads", "device", "precision", "out", "weights_digest"})
 """Settings in which restarts of the same run may differ."""

@@ -38,6 +38,8 @@ def test_as_many_runs_as_methods_rates_and_repeats() -> None:
     assert count("1: ", repeats=25) == 2_500 and count("dense") == count("dense", repeats=25) == 5
     with pytest.raises(SettingError, match="repeats must be an integer >= 1"):
         STUDY.rows(repeats=-1)
+    with pytest.raises(SettingError, match="repeats must be an integer >= 1"):
+        STUDY.rows(repeats=0)
     with pytest.raises(SettingError, match="study of parsimonious has its seeds: leave out repeats=3"):
         paper("parsimonious").rows(repeats=3)
 

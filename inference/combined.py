@@ -133,9 +133,7 @@ class Variational(VariationalMethod):
         check_number("beside_rate", self.beside_rate, 0.0)
         check_type("name", self.name, str, "text")
         if not (self.name.strip() and self.name.isprintable()):
-            raise SettingError(
-                f"name must be one line of text that can be printed, not {self.name!r}: it stands in tables"
-            )
+            raise SettingError(f"name must be one line of printable text, not {self.name!r}: it stands in tables")
         object.__setattr__(self, "_described", self._describe())
 
     @property

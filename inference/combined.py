@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from math import ceil
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +15,7 @@ from bayesprune.inference.estimators import GateEstimator
 from bayesprune.inference.flattened import chosen_estimator
 from bayesprune.inference.guides import PRIOR_WHEN_CLOSED, GateGuide
 from bayesprune.inference.objective import DEVIATIONS, GATES, guide_of
+from bayesprune.inference.phases import epochs_for, split_epochs
 from bayesprune.inference.pricing import default_price
 from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
 from bayesprune.inference.removal import Closed, RemovalRule
@@ -164,7 +164,7 @@ class Variational(VariationalMethod):
             SettingError: a part fails, or does not fit another one or the data.
         """
         size = len(data.train)
-        epochs, fixed_epochs = self._epochs(settings)
+        epochs, fixed_epochs = split_epochs(settings, self.prune_share)
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)
         make_prior = self.gate_prior
         if isinstance(make_prior, Flattening) and make_prior.price is None:
@@ -207,7 +207,8 @@ class Variational(VariationalMethod):
             FixedTraining.of(
                 settings, state.network, data.train, epochs=fixed_epochs, slab=USUAL_SLAB, likelihood=state.likelihood
             ),
-            alive=0.5, ends_pruned=fixed_epochs == 0, notes=[*said, *_few_steps(steps, data, settings)], review=review,
+            alive=0.5, ends_pruned=fixed_epochs == 0,
+            notes=[*said, *_few_steps(steps, data, settings, self.prune_share)], review=review,
         )  # fmt: skip
 
     def _guided(self, state: TrainState, prior: Any, likelihood: Any, size: int) -> tuple[GatedModel, GateGuide]:
@@ -258,14 +259,6 @@ class Variational(VariationalMethod):
             return chosen_estimator(self.estimator or "curvature", state)
         return self.estimator, []
 
-    def _epochs(self, settings: RunSettings) -> tuple[int, int]:
-        """Epochs in which gates learn, and at fixed structure."""
-        assert settings.epochs is not None  # with_defaults
-        if settings.epochs == 0:
-            raise SettingError(f"method {self.name!r} learns its gates in training: give epochs=1 or more")
-        epochs = max(1, round(self.prune_share * settings.epochs))
-        return epochs, settings.epochs - epochs
-
     def _describe(self) -> dict[str, Any]:
         slots = {slot: getattr(self, slot) for slot in _SLOTS}
         found = {slot: spoken(part) for slot, part in slots.items() if part is not None}
@@ -275,9 +268,9 @@ class Variational(VariationalMethod):
         return {**found, **numbers, "parts_digest": digest}
 
 
-def _few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:
+def _few_steps(steps: int, data: Data, settings: RunSettings, prune_share: float) -> list[str]:
     """A line where gates have fewer steps than they need."""
     if steps >= NEEDED_STEPS:
         return []
-    epochs = ceil(2 * NEEDED_STEPS / steps_per_epoch(data.train, settings.batch_size))
+    epochs = epochs_for(NEEDED_STEPS, prune_share, data, settings)
     return [f"the gates have {steps:,} steps to decide themselves and need about {NEEDED_STEPS}: give epochs={epochs}"]

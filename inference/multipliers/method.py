@@ -1,9 +1,7 @@
 """What the relatives share as methods: one frame, into which each puts a law."""
 
 from abc import abstractmethod
-from dataclasses import replace
 from functools import partial
-from math import ceil
 from typing import Any
 
 import torch
@@ -11,7 +9,6 @@ from torch.optim import Optimizer
 
 from bayesprune.data import Data, steps_per_epoch
 from bayesprune.devices import CPU, random_apart
-from bayesprune.errors import SettingError
 from bayesprune.inference.guides import GaussianWeightGuide
 from bayesprune.inference.multipliers.guide import GaussianMultiplierGuide, MultiplierGuide, multiplier_guide
 from bayesprune.inference.multipliers.law import MultiplierLaw
@@ -19,11 +16,11 @@ from bayesprune.inference.multipliers.objective import MultiplierObjective
 from bayesprune.inference.multipliers.options import QUIET, MultiplierOptions
 from bayesprune.inference.multipliers.updates import Apply, RemoveQuiet, review
 from bayesprune.inference.objective import GATES
+from bayesprune.inference.phases import epochs_for, normal_of, split_epochs
 from bayesprune.inference.variational import Parts, VariationalMethod, made_guide
 from bayesprune.inference.weight_laws import DEVIATIONS, travel_rate
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.weights import GaussianSlab
-from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import TrainState, adam
 from bayesprune.training.fixed import FixedTraining
@@ -67,15 +64,12 @@ class Relative(VariationalMethod):
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
-        own = self.options.of(settings.options)
-        if settings.learning_rate == LEARNING_RATE:
-            settings = replace(settings, learning_rate=None)
-        return without_usual_options(settings, own, self.options())
+        return normal_of(self.options, settings, LEARNING_RATE)
 
     def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
         """The law, the objective with its penalty, removals by its rule, and the compact network's training."""
         options, examples = self.options.of(settings.options), len(data.train)
-        epochs, fixed_epochs = _epochs(self.name, settings, options)
+        epochs, fixed_epochs = split_epochs(settings, options.prune_share, "multipliers")
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)
         slab = GaussianSlab(options.slab)
         rate = options.gate_learning_rate or travel_rate(steps)
@@ -93,7 +87,7 @@ class Relative(VariationalMethod):
                 learning_rate=options.fixed_learning_rate, decay=options.fixed_decay, likelihood=state.likelihood,
             ),
             alive=guide.law.keep_above, ends_pruned=fixed_epochs == 0,
-            notes=_few_steps(steps, data, settings), review=review,
+            notes=_few_steps(steps, data, settings, options.prune_share), review=review,
         )  # fmt: skip
 
 
@@ -115,34 +109,12 @@ class GaussianRelative(Relative):
         return self._of_law(state, rate) | {DEVIATIONS: own}
 
 
-def _few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:
+def _few_steps(steps: int, data: Data, settings: RunSettings, prune_share: float) -> list[str]:
     """A line where the law has fewer steps than it needs."""
     if steps >= NEEDED_STEPS:
         return []
-    epochs = ceil(NEEDED_STEPS / steps_per_epoch(data.train, settings.batch_size))
+    epochs = epochs_for(NEEDED_STEPS, prune_share, data, settings)
     return [
         f"the multipliers have {steps:,} steps to settle and need about {NEEDED_STEPS:,}: until then few channels are "
-        f"decided; give a pruning phase of {epochs} epochs, or smaller batches"
+        f"decided; give epochs={epochs}, or smaller batches"
     ]
-
-
-def _epochs(name: str, settings: RunSettings, options: MultiplierOptions) -> tuple[int, int]:
-    """Epochs in which multipliers learn, and at fixed structure.
-
-    Raises:
-        SettingError: there are none, or noise is asked for without any at fixed structure.
-    """
-    assert settings.epochs is not None  # with_defaults
-    if settings.epochs == 0:
-        raise SettingError(
-            f"method {name!r} learns its multipliers in training, and epochs=0 leaves none: give epochs=1 or more"
-        )
-    epochs = max(1, round(options.prune_share * settings.epochs))
-    fixed = settings.epochs - epochs
-    for noise in ("noise", "consistency"):
-        if fixed == 0 and getattr(settings, noise) is not None:
-            raise SettingError(
-                f"{noise}={getattr(settings, noise):g} does nothing here, since {name} trains no epoch at fixed "
-                "structure: leave it out, or give a prune_share below 1 and more epochs"
-            )
-    return epochs, fixed

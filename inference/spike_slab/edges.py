@@ -1,6 +1,5 @@
 """SV-BNN: spike-and-slab weights, kept by the median-probability rule; the result is a masked network."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,19 +10,19 @@ from torch.optim import Optimizer
 from bayesprune.data import Data, steps_per_epoch
 from bayesprune.inference.elbo_objective import ElboObjective, MakeGatePrior
 from bayesprune.inference.objective import GATES, GUIDE
+from bayesprune.inference.phases import normal_of, split_epochs
 from bayesprune.inference.relaxed import RelaxedGates
 from bayesprune.inference.spike_slab.edge_guide import EdgeGuide, EdgeSlab
 from bayesprune.inference.spike_slab.edge_masks import KeepEdges, LastEdges, edge_guide
 from bayesprune.inference.spike_slab.edge_options import EdgeOptions
 from bayesprune.inference.spike_slab.inclusion import ALWAYS
-from bayesprune.inference.spike_slab.nodes import few_steps, split_epochs
+from bayesprune.inference.spike_slab.nodes import few_steps
 from bayesprune.inference.spike_slab.options import LEARNING_RATE
 from bayesprune.inference.variational import made_guide
 from bayesprune.inference.weight_laws import DEVIATIONS, travel_rate
 from bayesprune.models.priors.edge_inclusion import edge_inclusion
 from bayesprune.models.priors.gates import FixedGatePrior
 from bayesprune.run.method import Plan
-from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
 from bayesprune.structure import Structure
 from bayesprune.structure.cost import COUNTED
@@ -50,10 +49,7 @@ class SparseWeights:
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
-        own = EdgeOptions.of(settings.options)
-        if settings.learning_rate == LEARNING_RATE:
-            settings = replace(settings, learning_rate=None)
-        return without_usual_options(settings, own, EdgeOptions())
+        return normal_of(EdgeOptions, settings, LEARNING_RATE)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """A phase in which gates learn, and one under masks.
@@ -94,7 +90,7 @@ class SparseWeights:
         )  # fmt: skip
         return Plan(
             (pruning, fixed.phase(KeepEdges(options.trim))), describe,
-            notes=few_steps(steps, data, settings), review=review, ends_pruned=fixed_epochs == 0,
+            notes=few_steps(steps, data, settings, options.prune_share), review=review, ends_pruned=fixed_epochs == 0,
         )  # fmt: skip
 
 

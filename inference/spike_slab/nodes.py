@@ -1,20 +1,19 @@
 """SS-IG: spike-and-slab nodes, learnt with the weights and kept by the median-probability rule."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from math import ceil
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from bayesprune.data import Data, steps_per_epoch
-from bayesprune.errors import SettingError
 from bayesprune.inference.deciding import settle
 from bayesprune.inference.differences import Choice
 from bayesprune.inference.elbo_objective import ElboObjective
 from bayesprune.inference.objective import GATES, guide_of
+from bayesprune.inference.phases import epochs_for, normal_of, split_epochs
 from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
 from bayesprune.inference.review import judged_early
 from bayesprune.inference.spike_slab.inclusion import prior_inclusion
@@ -31,7 +30,6 @@ from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.inference.weight_laws import GaussianWeights, travel_rate
 from bayesprune.models.priors.gates import FixedGatePrior
 from bayesprune.models.priors.weights import GaussianSlab
-from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import Memory, TrainState, adam
 from bayesprune.training.fixed import FixedTraining
@@ -57,10 +55,7 @@ class SpikeSlab(VariationalMethod):
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
-        own = self.options.of(settings.options)
-        if settings.learning_rate == LEARNING_RATE:
-            settings = replace(settings, learning_rate=None)
-        return without_usual_options(settings, own, self.options())
+        return normal_of(self.options, settings, LEARNING_RATE)
 
     def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
         """Fixed prior, gated Gaussian weights, relaxed gates, and the median-probability rule."""
@@ -95,7 +90,8 @@ class SpikeSlab(VariationalMethod):
                 settings, state.network, data.train, epochs=fixed_epochs, slab=options.slab,
                 learning_rate=options.fixed_learning_rate, decay=options.fixed_decay, likelihood=state.likelihood,
             ),
-            alive=0.5, ends_pruned=fixed_epochs == 0, notes=few_steps(steps, data, settings), review=review,
+            alive=0.5, ends_pruned=fixed_epochs == 0,
+            notes=few_steps(steps, data, settings, options.prune_share), review=review,
         )  # fmt: skip
 
 
@@ -185,34 +181,12 @@ def logit_guide(state: TrainState) -> LogitGateGuide:
     return guide
 
 
-def few_steps(steps: int, data: Data, settings: RunSettings) -> list[str]:
+def few_steps(steps: int, data: Data, settings: RunSettings, prune_share: float) -> list[str]:
     """A line where the posterior has fewer steps than it needs."""
     if steps >= NEEDED_STEPS:
         return []
-    epochs = ceil(NEEDED_STEPS / steps_per_epoch(data.train, settings.batch_size))
+    epochs = epochs_for(NEEDED_STEPS, prune_share, data, settings)
     return [
         f"gates and deviations have {steps:,} steps to settle and need about {NEEDED_STEPS:,}: until then the weights "
         f"are noisy and few nodes are decided; give epochs={epochs}, or smaller batches"
     ]
-
-
-def split_epochs(settings: RunSettings, prune_share: float) -> tuple[int, int]:
-    """Epochs in which gates learn, and at fixed structure.
-
-    Raises:
-        SettingError: there are none, or noise is asked for without any at fixed structure.
-    """
-    assert settings.epochs is not None  # with_defaults
-    if settings.epochs == 0:
-        raise SettingError(
-            f"method {settings.method!r} learns its gates in training, and epochs=0 leaves none: give epochs=1 or more"
-        )
-    epochs = max(1, round(prune_share * settings.epochs))
-    fixed = settings.epochs - epochs
-    for name in ("noise", "consistency"):
-        if fixed == 0 and getattr(settings, name) is not None:
-            raise SettingError(
-                f"{name}={getattr(settings, name):g} does nothing here, since {settings.method} trains no epoch at "
-                "fixed structure: leave it out, or give a prune_share below 1"
-            )
-    return epochs, fixed

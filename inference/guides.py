@@ -265,8 +265,13 @@ class GaussianWeightGuide(GateGuide):
         """The layers whose weights are drawn for each example, by name."""
         if self.draws != "example":
             return {}
-        modules = self._model[0].network.named_modules()
-        return {name: layer for name, layer in modules if type(layer) is nn.Linear}  # attention calls a subclass's not
+        model = self._model[0]
+        uncalled = {reader.layer for reader in model.structure.readers if reader.by_weight}
+        return {  # attention calls a subclass's not
+            name: layer
+            for name, layer in model.network.named_modules()
+            if type(layer) is nn.Linear and name not in uncalled
+        }
 
 
 def sample_gates(theta: Tensor, prior: GatePrior) -> Tensor:

@@ -106,12 +106,14 @@ class Normaliser:
     """A layer normalisation over gated features, whose statistics run over the open ones only.
 
     Attributes:
-        layer: its name in the network: a LayerNorm or RMSNorm over the last axis alone.
+        layer: its name in the network: a LayerNorm or RMSNorm over one axis.
         gates: gate [n] of each normalised feature, `UNGATED` where there is none.
+        feature_axis: of the input that is normalised; 1 for a subclass that moves the channels of maps to the end.
     """
 
     layer: str
     gates: Tensor
+    feature_axis: int = -1
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from bayesprune.models.parameters import are_collected, own_store, tell, tell_al
 from bayesprune.models.priors.gates import GatePrior
 from bayesprune.models.priors.weights import GaussianSlab, slab_parameters
 from bayesprune.structure import Structure
-from bayesprune.structure.selectors import Selected
+from bayesprune.structure.selectors import is_wrapper
 
 WeightGuide = nn.Module | Callable[[Any], nn.Module]
 """A guide over all sites but the gates', or what makes one of the model without them, e.g. Pyro's `AutoNormal`."""
@@ -338,7 +338,7 @@ def _key(network: nn.Module, name: str) -> str:
     """
     layer, _, tensor = name.rpartition(".")
     parent = layer.rpartition(".")[0]
-    if layer and isinstance(network.get_submodule(parent), Selected):
+    if layer and is_wrapper(network.get_submodule(parent)):
         layer = parent
     return _joined(layer, tensor).replace(".", "|")
 

@@ -51,6 +51,11 @@ class Axis:
     axis: int
     gates: Tensor
 
+    @property
+    def parameter(self) -> str:
+        """The name of the parameter or buffer."""
+        return f"{self.layer}.{self.tensor}" if self.layer else self.tensor
+
 
 @dataclass(frozen=True, eq=False)
 class Reader:

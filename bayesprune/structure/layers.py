@@ -4,8 +4,9 @@ from collections import Counter
 
 from torch import Tensor, nn
 
-from bayesprune.structure.kinds import kind_of
+from bayesprune.structure.kinds import Inside, kind_of
 from bayesprune.structure.kinds.convolution import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.kinds.normalising import MIXING
 from bayesprune.structure.kinds.passing import NORM
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "resize",
     "sharing_layers",
     "trouble",
+    "units_inside",
     "weight_of",
     "written_axes",
 ]
@@ -68,6 +70,12 @@ def resize(layer: nn.Module, channels: int | None) -> None:
         kind.resize(layer, channels)
 
 
+def units_inside(layer: nn.Module) -> Inside | None:
+    """The units inside of an attention or a recurrent layer, and where they are written and read; None without any."""
+    kind = kind_of(layer)
+    return None if kind is None else kind.inside(layer)
+
+
 def trouble(layer: nn.Module, shared: frozenset[nn.Module]) -> str | None:
     """Why channels cannot be cut out of a layer exactly; None where they can.
 
@@ -80,6 +88,8 @@ def trouble(layer: nn.Module, shared: frozenset[nn.Module]) -> str | None:
         return "is no layer that can be cut exactly"
     if reason := kind.trouble(layer):
         return reason
+    if kind.opaque:  # the graph of calls does not say what becomes of single channels
+        return "mixes channels" if isinstance(layer, MIXING) else "is no layer that can be cut exactly"
     stored = {**layer._parameters, **layer._buffers}
     if any(name and name not in stored for name in kind.written(layer)):
         return "has a weight that is computed from other parameters"

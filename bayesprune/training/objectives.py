@@ -55,8 +55,8 @@ class NegativeLogLikelihood:
 
     The noise 1 + s e on what consumers read, e uniform with variance 1 and another one for every example (for every
     mini-batch where gates are global), is the recipe's regulariser at fixed structure; it is 0 at test time. A normal e
-    gives the same errors and takes three times as long to draw. With `consistency` a > 0 every example is seen twice, under noise 1 + s e and 1 - s e of the
-    same draw e, and
+    gives the same errors and takes three times as long to draw. With `consistency` a > 0 every example is seen twice,
+    under noise 1 + s e and 1 - s e of the same draw e, and
 
         loss = (l(+e) + l(-e)) / 2 + a (KL(p(+e) || p(-e)) + KL(p(-e) || p(+e))) / 2
 

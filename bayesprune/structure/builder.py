@@ -76,7 +76,7 @@ class StructureBuilder:
             gates = self._gates(element.labels)
             if bool((gates != UNGATED).any()):
                 axes.append(Axis(element.own.layer, element.own.tensor, element.axis, gates))
-        norms = [Normaliser(layer, self._gates(labels)) for layer, labels in record.norms.items()]
+        norms = [Normaliser(layer, self._gates(labels), axis) for layer, (labels, axis) in record.norms.items()]
         norms = [norm for norm in norms if bool((norm.gates != UNGATED).any())]
         return Structure(tuple(self._groups), tuple(axes), tuple(self._readers()), norms=tuple(norms))
 

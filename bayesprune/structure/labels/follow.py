@@ -35,7 +35,19 @@ def follow(network: nn.Module, example: Batch, passes: Passes) -> Trace:
         rows = trace.record.rows(layer, table)
         if rows is not None:
             trace.universe.pin(rows, Cause(f"they are rows of a table that {layer!r} looks up by index"))
+    _watch_witnesses(trace)
     return trace
+
+
+def _watch_witnesses(trace: Trace) -> None:
+    """Pin what has a part in values that something uses."""
+    universe, record = trace.universe, trace.record
+    read = [universe.canonical(one.labels) for one in record.reads.values()]
+    read += [universe.canonical(labels) for _, labels in record.elements.values()]
+    used = torch.cat([part.flatten() for part in read]) if read else torch.zeros(0, dtype=torch.int32)
+    for witness, others, cause in record.witnesses:
+        if universe.is_used(int(witness)) or bool(torch.isin(universe.canonical(witness), used)):
+            universe.pin(others, cause)
 
 
 def _followed(trace: Trace, network: nn.Module, example: Batch, passes: Passes) -> Any:

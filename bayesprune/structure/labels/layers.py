@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from bayesprune.structure.labels.trace import Trace
-from bayesprune.structure.labels.universe import FIXED, NEUTRAL, Cause, is_tracked, thin, varying
+from bayesprune.structure.labels.universe import FIXED, NEUTRAL, is_tracked, thin, varying
 
 _HOLDS = "each of its channels holds the channels of other layers"
 
 
-def features_read(trace: Trace, labels: Tensor, axis: int, count: int, cause: Cause) -> tuple[Tensor, bool]:
+def features_read(trace: Trace, labels: Tensor, axis: int, count: int) -> tuple[Tensor, bool]:
     """The label [count] of each feature that a layer reads along an axis of its input.
 
     Returns:
@@ -45,8 +45,7 @@ def read_linear(
     """
     reads, writes = axes
     weight = getattr(trace.record.network.get_submodule(layer), tensor)
-    cause = trace.cause("is read by a layer whose weight is used more than once")
-    arriving, is_alike = features_read(trace, labels, -1, weight.shape[reads], cause)
+    arriving, is_alike = features_read(trace, labels, -1, weight.shape[reads])
     trace.record.read(layer, tensor, reads, arriving, -1, by_weight=by_weight)
     name = layer if tensor == "weight" and layer else f"{layer}.{tensor}".lstrip(".")
     written = trace.record.make(layer, tensor, writes, weight.shape[writes], name)
@@ -87,11 +86,10 @@ def convolved(
         return torch.full([1] * labels.dim(), FIXED, dtype=torch.int32)
     reads = weight.shape[0] if transposed else weight.shape[1] * groups
     writes = weight.shape[1] * groups if transposed else weight.shape[0]
-    cause = trace.cause("is read by a layer whose weight is used more than once")
     if groups > 1:
         written = _grouped(trace, layer, tensor, labels, (reads, writes, groups), transposed)
     else:
-        arriving, is_alike = features_read(trace, labels, 1, reads, cause)
+        arriving, is_alike = features_read(trace, labels, 1, reads)
         read_axis, write_axis = (0, 1) if transposed else (1, 0)
         trace.record.read(layer, tensor, read_axis, arriving, 1, by_weight=by_weight)
         name = layer if tensor == "weight" and layer else f"{layer}.{tensor}".lstrip(".")

@@ -1,19 +1,20 @@
 """What layers that are taken as a whole do with labels."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from bayesprune.structure.kinds import kind_of
 from bayesprune.structure.kinds.convolution import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.labels.insides import with_units
 from bayesprune.structure.labels.layers import convolved, embedded, read_linear
-from bayesprune.structure.labels.normalised import each_channel, normalised_last, normalised_in_groups
+from bayesprune.structure.labels.normalised import each_channel, normalised_axis, normalised_in_groups, normalised_last
 from bayesprune.structure.labels.storages import constant
 from bayesprune.structure.labels.trace import Trace
 from bayesprune.structure.labels.universe import FIXED
-from bayesprune.structure.layers import trouble, written_axes
+from bayesprune.structure.layers import trouble, units_inside, written_axes
 from bayesprune.structure.nesting import tensors_in
 
 Layer = Any
@@ -23,24 +24,19 @@ Calling = Callable[[Trace, str, Layer, tuple[Any, ...], dict[str, Any], Any], No
 
 def rule_of_layer(layer: nn.Module) -> Calling | None:
     """The rule of a layer that is taken as a whole; None where what happens inside is followed."""
-    special = next((rule for classes, rule in _SPECIAL if isinstance(layer, classes)), None)
-    if special is not None and type(layer).forward is not _plain_forward(layer):
-        return None
+    if isinstance(layer, (nn.LayerNorm, nn.RMSNorm)):
+        return None if (axis := normalised_axis(layer)) is None else partial(_layer_norm, axis=axis)
     kind = kind_of(layer)
-    if kind is None and special is None:
+    if kind is None:
         return None
+    if isinstance(layer, nn.GroupNorm):
+        return _groups if type(layer).forward is nn.GroupNorm.forward else None
     if trouble(layer, frozenset()) is not None:
         return _uncut
-    return special or (_linear if isinstance(layer, nn.Linear) else _convolution if _is_convolution(layer) else _passed)
-
-
-def _plain_forward(layer: nn.Module) -> Any:
-    """What torch's own class of a layer does, which classes made from it may replace."""
-    return next(cls.forward for cls in type(layer).__mro__ if cls.__module__.startswith("torch."))
-
-
-def _is_convolution(layer: nn.Module) -> bool:
-    return isinstance(layer, CONVOLUTION)
+    if units_inside(layer) is not None:
+        return with_units
+    rules = ((nn.Linear, _linear), (CONVOLUTION, _convolution), ((nn.Embedding, nn.EmbeddingBag), _embedding))
+    return next((rule for classes, rule in rules if isinstance(layer, classes)), _passed)  # type: ignore[arg-type]  # classes
 
 
 def _features(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Tensor, bool]:
@@ -85,9 +81,11 @@ def _embedding(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: 
     trace.storages.give(outputs, embedded(trace, name, "weight", outputs.dim() - 1))
 
 
-def _last_axis(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any, outputs: Any) -> None:
+def _layer_norm(
+    trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any, outputs: Any, *, axis: int
+) -> None:
     features, _ = _features(arguments, keywords)
-    trace.storages.give(outputs, normalised_last(trace, name, layer, trace.of(features)))
+    trace.storages.give(outputs, normalised_last(trace, name, layer, trace.of(features), axis))
 
 
 def _groups(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any, outputs: Any) -> None:
@@ -104,10 +102,3 @@ def _uncut(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any,
         trace.universe.pin(trace.of(tensor), cause)
     for tensor in tensors_in(outputs):
         trace.storages.give(tensor, constant(tensor, FIXED))
-
-
-_SPECIAL: list[tuple[Any, Calling]] = [
-    ((nn.LayerNorm, nn.RMSNorm), _last_axis),
-    (nn.GroupNorm, _groups),
-    ((nn.Embedding, nn.EmbeddingBag), _embedding),
-]

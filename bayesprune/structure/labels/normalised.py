@@ -43,10 +43,33 @@ def each_channel(
     return folded
 
 
-def normalised_last(trace: Trace, name: str, layer: Any, labels: Tensor) -> Tensor:
-    """The labels behind a LayerNorm or RMSNorm, which normalises the last axes."""
+def normalised_axis(layer: Any) -> int | None:
+    """Which axis a LayerNorm or RMSNorm normalises: the last one, or 1 of maps; None where that cannot be told.
+
+    A class made from one of torch's may move the channels of maps to the end first.
+    """
+    if type(layer).forward in (nn.LayerNorm.forward, nn.RMSNorm.forward):
+        return -1
+    if len(layer.normalized_shape) > 1:
+        return None
+    plain = nn.LayerNorm.forward if isinstance(layer, nn.LayerNorm) else nn.RMSNorm.forward
+    generator = torch.Generator().manual_seed(0)
+    size = layer.normalized_shape[0]
+    for axis, shape in ((1, (2, size, 2, 3)), (-1, (2, 3, size))):
+        features = torch.randn(shape, generator=generator, dtype=next(layer.parameters(), torch.zeros(0)).dtype)
+        try:
+            said, expected = layer(features), plain(layer, features.movedim(axis, -1)).movedim(-1, axis)
+            if said.shape == expected.shape and torch.allclose(said, expected, atol=1e-5):
+                return axis
+        except Exception:  # it takes no input of this shape
+            continue
+    return None
+
+
+def normalised_last(trace: Trace, name: str, layer: Any, labels: Tensor, axis: int) -> Tensor:
+    """The labels behind a LayerNorm or RMSNorm, which normalises the last axes, or one other axis."""
     count = len(layer.normalized_shape)
-    axes = tuple(range(labels.dim() - count, labels.dim()))
+    axes = tuple(range(labels.dim() - count, labels.dim())) if axis == -1 else (axis,)
     mixed = set(axes) & set(varying(labels))
     if not is_tracked(labels) or not mixed:
         return labels
@@ -57,10 +80,9 @@ def normalised_last(trace: Trace, name: str, layer: Any, labels: Tensor) -> Tens
     for tensor in ("weight", "bias"):
         if getattr(layer, tensor, None) is not None:
             trace.record.write(name, tensor, 0, own)
-    known = trace.record.norms.get(name)
-    if known is not None:
-        trace.universe.unite(known, own, said)
-    trace.record.norms[name] = trace.record.passed[name] = own
+    if name in trace.record.norms:
+        trace.universe.unite(trace.record.norms[name][0], own, said)
+    trace.record.norms[name], trace.record.passed[name] = (own, axis), own
     return labels
 
 

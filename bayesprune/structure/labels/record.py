@@ -52,10 +52,11 @@ class Record:
         made: the channels that layers make, by the name that a group gets.
         maker: the layer of each such name.
         passed: layers that pass channels on, with their labels.
-        norms: layer normalisations with the labels of the normalised features.
+        norms: layer normalisations with the labels of the normalised features, and the axis that they lie along.
         whole: layers that were taken as a whole and whose channels stay, with the reason.
         elements: parameters used outside of layers, with the labels of their elements.
         tables: parameters whose rows are looked up by index, as layer and tensor.
+        witnesses: labels of values that others must not go from if anything uses these: label, others, why.
     """
 
     network: nn.Module
@@ -65,10 +66,11 @@ class Record:
     made: dict[str, Tensor] = field(default_factory=dict)
     maker: dict[str, str] = field(default_factory=dict)
     passed: dict[str, Tensor] = field(default_factory=dict)
-    norms: dict[str, Tensor] = field(default_factory=dict)
+    norms: dict[str, tuple[Tensor, int]] = field(default_factory=dict)
     whole: dict[str, str] = field(default_factory=dict)
     elements: dict[str, tuple[Own, Tensor]] = field(default_factory=dict)
     tables: set[tuple[str, str]] = field(default_factory=set)
+    witnesses: list[tuple[Tensor, Tensor, Cause]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._owners: dict[int, tuple[Own, Tensor]] = {}

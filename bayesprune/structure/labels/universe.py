@@ -121,6 +121,10 @@ class Universe:
         """By label the number of the first cause that united channels in its class, likewise."""
         return self._first_of_class(self._mixed)
 
+    def is_used(self, label: int) -> bool:
+        """Whether a label that stood alone is pinned, or goes together with others."""
+        return int(self._pinned[label]) != _NONE or int((self._canon == self._canon[label]).sum()) > 1
+
     def is_free(self, cause: int) -> bool:
         """Whether a number out of `pins` or `mixes` stands for no cause."""
         return cause == _NONE

@@ -1,23 +1,20 @@
 """Following labels through one or several passes of a network: layers as wholes, everything else by operator."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from bayesprune.structure.labels.code import running_line
 from bayesprune.structure.labels.record import Record
 from bayesprune.structure.labels.storages import Storages, constant
 from bayesprune.structure.labels.universe import FIXED, NEUTRAL, Cause, Universe, is_tracked
 from bayesprune.structure.nesting import tensors_in
 
-_TORCH, _OWN = str(Path(torch.__file__).parent), str(Path(__file__).parent.parent)
-_VIEWS_ALL = ("detach", "alias", "lift_fresh", "_unsafe_view", "_reshape_alias")
 
 
 @dataclass
@@ -107,7 +104,7 @@ class Trace(TorchDispatchMode):
 
     def cause(self, said: str, *, refused: bool = False) -> Cause:
         """What happens now, with the module and the line of the user's code."""
-        return Cause(said, self._path[-1] if self._path else "", _line(), refused)
+        return Cause(said, self._path[-1] if self._path else "", running_line(), refused)
 
     @contextmanager
     def layers_hooked(self, network: nn.Module, whole: Callable[[nn.Module], Any]) -> Iterator[None]:
@@ -194,21 +191,3 @@ def _without_rule(operation: Operation) -> None:
     for tensor in operation.inputs:
         operation.trace.universe.pin(operation.of(tensor), cause)
     operation.give(torch.full([], FIXED, dtype=torch.int32))
-
-
-def _line() -> str:
-    """The line of the user's code that runs now, as "file.py:12"; "" where only torch's modules run."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(_OWN):
-            if frame.f_code.co_name == RUNNING:
-                return ""
-        elif not name.startswith(_TORCH) and not name.startswith("<"):
-            return f"{Path(name).name}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]  # None at the outermost call
-    return ""
-
-
-RUNNING = "_followed"
-"""The function that runs the network; what called it is no code of the network's."""

@@ -25,6 +25,9 @@ class Quiet(TorchFunctionMode):
         """Call the function, or hand on what would be dropped from."""
         if is_dropout(func):
             return args[0] if args else (kwargs or {})["input"]
+        if getattr(func, "__name__", "") == "scaled_dot_product_attention":
+            args, kwargs = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args, {**(kwargs or {}), "dropout_p": 0.0}
+            kwargs = {key: value for key, value in kwargs.items() if key != "dropout_p" or len(args) <= 4}
         return func(*args, **(kwargs or {}))
 
 

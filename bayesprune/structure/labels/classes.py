@@ -113,7 +113,7 @@ class Classes:
             axes = [axis for axis in range(masked.dim()) if masked.shape[axis] > 1 and _is_along(masked, axis)]
             if axes:
                 axis = axes[0]
-                found.append(ElementAxis(own, axis, masked.movedim(axis, 0).flatten(1)[:, 0]))
+                found.append(ElementAxis(own, axis, masked.movedim(axis, 0).reshape(masked.shape[axis], -1)[:, 0]))
             else:
                 universe.pin(masked, Cause(f"are combined with the elements of {own.name!r}, not along one of its axes"))
         return found
@@ -209,5 +209,5 @@ class Classes:
 
 def _is_along(labels: Tensor, axis: int) -> bool:
     """Whether labels are a function of the index along one axis."""
-    rows = labels.movedim(axis, 0).flatten(1)
+    rows = labels.movedim(axis, 0).reshape(labels.shape[axis], -1)
     return bool((rows == rows[:, :1]).all())

@@ -1,4 +1,4 @@
-"""Finding the groups of a network: torch-pruning's dependency graph, turned into gates on consumers."""
+"""Finding the groups of a network: labels of channels, followed through its passes, turned into gates on consumers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,16 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.batches import Batch, each, is_batch
-from bayesprune.errors import UnknownNameError
+from bayesprune.errors import NetworkError, UnknownNameError
 from bayesprune.structure.builder import StructureBuilder
 from bayesprune.structure.copying import copied
 from bayesprune.structure.groups import Structure
+from bayesprune.structure.labels.classes import Classes
+from bayesprune.structure.labels.follow import follow
 from bayesprune.structure.passes import Passes, look
 from bayesprune.structure.refusals import Refusal, all_refused
-from bayesprune.structure.sources import flattened_readers, input_readers
-from bayesprune.structure.tracing import Coupled, Member, coupled_channels
+from bayesprune.structure.sources import input_readers
 from bayesprune.structure.verify import blamed
-from bayesprune.structure.whole import left_whole
+from bayesprune.structure.whole import left_whole, unknown_operators
 
 Build = Callable[[tuple[str, ...]], StructureBuilder]
 """Collects the groups that are left when the named layers are kept."""
@@ -37,7 +38,7 @@ def find(
     Layers that run in training only, such as auxiliary heads, are seen as well.
 
     Args:
-        network: any module that torch-pruning's dependency graph understands; it is left as it is.
+        network: any module; it is left as it is.
         example: a batch [B, ...] of inputs, or a tuple or dict of such.
         keep: names of layers (or of modules that contain them) whose outputs must stay whole; of a layer that
             cannot be cut the inputs stay whole too. "inputs" keeps every input feature, "fc1.inputs" every
@@ -59,23 +60,40 @@ def find(
     with torch.inference_mode(False), torch.enable_grad():
         copy, example = copied(network), each(Tensor.clone, example) if is_batch(example) else example
         passes = look(copy, example)
-        coupled = coupled_channels(copied(copy), example, passes)
+        classes = _classes(copied(copy), example, passes)
         reading = input_readers(copy, example, passes, convolutions=inputs == "all") if inputs != "none" else []
 
         def build(kept: tuple[str, ...]) -> StructureBuilder:
-            return _collected(copy, coupled, reading, kept, flatten_inputs=flatten_inputs)
+            return _collected(copy, classes, reading, kept, flatten_inputs=flatten_inputs)
 
-        structure, refusals = _settled(build, copy, example, passes, keep, check=check)
+        refusals = unknown_operators(classes, _kept_layers(network, keep))
+        structure, refusals = _settled(build, copy, example, passes, keep, refusals, check=check)
     if refusals:
-        raise all_refused(refusals, keep, structure.gate_count, passes.functional)
-    return replace(structure, whole=left_whole(copy, structure, coupled, _kept_layers(network, keep), passes))
+        raise all_refused(refusals, keep, structure.gate_count)
+    return replace(structure, whole=left_whole(copy, structure, classes, _kept_layers(network, keep), passes))
+
+
+def _classes(network: nn.Module, example: Batch, passes: Passes) -> Classes:
+    """The classes of a network's channels.
+
+    Raises:
+        NetworkError: its own code does not run while it is looked at.
+    """
+    order = {name: number for number, (name, _) in enumerate(network.named_modules())}
+    try:
+        return Classes(follow(network, example, passes), order)
+    except Exception as error:  # whatever the network's own code raises
+        raise NetworkError(
+            f"the network cannot be traced for groups of channels ({type(error).__name__}: {error}): its channels "
+            "cannot be removed; take a method that masks single weights, such as magnitude"
+        ) from error
 
 
 def _settled(
-    build: Build, network: nn.Module, example: Batch, passes: Passes, keep: tuple[str, ...], *, check: bool
+    build: Build, network: nn.Module, example: Batch, passes: Passes, keep: tuple[str, ...], refusals: list[Refusal], *,
+    check: bool,
 ) -> tuple[Structure, list[Refusal]]:
     """The groups that are exact, and why others are not, which are kept as the refusals advise."""
-    refusals: list[Refusal] = []
     while True:
         builder = build((*keep, *(refusal.keep for refusal in refusals)))
         found = builder.refusals
@@ -90,24 +108,23 @@ def _settled(
 
 def _collected(
     network: nn.Module,
-    coupled: list[Coupled],
+    classes: Classes,
     reading: list[tuple[str, int, int]],
     keep: tuple[str, ...],
     *,
     flatten_inputs: bool,
 ) -> StructureBuilder:
-    """All groups but those kept, and what is wrong with some."""
-    order = {name: number for number, (name, _) in enumerate(network.named_modules()) if name}
+    """All groups but those kept."""
     kept = _kept_layers(network, keep)
-    builder = StructureBuilder(order)
+    builder = StructureBuilder(classes)
     if "inputs" not in keep:
         for layer, feature_axis, features in reading:
             builder.add_selection("inputs", "inputs", layer, feature_axis, features)
-    groups = [one.members for one in coupled if not one.ends and not _is_kept(one.members, kept)]
-    for members in sorted(groups, key=lambda members: min(order.get(m.name, len(order)) for m in members)):
-        builder.add_channels(members)
+    for found in classes.found:
+        if found.whole is None and not classes.writers(found) & kept:
+            builder.add_channels(found)
     if flatten_inputs:
-        for layer, features in flattened_readers(network, builder.arriving):
+        for layer, features in builder.flattened(network):
             if layer not in kept and f"{layer}.inputs" not in keep:
                 builder.add_selection(f"{layer}.inputs", "flatten", layer, -1, features)
     return builder
@@ -125,8 +142,3 @@ def _kept_layers(network: nn.Module, keep: tuple[str, ...]) -> set[str]:
         if name not in names | features | {"inputs"}:
             raise UnknownNameError("layer in keep", name, names | {"inputs"})
     return {name for name in names if any(name == k or name.startswith(f"{k}.") for k in keep)}
-
-
-def _is_kept(members: list[Member], kept: set[str]) -> bool:
-    """Whether the user excluded a layer that writes these channels, or that reads them and cannot be cut."""
-    return any(m.name in kept and (not m.reads or m.trouble is not None) for m in members)

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from bayesprune.structure.kinds import Inside, kind_of
 from bayesprune.structure.kinds.convolution import CONVOLUTION, TRANSPOSED
-from bayesprune.structure.kinds.normalising import MIXING
 from bayesprune.structure.kinds.passing import NORM
 
 __all__ = [
@@ -88,8 +87,6 @@ def trouble(layer: nn.Module, shared: frozenset[nn.Module]) -> str | None:
         return "is no layer that can be cut exactly"
     if reason := kind.trouble(layer):
         return reason
-    if kind.opaque:  # the graph of calls does not say what becomes of single channels
-        return "mixes channels" if isinstance(layer, MIXING) else "is no layer that can be cut exactly"
     stored = {**layer._parameters, **layer._buffers}
     if any(name and name not in stored for name in kind.written(layer)):
         return "has a weight that is computed from other parameters"

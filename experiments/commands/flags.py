@@ -60,7 +60,8 @@ class RunFlags:
     """Settings of every run.
 
     Attributes:
-        network: lenet300, lenet5, conv4, mlp, or package.module:callable for your own.
+        network: lenet300, lenet5, conv4, mlp, vgg16, resnet20, resnet32, resnet56, or package.module:callable for
+            your own.
         data: mnist5k, mnist, fashion-mnist, cifar10, svhn, diabetes, breast-cancer, wine, teacher200; your own:
             folder:PATH, npz:PATH or csv:FILE[:TARGET].
         task: classification, binary, multi-label, regression, counts or segmentation; by default as targets suggest.

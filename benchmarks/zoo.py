@@ -41,9 +41,7 @@ def main(arguments: list[str] | None = None) -> list[tuple[str, Verdict, float]]
     every: dict[str, Build] = {name: shape.build for name, shape in SHAPES.items()}
     every |= {name: one.build for name, one in library().items()} if asked.torchvision or asked.only else {}
     chosen = {name: build for name, build in every.items() if not asked.only or name in asked.only}
-    print(
-        f"{'network':28} {'gates':>6} {'share':>6} {'exact':>6} {'seconds':>8} {'memory':>7}  left out in silence, or why"
-    )
+    print(f"{'network':28} {'gates':>6} {'share':>6} {'exact':>6} {'seconds':>8} {'memory':>7}  silent, or why")
     rows = []
     for name, build in chosen.items():
         verdict, memory = _apart(build, asked.limit)

@@ -1,7 +1,7 @@
-"""Small networks of every shape in which channels are coupled, made by hand, and torchvision's, for `find` to be tried on.
+"""Small networks of every shape in which channels are coupled, made by hand, and torchvision's, to try `find` on.
 
-The kinds of shapes are those that pruning libraries and their users try (concatenation, grouped convolutions, attention,
-recurrent layers, ...); all networks are written here.
+The kinds of shapes are those that pruning libraries and their users try (concatenation, grouped convolutions,
+attention, recurrent layers, ...); all networks are written here.
 """
 
 from benchmarks._zoo import attention, convolutions, sequences, wiring

@@ -1,4 +1,4 @@
-"""What `find` makes of a network: how much can go, whether compaction is exact, how long it takes, what it leaves out."""
+"""What `find` makes of a network: how much can go, whether that is exact, how long it takes, what is left out."""
 
 import signal
 import warnings

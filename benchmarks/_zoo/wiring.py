@@ -298,7 +298,7 @@ class TiedWeights(nn.Module):
 
 @shape(6 + 5, (8,))
 class TiedLayers(nn.Module):
-    """Two linear layers 6-5 and 6-5 that share one weight: the 6 that both read and the 5 that both write, each tied."""
+    """Two linear layers 6-5 that share one weight: the 6 that both read and the 5 that both write, each tied."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""torchvision's classification and segmentation networks: exact or refused by name, and no layer left out in silence."""
+"""torchvision's classification and segmentation networks: exact or refused by name, nothing left out in silence."""
 
 import pytest
 

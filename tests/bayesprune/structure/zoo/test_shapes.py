@@ -1,5 +1,7 @@
 """Networks of every shape: as many gates as were counted by hand, exact, and no layer left out in silence."""
 
+from itertools import count
+
 import pytest
 import torch
 from torch import nn
@@ -88,5 +90,4 @@ def test_a_layer_of_which_nothing_is_said_is_named() -> None:
 
 def test_what_never_ends_is_stopped() -> None:
     with pytest.raises(TooLongError, match=r"not done in 0\.05 seconds"), within(0.05):
-        while True:
-            pass
+        sum(1 for _ in count())

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from bayesprune.data import Split, steps_per_epoch
+from bayesprune.data.augment import AUGMENTATIONS
 from bayesprune.devices import check_device, check_precision
 from bayesprune.errors import SettingError, UnknownNameError, nearest_name
 from bayesprune.run.budget import Budget
@@ -45,6 +46,7 @@ class RunSettings:
             (networks without convolutions) or 0.2, and for none where no channel of the network can be removed.
         consistency: weight of the agreement between two noisy predictions at fixed structure; None stands for 0.5
             (networks without convolutions, fewer than 10,000 training examples) or 0.
+        augment: "crop-flip" moves and flips training pictures at random (`data.augment`); None leaves them as they are.
         density: share of the weights to keep, for methods that prune weights, 0.1 or "10%"; or a table with one for
             each layer, {"fc1": 0.1, "fc2": "50%"} or "fc1=10%,fc2=50%" (kept as "fc1=0.1,fc2=0.5"): others stay whole.
         budget: e.g. "macs=150k" or "params=5%", for methods that prune structure; beside a price it only caps what
@@ -78,6 +80,7 @@ class RunSettings:
     learning_rate: float | None = None
     noise: float | None = None
     consistency: float | None = None
+    augment: str | None = None
     density: float | str | None = None
     budget: str | None = None
     price: float | str | None = None
@@ -125,6 +128,8 @@ class RunSettings:
             object.__setattr__(self, "density", share)
         check_number("noise", self.noise, 0.0, low_allowed=True)
         check_number("consistency", self.consistency, 0.0, low_allowed=True)
+        if self.augment is not None and self.augment not in AUGMENTATIONS:
+            raise UnknownNameError("augmentation", str(self.augment), AUGMENTATIONS)
         if self.inputs not in ("auto", "all", "none"):
             raise SettingError(f"inputs must be 'auto', 'all' or 'none', not {self.inputs!r}")
         self._normalise()
@@ -151,6 +156,7 @@ class RunSettings:
             "task": None,
             "output": "",
             "aux": {},
+            "augment": None,
         }  # left out, so that runs keep the names that they had before
         document = {name: value for name, value in document.items() if name not in usual or value != usual[name]}
         return document | {"keep": list(self.keep), "widths": widths}

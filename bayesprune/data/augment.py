@@ -53,7 +53,8 @@ def augmented(data: Data, name: str | None) -> Data:
         )
     if train.labels.dim() > 2:
         raise SettingError(
-            f"augment={name!r} moves pictures and not their targets, which have places in {data.name}: leave augment out"
+            f"augment={name!r} moves pictures and not their targets, which have places in {data.name}: leave augment "
+            "out"
         )
     assert isinstance(data.normalisation, Normalisation)  # of the one input tensor
     black = data.normalisation.apply(torch.zeros(1, train.inputs.shape[1], 1, 1))

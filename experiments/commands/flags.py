@@ -86,6 +86,7 @@ class RunFlags:
             with fewer than 10,000 training examples, else and with convolutions 0.3, with convolutions 0.2.
         consistency: Weight of the agreement between two noisy predictions at fixed structure; by default 0.5
             with fewer than 10,000 training examples, else and with convolutions 0.
+        optimizer: Of the weights: adam, or sgd, gradient descent with momentum; where gates learn, only afterwards.
         augment: Of training pictures: crop-flip; by default none.
         threads: Torch threads of a run.
         device: Where runs compute: auto, cpu, cuda, cuda:1 or mps; auto is the first CUDA device, or the CPU.
@@ -112,6 +113,7 @@ class RunFlags:
     learning_rate: Annotated[float | None, _one(TRAINING)] = None
     noise: Annotated[float | None, _one(TRAINING)] = None
     consistency: Annotated[float | None, _one(TRAINING)] = None
+    optimizer: Annotated[str | None, _one(TRAINING)] = None
     augment: Annotated[str | None, _one(TRAINING)] = None
     threads: Annotated[int, _count(TRAINING)] = 1
     device: Annotated[str, _one(TRAINING)] = "auto"

@@ -23,7 +23,7 @@ NEAR = 0.8
 of a small first layer takes up to a fifth of a network's MACs, so a rival of the same budget may be so much smaller."""
 _SHARED = (
     *("widths", "factory", "code_digest", "data_fingerprint", "weights_digest", "epochs", "batch_size"),
-    *("task", "output", "aux"),
+    *("task", "output", "aux", "augment", "optimizer"),
 )
 """Settings that two configurations must share to be compared, beside network and data."""
 

@@ -6,7 +6,7 @@ The networks need torch only; the Pyro models are imported on first use, because
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bayesprune.models.networks import MLP, Conv4, LeNet5, LeNet300
+from bayesprune.models.networks import MLP, VGG16, Conv4, LeNet5, LeNet300, ResNet20, ResNet32, ResNet56
 
 if TYPE_CHECKING:
     from bayesprune.models.gated import GatedModel
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MLP",
+    "VGG16",
     "CategoricalLikelihood",
     "Conv4",
     "CostPrice",
@@ -32,6 +33,9 @@ __all__ = [
     "LeNet5",
     "LeNet300",
     "NodeSpikeSlab",
+    "ResNet20",
+    "ResNet32",
+    "ResNet56",
 ]
 
 _LAZY = {

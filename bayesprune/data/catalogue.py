@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from bayesprune.data import digits
 from bayesprune.data.build import assemble
 from bayesprune.data.cifar import CIFAR10
@@ -80,7 +82,8 @@ def load(
 
     Args:
         name: one of `known()`, e.g. "mnist5k", "mnist", "folder:photos", "npz:digits.npz"; "mnist@10000" (and the like
-            for others with their own files) is MNIST with so many images for validation; "teacher200@3" is draw 3.
+            for others with their own files) is MNIST with so many images for validation, "mnist@1000/5000" with no
+            more than 5,000 to train besides; "teacher200@3" is draw 3.
         root: folder with data sets; None for BAYESPRUNE_DATA, then the user's cache folder.
         seed: decides which training examples become the validation split, whatever seed training has; mnist5k
             has one fixed split.
@@ -100,10 +103,11 @@ def load(
     check_seed(seed)
     if not isinstance(name, str):
         raise SettingError(f"the name of the data is {name!r}: give some text, such as {digits.NAME!r}")
-    plain, held_out = _held_out(name)
+    plain, held_out, most = _held_out(name)
     if plain in _SOURCES:
         raw = obtain(_SOURCES[plain], find_places(root), download=download, progress=progress)
         validation = held_out if validation is None else validation
+        raw = raw if most is None else _reduced(raw, validation + most, seed)
     else:
         raw = _read_local(name)
     raw = raw if task is None else replace(raw, task=task)
@@ -112,7 +116,7 @@ def load(
 
 def files_of(name: str) -> list[Path]:
     """The files that `load` would read for a name; none where it comes with the library or is not there."""
-    plain, _ = _held_out(name)
+    plain = _held_out(name)[0]
     if plain in _SOURCES:
         found = _SOURCES[plain].find(find_places(None))
     else:
@@ -167,18 +171,35 @@ def _table_sizes(examples: int) -> tuple[int, int]:
     return examples - test, test
 
 
-def _held_out(name: str) -> tuple[str, int]:
-    """A name without its `@SIZE`, and how many examples are for validation.
+def _held_out(name: str) -> tuple[str, int, int | None]:
+    """A name without its `@VALIDATION/TRAINING`, and how many examples validate and train; None for all others.
 
     Raises:
-        SettingError: the size is no whole number.
+        SettingError: a size is no whole number.
     """
-    plain, at, size = name.partition("@")
+    plain, at, sizes = name.partition("@")
     if plain not in _SOURCES or not at:
-        return name, _VALIDATION
-    if not size.isdecimal() or not int(size):
-        raise SettingError(f"{name!r}: behind the @ stands how many training examples validate, as in {plain}@10000")
-    return plain, int(size)
+        return name, _VALIDATION, None
+    held_out, slash, most = sizes.partition("/")
+    if not all(size.isdecimal() and int(size) for size in ([held_out, most] if slash else [held_out])):
+        raise SettingError(
+            f"{name!r}: behind the @ stands how many training examples validate, as in {plain}@10000, and behind a "
+            f"slash how many train, as in {plain}@1000/5000"
+        )
+    return plain, int(held_out), int(most) if slash else None
+
+
+def _reduced(raw: RawData, size: int, seed: int) -> RawData:
+    """Data of which so many training examples are left, drawn by the seed; the name says so.
+
+    Raises:
+        SettingError: there are fewer.
+    """
+    there = len(raw.train)
+    if size > there:
+        raise SettingError(f"{raw.name} has {there:,} training examples and {size:,} are asked for: name fewer")
+    chosen = np.sort(np.random.default_rng(seed).permutation(there)[:size])
+    return replace(raw, name=f"{raw.name}, {size:,} of {there:,}", train=raw.train.take(chosen))
 
 
 def _read_local(name: str) -> RawData:

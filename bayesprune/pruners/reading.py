@@ -42,6 +42,11 @@ def options_of(
             f"consistency={settings.consistency:g} does nothing here, since training={own.training!r} makes no second "
             "prediction: leave it out"
         )
+    if own.training != "recipe" and settings.optimizer is not None:
+        raise SettingError(
+            f"optimizer={settings.optimizer!r} does nothing here, since training={own.training!r} has one of its own: "
+            "leave it out"
+        )
     return own
 
 
@@ -62,7 +67,8 @@ def normal_of(
     if at_start and "prune_share" in settings.options:  # 0, which is so anyway
         settings = replace(settings, options={n: v for n, v in settings.options.items() if n != "prune_share"})
     trains_first = dense or (not at_start and own.prune_share > 0)
-    if trains_first and own.training == "recipe" and settings.learning_rate == DEFAULT_LEARNING_RATE:
+    as_usual = settings.learning_rate == DEFAULT_LEARNING_RATE and settings.optimizer is None
+    if trains_first and own.training == "recipe" and as_usual:
         settings = replace(settings, learning_rate=None)
     return settings
 

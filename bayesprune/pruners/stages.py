@@ -9,8 +9,9 @@ from bayesprune.errors import SettingError
 from bayesprune.evaluation.evaluate import predict
 from bayesprune.pruners.options import DEFAULT_LEARNING_RATE, PruneOptions, TrainOptions
 from bayesprune.run.settings import RunSettings
-from bayesprune.training import NegativeLogLikelihood, Objective, Phase, Start, TrainState, adam, cosine
-from bayesprune.training.fixed import FixedTraining
+from bayesprune.training import NegativeLogLikelihood, Objective, Phase, Start, TrainState, cosine
+from bayesprune.training.fixed import FixedTraining, usual_rate
+from bayesprune.training.phase import MAKERS
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Stages:
     def rate(self) -> float:
         """Learning rate before the structure is fixed."""
         given = self.settings.learning_rate
-        return self.usual_rate if given is None else given
+        return usual_rate(self.settings, self.usual_rate) if given is None else given
 
     def steps(self, epochs: int) -> int:
         """Optimizer steps of so many epochs."""
@@ -111,7 +112,8 @@ class Stages:
     def training(self, name: str, epochs: int, *, objective: Objective | None = None, **given: Any) -> Phase:
         """A phase before the structure is fixed, at the usual rate and the prior's decay; `given` as phases take."""
         noisy = NegativeLogLikelihood(self.fixed(self.epochs).noise) if objective is None else objective
-        optimizer = adam(self.rate, 1 / (len(self.data.train) * self.options.slab**2))
+        make = MAKERS[self.settings.optimizer or "adam"]
+        optimizer = make(self.rate, 1 / (len(self.data.train) * self.options.slab**2))
         return Phase(name, self.steps(epochs), noisy, optimizer, cosine, **given)
 
     def _before(self) -> int:

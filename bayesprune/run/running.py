@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bayesprune import __version__
 from bayesprune.batches import Batch, call
 from bayesprune.data import Data
+from bayesprune.data.augment import augmented
 from bayesprune.data.placing import placed
 from bayesprune.devices import PRECISIONS, Place, device_of, place_of, random_apart
 from bayesprune.errors import NetworkError, PruningWarning, SettingError
@@ -111,7 +112,7 @@ def _run(
     if fresh is not None:
         state.fresh = partial(_prepared_anew, fresh, state.example, PRECISIONS[settings.precision])
     state.move(place)
-    data = placed(given_data, place)
+    data = augmented(placed(given_data, place), settings.augment)
     plan = method.plan(state, data, settings)
     state.move(place)
     notes = (*plan.notes, *_without_training(plan, settings))
@@ -229,9 +230,10 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
 
     Raises:
         NetworkError: the network cannot take the data's inputs or gives another number of outputs.
-        SettingError: `keep` names no layer, or noise is asked for and the network's channels cannot be removed.
+        SettingError: `keep` names no layer, noise is asked for and the network's channels cannot be removed, or
+            augmentation of data that are no pictures in memory.
     """
-    data = placed(data, Place(precision=settings.precision))
+    data = augmented(placed(data, Place(precision=settings.precision)), settings.augment)
     example = next(iter(data.test.batches(2)))[0]
     copy = prepared(network, example, settings.seed, PRECISIONS[settings.precision])
     check_network(copy, example, data, settings)

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from bayesprune.data import Split, steps_per_epoch
+from bayesprune.data.augment import AUGMENTATIONS
 from bayesprune.devices import check_device, check_precision
 from bayesprune.errors import SettingError, UnknownNameError, nearest_name
 from bayesprune.run.budget import Budget
@@ -16,6 +17,9 @@ TARGET_STEPS, MOST_EPOCHS = 22_000, 120
 
 MOST_THREADS, _MOST_BITS = 1024, 1000
 """Beyond them torch crashes, and integers are no floats."""
+
+OPTIMIZERS = ("adam", "sgd")
+"""Of the network's weights; the first is the usual one."""
 
 LEAST_SLAB = 1e-6
 """Standard deviation of a prior that still leaves weights some room."""
@@ -45,6 +49,9 @@ class RunSettings:
             (networks without convolutions) or 0.2, and for none where no channel of the network can be removed.
         consistency: weight of the agreement between two noisy predictions at fixed structure; None stands for 0.5
             (networks without convolutions, fewer than 10,000 training examples) or 0.
+        optimizer: of the weights, "adam" (None) or "sgd", gradient descent with Nesterov's momentum of 0.9 from a rate
+            of 0.1; of methods that learn gates only at fixed structure, since gates learn beside Adam.
+        augment: "crop-flip" moves and flips training pictures at random (`data.augment`); None leaves them as they are.
         density: share of the weights to keep, for methods that prune weights, 0.1 or "10%"; or a table with one for
             each layer, {"fc1": 0.1, "fc2": "50%"} or "fc1=10%,fc2=50%" (kept as "fc1=0.1,fc2=0.5"): others stay whole.
         budget: e.g. "macs=150k" or "params=5%", for methods that prune structure; beside a price it only caps what
@@ -78,6 +85,8 @@ class RunSettings:
     learning_rate: float | None = None
     noise: float | None = None
     consistency: float | None = None
+    optimizer: str | None = None
+    augment: str | None = None
     density: float | str | None = None
     budget: str | None = None
     price: float | str | None = None
@@ -125,6 +134,10 @@ class RunSettings:
             object.__setattr__(self, "density", share)
         check_number("noise", self.noise, 0.0, low_allowed=True)
         check_number("consistency", self.consistency, 0.0, low_allowed=True)
+        if self.optimizer not in (None, *OPTIMIZERS):
+            raise UnknownNameError("optimizer", str(self.optimizer), OPTIMIZERS)
+        if self.augment is not None and self.augment not in AUGMENTATIONS:
+            raise UnknownNameError("augmentation", str(self.augment), AUGMENTATIONS)
         if self.inputs not in ("auto", "all", "none"):
             raise SettingError(f"inputs must be 'auto', 'all' or 'none', not {self.inputs!r}")
         self._normalise()
@@ -137,6 +150,7 @@ class RunSettings:
             "budget": _one_budget(self.budget),
             "price": _one_price(self.price),
             "options": _whole(self.options),
+            "optimizer": None if self.optimizer == OPTIMIZERS[0] else self.optimizer,
         }
         for name in ("learning_rate", "noise", "consistency"):
             one_form[name] = _as_number(getattr(self, name))
@@ -151,6 +165,8 @@ class RunSettings:
             "task": None,
             "output": "",
             "aux": {},
+            "augment": None,
+            "optimizer": None,
         }  # left out, so that runs keep the names that they had before
         document = {name: value for name, value in document.items() if name not in usual or value != usual[name]}
         return document | {"keep": list(self.keep), "widths": widths}

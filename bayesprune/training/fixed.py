@@ -9,11 +9,16 @@ from bayesprune.data import Split, TensorSplit, last_batch, steps_per_epoch
 from bayesprune.errors import SettingError
 from bayesprune.run.settings import RunSettings
 from bayesprune.tasks import Likelihood
-from bayesprune.training import NegativeLogLikelihood, Phase, Start, adam, cosine
+from bayesprune.training import NegativeLogLikelihood, Phase, Start, cosine
 from bayesprune.training.network_kinds import network_kind
+from bayesprune.training.phase import MAKERS
 
 RATE = 5e-3
 """Learning rate of Adam at the start: a small network bears more than the dense one, which is trained at 2e-3."""
+
+SGD_RATE = 0.1
+"""Learning rate of gradient descent at the start, before pruning as well: usual for networks that batch normalisation
+keeps in scale (He et al., arXiv 1512.03385, section 4.2)."""
 
 LEAST_STEPS = 8_000
 """A perceptron takes twice the examples a step where so many steps are left."""
@@ -59,6 +64,7 @@ class FixedTraining:
         decay: weight decay.
         noise: standard deviation of the multiplicative noise.
         consistency: weight of the agreement between two noisy predictions.
+        optimizer: of the weights, a key of `MAKERS`.
     """
 
     batch_size: int
@@ -67,6 +73,7 @@ class FixedTraining:
     decay: float
     noise: float
     consistency: float
+    optimizer: str = "adam"
 
     @classmethod
     def of(
@@ -103,10 +110,11 @@ class FixedTraining:
         return cls(
             size,
             epochs * steps_per_epoch(train, size),
-            RATE * factor if learning_rate is None else learning_rate,
+            usual_rate(settings, RATE) * factor if learning_rate is None else learning_rate,
             max(1 / (len(train) * slab**2), usual.least_decay) if decay is None else decay,
             usual.noise if settings.noise is None else settings.noise,
             consistency if settings.consistency is None else settings.consistency,
+            settings.optimizer or "adam",
         )
 
     @property
@@ -117,9 +125,13 @@ class FixedTraining:
     def phase(self, start: Start | None = None, **given: Any) -> Phase:
         """The phase; `given` replaces or adds what a phase takes."""
         usual = {"objective": self.objective, "start": start, "batch_size": self.batch_size}
-        return Phase(
-            "fixed", self.steps, optimizer=adam(self.learning_rate, self.decay), schedule=cosine, **usual | given
-        )
+        optimizer = MAKERS[self.optimizer](self.learning_rate, self.decay)
+        return Phase("fixed", self.steps, **{"optimizer": optimizer, "schedule": cosine} | usual | given)
+
+
+def usual_rate(settings: RunSettings, rate: float) -> float:
+    """The learning rate where none is named: that of Adam, or that of gradient descent where it is asked for."""
+    return SGD_RATE if settings.optimizer == "sgd" else rate
 
 
 def _can_double(train: Split, size: int, epochs: int) -> bool:

@@ -7,7 +7,7 @@ from math import cos, pi
 from typing import Any, Protocol
 
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from bayesprune.data import Split
 from bayesprune.errors import SettingError
@@ -74,6 +74,21 @@ def adam(learning_rate: float, weight_decay: float = 0.0) -> MakeOptimizer:
         return fused_adam(list(parameters), learning_rate, weight_decay)
 
     return make
+
+
+def sgd(learning_rate: float, weight_decay: float = 0.0) -> MakeOptimizer:
+    """Stochastic gradient descent with Nesterov's momentum of 0.9 and coupled weight decay."""
+    if not 0 < learning_rate < float("inf"):
+        raise SettingError(f"the learning rate must be a finite number > 0, not {learning_rate}")
+
+    def make(parameters: Iterable[nn.Parameter]) -> Optimizer:
+        return SGD(parameters, learning_rate, momentum=0.9, weight_decay=weight_decay, nesterov=True)
+
+    return make
+
+
+MAKERS = {"adam": adam, "sgd": sgd}
+"""Optimizers of the network's weights by the names of the setting `optimizer`."""
 
 
 def constant(_: float) -> float:

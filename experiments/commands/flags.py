@@ -60,7 +60,8 @@ class RunFlags:
     """Settings of every run.
 
     Attributes:
-        network: lenet300, lenet5, conv4, mlp, or package.module:callable for your own.
+        network: lenet300, lenet5, conv4, mlp, vgg16, resnet20, resnet32, resnet56, or package.module:callable for
+            your own.
         data: mnist5k, mnist, fashion-mnist, cifar10, svhn, diabetes, breast-cancer, wine, teacher200; your own:
             folder:PATH, npz:PATH or csv:FILE[:TARGET].
         task: classification, binary, multi-label, regression, counts or segmentation; by default as targets suggest.
@@ -85,6 +86,8 @@ class RunFlags:
             with fewer than 10,000 training examples, else and with convolutions 0.3, with convolutions 0.2.
         consistency: Weight of the agreement between two noisy predictions at fixed structure; by default 0.5
             with fewer than 10,000 training examples, else and with convolutions 0.
+        optimizer: Of the weights: adam, or sgd, gradient descent with momentum; where gates learn, only afterwards.
+        augment: Of training pictures: crop-flip; by default none.
         threads: Torch threads of a run.
         device: Where runs compute: auto, cpu, cuda, cuda:1 or mps; auto is the first CUDA device, or the CPU.
         precision: float32, bf16 (bfloat16 forward passes) or float64.
@@ -110,6 +113,8 @@ class RunFlags:
     learning_rate: Annotated[float | None, _one(TRAINING)] = None
     noise: Annotated[float | None, _one(TRAINING)] = None
     consistency: Annotated[float | None, _one(TRAINING)] = None
+    optimizer: Annotated[str | None, _one(TRAINING)] = None
+    augment: Annotated[str | None, _one(TRAINING)] = None
     threads: Annotated[int, _count(TRAINING)] = 1
     device: Annotated[str, _one(TRAINING)] = "auto"
     precision: Annotated[str, _one(TRAINING)] = "float32"

@@ -100,3 +100,19 @@ def test_behind_an_at_stands_the_size_of_the_validation_split(mnist_root: Path) 
             load(wrong, root=mnist_root)
     with pytest.raises(UnknownNameError):
         load("mnist5k@100")
+
+
+def test_less_of_a_data_set_is_asked_for_behind_a_slash(mnist_root: Path) -> None:
+    """The hand-made MNIST: some examples validate, some train, all test, and the name tells."""
+    whole = load("mnist@2", root=mnist_root)
+    there = len(whole.train) + 2
+    some = load("mnist@2/3", root=mnist_root)
+    assert some.split_sizes == {"train": 3, "validation": 2, "test": len(whole.test)}
+    assert some.name == f"mnist, 5 of {there}" and some.fingerprint != whole.fingerprint
+    assert load("mnist@2/3", root=mnist_root).fingerprint == some.fingerprint
+    assert load("mnist@2/3", root=mnist_root, seed=1).fingerprint != some.fingerprint
+    for wrong in ("mnist@2/", "mnist@2/0", "mnist@2/x", "mnist@/3"):
+        with pytest.raises(SettingError, match="behind a slash how many train, as in mnist@1000/5000"):
+            load(wrong, root=mnist_root)
+    with pytest.raises(SettingError, match=f"mnist has {there} training examples and {there + 1} are asked for"):
+        load(f"mnist@2/{there - 1}", root=mnist_root)

@@ -78,6 +78,7 @@ CHANGED: dict[str, Any] = {
     "device": "cpu", "precision": "bf16", "price": 3.0, "estimator": "disarm",
     "keep": ("fc1",), "inputs": "none", "flatten_inputs": True, "threads": 2, "weights": "w", "widths": (5, 4),
     "options": {"slab": 2.0}, "task": "regression", "output": "logits", "aux": {"aux1": 0.3},
+    "augment": "crop-flip", "optimizer": "sgd",
 }  # fmt: skip
 
 

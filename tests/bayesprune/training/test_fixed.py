@@ -1,12 +1,19 @@
 """How networks are trained at fixed structure, by kind of network and amount of data."""
 
+from copy import deepcopy
+from math import cos, pi
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from bayesprune.data import Split, TensorSplit
+from bayesprune.data import Data, Split, TensorSplit
+from bayesprune.errors import SettingError
+from bayesprune.experiments.methods import method
+from bayesprune.models import LeNet300
+from bayesprune.pruners.methods import Dense
+from bayesprune.run.running import run
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import NegativeLogLikelihood
 from bayesprune.training.fixed import FixedTraining
@@ -84,3 +91,46 @@ def test_the_phase_is_what_it_says() -> None:
     assert isinstance(phase.objective, NegativeLogLikelihood)
     assert (phase.objective.noise, phase.objective.consistency) == (0.3, 0.0)
     assert (phase.schedule(0.0), phase.schedule(0.5), phase.schedule(1.0)) == pytest.approx((1.0, 0.5, 0.0))
+
+
+def test_gradient_descent_is_that_of_the_formula(small_data: Data) -> None:
+    """Nesterov's momentum 0.9, coupled decay, half a cosine from 0.1; four epochs of one batch by hand."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    assert isinstance(small_data.train, TensorSplit)
+    count = len(small_data.train)
+    settings = RunSettings("dense", epochs=4, batch_size=count, noise=0.0, consistency=0.0, optimizer="sgd")
+    trained = run(Dense(), network, small_data, settings).network
+    layer = deepcopy(network)[1]
+    (inputs, labels) = next(small_data.train.batches(count))
+    decay = 1 / (count * 0.5**2)
+    momenta = [torch.zeros_like(parameter) for parameter in layer.parameters()]
+    for step in range(4):
+        loss = nn.functional.cross_entropy(layer(inputs.flatten(1)), labels)
+        rate = 0.1 * 0.5 * (1 + cos(pi * step / 4))
+        for parameter, momentum, slope in zip(
+            layer.parameters(), momenta, torch.autograd.grad(loss, list(layer.parameters())), strict=True
+        ):
+            slope = slope + decay * parameter.detach()
+            momentum.mul_(0.9).add_(slope)
+            parameter.data.sub_(rate * (slope + 0.9 * momentum))
+    for parameter, own in zip(trained.parameters(), layer.parameters(), strict=True):
+        torch.testing.assert_close(parameter, own, rtol=1e-4, atol=1e-6)
+
+
+def test_methods_with_an_optimizer_of_their_own_refuse_another() -> None:
+    settings = RunSettings("magnitude", density=0.5, optimizer="sgd", options={"training": "plain"})
+    with pytest.raises(SettingError, match=r"optimizer='sgd' does nothing here, since training='plain' has one of its"):
+        method("magnitude").normal(settings)
+    assert RunSettings("dense", optimizer="adam") == RunSettings("dense")
+    with pytest.raises(SettingError, match="unknown optimizer 'lion': .*there are adam, sgd"):
+        RunSettings("dense", optimizer="lion")
+
+
+@pytest.mark.parametrize("name", ["l1-units", "parsimonious"])
+def test_momenta_are_cut_along(name: str, small_data: Data) -> None:
+    """A run that removes channels under gradient descent ends, at the size that was asked for."""
+    network = LeNet300((12, 8), (1, 6, 6), 3)
+    settings = RunSettings(name, epochs=4, batch_size=50, optimizer="sgd", learning_rate=0.01, budget="params=30%")
+    pruned = run(method(name), network, small_data, settings)
+    assert pruned.evaluation.params <= 0.3 * sum(parameter.numel() for parameter in network.parameters())

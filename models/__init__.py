@@ -6,7 +6,7 @@ The networks need torch only; the Pyro models are imported on first use, because
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bayesprune.models.networks import MLP, Conv4, LeNet5, LeNet300
+from bayesprune.models.networks import MLP, Conv4, GraphMLP, GraphRNN, LeNet5, LeNet300
 
 if TYPE_CHECKING:
     from bayesprune.models.gated import GatedModel
@@ -28,6 +28,8 @@ __all__ = [
     "GatedModel",
     "GaussianLikelihood",
     "GaussianSlab",
+    "GraphMLP",
+    "GraphRNN",
     "LayerPrice",
     "LeNet5",
     "LeNet300",

@@ -1,7 +1,9 @@
 """Networks by name."""
 
 from bayesprune.models.networks.conv4 import Conv4
+from bayesprune.models.networks.graph_mlp import GraphMLP
+from bayesprune.models.networks.graph_rnn import GraphRNN
 from bayesprune.models.networks.lenet import LeNet5, LeNet300
 from bayesprune.models.networks.perceptron import MLP
 
-__all__ = ["MLP", "Conv4", "LeNet5", "LeNet300"]
+__all__ = ["MLP", "Conv4", "GraphMLP", "GraphRNN", "LeNet5", "LeNet300"]

@@ -19,6 +19,7 @@ from bayesprune.errors import (
     DataError,
     DataUnavailableError,
     DivergenceError,
+    GraphError,
     InputShapeError,
     NetworkError,
     PruningWarning,
@@ -30,7 +31,7 @@ from bayesprune.errors import (
 from bayesprune.moved import find_moved_modules
 
 if TYPE_CHECKING:
-    from bayesprune import data, experiments, inference, models, structure, tasks, training
+    from bayesprune import data, experiments, graphs, inference, models, structure, tasks, training
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune, to_datatree
@@ -79,6 +80,7 @@ __all__ = [
     "EdgeOptions",
     "EnsembleOptions",
     "Evidence",
+    "GraphError",
     "GroupHorseshoeOptions",
     "GroupLassoOptions",
     "HorseshoeOptions",
@@ -116,6 +118,7 @@ __all__ = [
     "data",
     "experiments",
     "for_arviz",
+    "graphs",
     "inference",
     "load",
     "load_data",
@@ -130,7 +133,7 @@ __all__ = [
     "training",
 ]
 
-_MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "tasks", "training"})
+_MODULES = frozenset({"data", "experiments", "graphs", "inference", "models", "structure", "tasks", "training"})
 _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune", "to_datatree"),

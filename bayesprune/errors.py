@@ -94,6 +94,10 @@ class InputShapeError(NetworkError):
     """The network cannot take inputs of this shape."""
 
 
+class GraphError(BayespruneError, ValueError):
+    """A graph that cannot be used: isolated vertices, several parts, loops, cycles, or settings without one."""
+
+
 class StoreError(BayespruneError, OSError):
     """A run folder or file that cannot be written, or that is damaged or was tampered with."""
 

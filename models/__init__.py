@@ -6,7 +6,18 @@ The networks need torch only; the Pyro models are imported on first use, because
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bayesprune.models.networks import MLP, VGG16, Conv4, LeNet5, LeNet300, ResNet20, ResNet32, ResNet56
+from bayesprune.models.networks import (
+    MLP,
+    VGG16,
+    Conv4,
+    GraphMLP,
+    GraphRNN,
+    LeNet5,
+    LeNet300,
+    ResNet20,
+    ResNet32,
+    ResNet56,
+)
 
 if TYPE_CHECKING:
     from bayesprune.models.gated import GatedModel
@@ -29,6 +40,8 @@ __all__ = [
     "GatedModel",
     "GaussianLikelihood",
     "GaussianSlab",
+    "GraphMLP",
+    "GraphRNN",
     "LayerPrice",
     "LeNet5",
     "LeNet300",

@@ -6,7 +6,10 @@ import pytest
 
 import bayesprune
 
-PACKAGES = ["bayesprune", *(f"bayesprune.{name}" for name in ("data", "inference", "models", "structure", "training"))]
+PACKAGES = [
+    "bayesprune",
+    *(f"bayesprune.{name}" for name in ("data", "graphs", "inference", "models", "structure", "training")),
+]
 
 
 @pytest.mark.parametrize("name", PACKAGES)

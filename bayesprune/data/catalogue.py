@@ -18,6 +18,7 @@ from bayesprune.data.mnist import FASHION_MNIST, MNIST
 from bayesprune.data.npz import read_npz
 from bayesprune.data.partition import check_seed
 from bayesprune.data.places import Places, find_places, first_writable
+from bayesprune.data.reber import REBER, SIZES, STUDY, is_reber, read_reber
 from bayesprune.data.source import Source, obtain
 from bayesprune.data.svhn import SVHN
 from bayesprune.data.table_data import read_builtin, read_table_file
@@ -27,9 +28,10 @@ from bayesprune.data.value import Data
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.tasks import Task
 
-_SOURCES: dict[str, Source] = {source.name: source for source in (MNIST, FASHION_MNIST, CIFAR10, SVHN)}
+_SOURCES: dict[str, Source] = {source.name: source for source in (MNIST, FASHION_MNIST, CIFAR10, SVHN, STUDY)}
 _READERS = {"folder": read_folder, "npz": read_npz, "csv": read_table_file}
 _VALIDATION = 5_000
+_OTHER_VALIDATION = {STUDY.name: 1_250}
 _OWN = {
     "folder:PATH": "your own pictures: PATH/CLASS/*.png, or PATH/train/CLASS/*.png and PATH/test/CLASS/*.png",
     "npz:PATH": "your own arrays: x and y, or x_train, y_train, x_test, y_test",
@@ -64,7 +66,7 @@ class DataInfo:
 
 def known() -> tuple[str, ...]:
     """The names that `load` takes; for the last three, PATH and FILE stand for a path of yours."""
-    return (digits.NAME, *TABLES, *TEACHERS, *_SOURCES, *_OWN)
+    return (digits.NAME, *TABLES, *TEACHERS, *REBER, *_SOURCES, *_OWN)
 
 
 def load(
@@ -83,12 +85,12 @@ def load(
     Args:
         name: one of `known()`, e.g. "mnist5k", "mnist", "folder:photos", "npz:digits.npz"; "mnist@10000" (and the like
             for others with their own files) is MNIST with so many images for validation, "mnist@1000/5000" with no
-            more than 5,000 to train besides; "teacher200@3" is draw 3.
+            more than 5,000 to train besides; "teacher200@3" and "reber@3" are draw 3.
         root: folder with data sets; None for BAYESPRUNE_DATA, then the user's cache folder.
         seed: decides which training examples become the validation split, whatever seed training has; mnist5k
             has one fixed split.
-        validation: how many become it; None for 5,000, and for 10 % of a folder or npz file without
-            validation split. (One without a test split also gives 20 % for testing.)
+        validation: how many become it; None for 5,000 (1,250 of reber-study), and for 10 % of a folder or npz file
+            without validation split. (One without a test split also gives 20 % for testing.)
         download: whether what is missing may be fetched.
         progress: called with (file name, bytes done, bytes in all or None).
         task: what is to be learnt; None for what the targets suggest.
@@ -152,6 +154,10 @@ def describe(root: str | Path | None = None) -> list[DataInfo]:
         DataInfo(name, one.what, (sum(one.sizes[:2]), one.sizes[2]), "drawn when it is loaded", True, None)
         for name, one in TEACHERS.items()
     ]
+    drawn += [
+        DataInfo(name, one.what, (sum(SIZES[:2]), SIZES[2]), "drawn when it is loaded", True, None)
+        for name, one in REBER.items()
+    ]
     return [bundled, *tables, *drawn, *(_inform(source, find_places(root)) for source in _SOURCES.values()), *own]
 
 
@@ -179,7 +185,7 @@ def _held_out(name: str) -> tuple[str, int, int | None]:
     """
     plain, at, sizes = name.partition("@")
     if plain not in _SOURCES or not at:
-        return name, _VALIDATION, None
+        return name, _OTHER_VALIDATION.get(name, _VALIDATION), None
     held_out, slash, most = sizes.partition("/")
     if not all(size.isdecimal() and int(size) for size in ([held_out, most] if slash else [held_out])):
         raise SettingError(
@@ -203,13 +209,15 @@ def _reduced(raw: RawData, size: int, seed: int) -> RawData:
 
 
 def _read_local(name: str) -> RawData:
-    """mnist5k, a table of scikit-learn's, a teacher, or a file or folder of the user's."""
+    """mnist5k, a table of scikit-learn's, a teacher, a Reber set, or a file or folder of the user's."""
     if name == digits.NAME:
         return digits.read_digits()
     if name in TABLES:
         return read_builtin(name)
     if is_teacher(name):
         return read_teacher(name)
+    if is_reber(name):
+        return read_reber(name)
     kind, colon, path = name.partition(":")
     if kind not in _READERS or not colon:
         raise UnknownNameError("data set", name, known())

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from bayesprune.experiments.commands.flags import JSON
 
+_STRINGS = ("reber", "reber-embedded", "reber-hard", "reber-study")
+
 if TYPE_CHECKING:
     from bayesprune.data import Data
     from bayesprune.data.catalogue import DataInfo
@@ -31,13 +33,26 @@ def data(name: str | None = None, /, *, root: Path | None = None, json: JSON = F
         return
     from bayesprune.experiments.commands.fetching import load_with_bar
 
-    found = _described(load_with_bar(name, root))
+    loaded = load_with_bar(name, root)
+    found = _described(loaded)
+    if name.partition("@")[0] in _STRINGS:
+        from bayesprune.data.reber import reber_baselines
+
+        found["baselines"] = {one.name: one.accuracy for one in reber_baselines(loaded)}
     if json:
         answer_object({"schema": 1} | found)
     else:
         sizes = ", ".join(f"{count:,} {split}" for split, count in found["split_sizes"].items())
         shape = " x ".join(str(size) for size in found["input_shape"])
         answer(f"{found['name']}: {sizes}; inputs {shape}, {found['classes']} classes")
+        if "baselines" in found:
+            answer("\n".join(_baseline_lines(found["baselines"])))
+
+
+def _baseline_lines(accuracies: dict[str, float]) -> list[str]:
+    """What rules without a network tell apart."""
+    rows = [f"  {name:42} {100 * accuracy:6.2f} %" for name, accuracy in accuracies.items()]
+    return ["right on the test strings without a network, learnt from all others:", *rows]
 
 
 def _entry(info: "DataInfo") -> str:
@@ -53,6 +68,8 @@ def _place(info: "DataInfo") -> str:
     """Where a data set lies, or where it would go."""
     if info.present:
         return f"here: {info.place}"
+    if info.bytes == 0:
+        return f"not here, and it has no download: its files go into {info.place}"
     size = "" if info.bytes is None else f" ({info.bytes / 1e6:.0f} MB)"
     return f"not here: it would be fetched{size} into {info.place}"
 

@@ -12,8 +12,12 @@ from bayesprune.errors import DataUnavailableError, SettingError, UnknownNameErr
 
 def test_the_names_of_the_design_are_known() -> None:
     tables = ("diabetes", "breast-cancer", "wine", "teacher200", "teacher2000")
-    downloads, own = ("mnist", "fashion-mnist", "cifar10", "svhn"), ("folder:PATH", "npz:PATH", "csv:FILE[:TARGET]")
-    assert known() == ("mnist5k", *tables, *downloads, *own)
+    reber = ("reber", "reber-embedded", "reber-hard")
+    downloads, own = (
+        ("mnist", "fashion-mnist", "cifar10", "svhn", "reber-study"),
+        ("folder:PATH", "npz:PATH", "csv:FILE[:TARGET]"),
+    )
+    assert known() == ("mnist5k", *tables, *reber, *downloads, *own)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,7 @@ def test_an_impossible_seed_is_refused_before_anything_is_read(name: str) -> Non
         load(name, seed=-3)
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "svhn"])
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "svhn", "reber-study"])
 def test_every_download_is_refused_offline_with_the_way_out(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataUnavailableError, match=f"'{name}' is not on this machine.*{tmp_path}.*'mnist5k'"):
         load(name, root=tmp_path)

@@ -1,0 +1,46 @@
+"""Graphs: random ones, layers, their properties, and what they have in common with networks."""
+
+from bayesprune.errors import GraphError
+from bayesprune.graphs.describe import (
+    Communities,
+    SmallWorld,
+    communities,
+    degree_distribution,
+    motifs,
+    small_world,
+)
+from bayesprune.graphs.equal_degrees import random_layers_of_equal_degrees, random_of_equal_degrees
+from bayesprune.graphs.exchange import read_graphml, write_graphml
+from bayesprune.graphs.features import CONVENTIONS, FEATURES, features, usual_density
+from bayesprune.graphs.layered import LayeredGraph, from_sizes, layered
+from bayesprune.graphs.random import FAMILIES, barabasi_albert, erdos_renyi, study_graph, watts_strogatz
+
+__all__ = [
+    "CONVENTIONS",
+    "FAMILIES",
+    "FEATURES",
+    "Communities",
+    "GraphError",
+    "LayeredGraph",
+    "SmallWorld",
+    "barabasi_albert",
+    "communities",
+    "degree_distribution",
+    "erdos_renyi",
+    "features",
+    "from_sizes",
+    "layered",
+    "motifs",
+    "random_layers_of_equal_degrees",
+    "random_of_equal_degrees",
+    "read_graphml",
+    "small_world",
+    "study_graph",
+    "usual_density",
+    "watts_strogatz",
+    "write_graphml",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,100 @@
+"""Linear and recurrent layers of which a fixed mask takes weights away, each one call of torch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bayesprune.errors import UnknownNameError
+
+GATES: Mapping[str, int] = {"tanh": 1, "relu": 1, "gru": 3, "lstm": 4}
+"""Blocks of rows that the weights of each kind of cell have, in torch's order."""
+
+_RUNS: Mapping[str, Callable[..., Any]] = {
+    "tanh": torch.rnn_tanh,
+    "relu": torch.rnn_relu,
+    "gru": torch.gru,
+    "lstm": torch.lstm,
+}
+
+
+def check_cell(cell: str) -> None:
+    """Refuse a kind of cell that there is not.
+
+    Raises:
+        UnknownNameError: naming those that there are.
+    """
+    if cell not in GATES:
+        raise UnknownNameError("kind of cell", cell, GATES)
+
+
+class MaskedRNN(nn.Module):
+    """One recurrent layer with masks on both matrices; equations, gate order and biases are those of torch's layers.
+
+    With a block-diagonal mask of the hidden-to-hidden matrix it is several cells that do not know of each other, in one
+    call without a Python loop over time.
+
+    Args:
+        cell: "tanh", "relu", "gru" or "lstm".
+        mask_ih: [gates * hidden, inputs], 1 where there is a weight.
+        mask_hh: [gates * hidden, hidden], likewise.
+        bound: weights and biases start uniform in [-bound, bound]; torch has 1 / sqrt(hidden units of a cell).
+    """
+
+    mask_ih: Tensor
+    mask_hh: Tensor
+
+    def __init__(self, cell: str, mask_ih: Tensor, mask_hh: Tensor, bound: float) -> None:
+        super().__init__()
+        check_cell(cell)
+        self.cell = cell
+        self.register_buffer("mask_ih", mask_ih.to(torch.get_default_dtype()))
+        self.register_buffer("mask_hh", mask_hh.to(torch.get_default_dtype()))
+        self.weight_ih = nn.Parameter(_uniform(tuple(mask_ih.shape), bound) * self.mask_ih)
+        self.weight_hh = nn.Parameter(_uniform(tuple(mask_hh.shape), bound) * self.mask_hh)
+        self.bias_ih = nn.Parameter(_uniform((len(mask_ih),), bound))
+        self.bias_hh = nn.Parameter(_uniform((len(mask_ih),), bound))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs [B, L, hidden] at all steps of sequences [B, L, inputs]; all states begin with 0."""
+        weights = [self.weight_ih * self.mask_ih, self.weight_hh * self.mask_hh, self.bias_ih, self.bias_hh]
+        start = inputs.new_zeros(1, len(inputs), self.mask_hh.shape[1])
+        state = (start, start) if self.cell == "lstm" else start
+        outputs: Tensor = _RUNS[self.cell](inputs, state, weights, True, 1, 0.0, self.training, False, True)[0]
+        return outputs
+
+    def extra_repr(self) -> str:
+        """Sizes and density, for `print`."""
+        inputs, hidden = self.mask_ih.shape[1], self.mask_hh.shape[1]
+        return f"{self.cell}, {inputs} -> {hidden}, {int(self.mask_ih.sum())} of {self.mask_ih.numel()} input weights"
+
+
+class MaskedLinear(nn.Module):
+    """A linear layer with a mask on its weights.
+
+    Args:
+        mask: [outputs, inputs], 1 where there is a weight.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask.to(torch.get_default_dtype()))
+        read = mask.sum(1).clamp(min=1).sqrt().reciprocal()  # torch's bound, for the inputs that a unit has
+        self.weight = nn.Parameter(_uniform(tuple(mask.shape), 1.0) * read[:, None] * self.mask)
+        self.bias = nn.Parameter(_uniform((len(mask),), 1.0) * read)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs [..., outputs] of inputs [..., inputs]."""
+        return nn.functional.linear(inputs, self.weight * self.mask, self.bias)
+
+    def extra_repr(self) -> str:
+        """Sizes and density, for `print`."""
+        outputs, inputs = self.mask.shape
+        return f"{inputs} -> {outputs}, {int(self.mask.sum())} of {self.mask.numel()} weights"
+
+
+def _uniform(shape: tuple[int, ...], bound: float) -> Tensor:
+    return torch.empty(shape).uniform_(-bound, bound)

@@ -9,6 +9,7 @@ from bayesprune.inference.spike_slab.edges import SparseWeights
 from bayesprune.inference.spike_slab.flat import SpikeSlabFlat
 from bayesprune.inference.spike_slab.group_slabs import GroupHorseshoe, GroupLasso
 from bayesprune.inference.spike_slab.nodes import SpikeSlab
+from bayesprune.layers.method import LayerSparsity
 from bayesprune.pruners.channels import batchnorm_scale, geometric_median, taylor_units
 from bayesprune.pruners.deep_ensemble import DeepEnsemble
 from bayesprune.pruners.dropout import MonteCarloDropout
@@ -97,6 +98,7 @@ _TABLE: tuple[Method, ...] = (
         {"allocation": "erdos-renyi-kernel"},
     ),
     NeuralTangentTransfer(),
+    LayerSparsity(),
     Parsimonious(),
     SpikeSlab(),
     SpikeSlabFlat(),

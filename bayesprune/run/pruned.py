@@ -14,6 +14,7 @@ from bayesprune.data.given import as_data
 from bayesprune.data.inputs import AnyNormalisation
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.evaluation.evaluate import Evaluation, evaluate, evaluate_split
+from bayesprune.layers.collapse import Steps
 from bayesprune.run.asking import Asking
 from bayesprune.run.environment import environment
 from bayesprune.run.identity import tensors_digest
@@ -66,6 +67,7 @@ class Pruned(Predicting, Asking):
             The network's layers carry them too: a run that starts from it, or from a copy, keeps the zeros.
         whole: the linear and convolution layers that lose no channel whatever the method does, each with the reason.
         structure: where the network reads and writes the channels that are left.
+        collapsed: the layers that went into the ones behind them, as steps that can be done again; mostly empty.
         restarts: all runs of which this is the best, itself among them; empty for a single run. Not saved along.
     """
 
@@ -95,6 +97,7 @@ class Pruned(Predicting, Asking):
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     whole: Mapping[str, str] = field(default_factory=dict)
     structure: Structure = Structure((), (), ())
+    collapsed: Steps = field(default_factory=list)
     restarts: tuple["Pruned", ...] = ()
     _data: Data | None = None
     _measured: str = ""
@@ -152,6 +155,7 @@ class Pruned(Predicting, Asking):
             masks={name: mask != 0 for name, mask in state.masks.items()},
             whole=state.structure.whole,
             structure=state.structure,
+            collapsed=state.collapsed,
             _data=data,
         )
 
@@ -212,7 +216,7 @@ class Pruned(Predicting, Asking):
             for layer in self.layers
             if layer.name != OTHER
         }
-        return {name: count / max(dense[name], 1) for name, count in counts.items()}
+        return {name: count / max(dense.get(name, 1), 1) for name, count in counts.items()}
 
     def evaluate(self, data: Any = None) -> Evaluation:
         """Measure the network, on the data it was trained on unless other data are given.

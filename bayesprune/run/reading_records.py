@@ -122,6 +122,7 @@ def fields_of(record: RunRecord, network: nn.Module) -> dict[str, Any]:
         macs_ratio=result["train_macs_ratio"],
         seconds=result["train_seconds"],
         whole=record.whole,
+        collapsed=record.collapsed,
         measured_before_change=bool(result.get("measured_before_change", False)),
         dense_weights=round(result["nonzero_weights"] / result["density"]) if result["density"] else 1,
         normalisation=normalisation_from_json(record.data.get("normalisation")),

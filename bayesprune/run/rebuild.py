@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import BayespruneError, StoreError
+from bayesprune.layers.collapse import replay
 from bayesprune.run.draw_average import DrawAverage
 from bayesprune.run.ensemble import Ensemble
 from bayesprune.run.environment import environment
@@ -35,6 +36,7 @@ def rebuild(
     spec = _spec_of(record, factory)
     try:
         network = spec.build(factory)
+        replay(network, record.collapsed)
         structure = _structure(network, record) if record.groups else Structure((), (), ())
         sizes = {group.name: group.size for group in structure.groups}
         if record.result.keys() & AVERAGES:

@@ -201,7 +201,8 @@ def check_request(method: Method, settings: RunSettings) -> None:
     """
     place_of(settings.device, settings.precision)
     given = {name for name in ("density", "budget", "price") if getattr(settings, name) is not None}
-    can = ", ".join(f"{name}=..." for name in sorted(method.takes - {"estimator", "shares"})) or "no size"
+    can = ", ".join(f"{name}=..." for name in sorted(method.takes - {"estimator", "shares"}))
+    can = can or getattr(method, "no_size", "no size")
     for name in sorted(given - method.takes):
         raise SettingError(f"method {method.name!r} cannot use {name}={getattr(settings, name)!r}: it takes {can}")
     if method.needs and not given & method.needs:
@@ -243,6 +244,7 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
     attach_masks(copy, {})  # the state has them from here on, and cuts them along
     state = TrainState(copy, structure, example, data.task, masks=masks, refusal=refusal)
     state.heads = heads
+    state.find_structure = lambda found: _structure(found, example, settings)[0]
     return state
 
 

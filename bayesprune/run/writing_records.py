@@ -66,12 +66,14 @@ def record_of(pruned: "Pruned") -> RunRecord:
     """What is written to run.json."""
     dense = {layer.name: layer for layer in pruned.dense_layers}
     rows = [_layer_row(layer, dense) | alive(pruned.network, layer) for layer in pruned.layers]
+    rows += _gone(pruned, {row["name"] for row in rows})
     return RunRecord(
         settings=dict(pruned.identity),
         result=result_of(pruned),
         groups=[{"name": g.name, "size": g.size, "kept": g.kept.tolist()} for g in pruned.groups],
         layers=rows,
         whole=dict(pruned.whole),
+        collapsed=pruned.collapsed,
         input_shape=next(iter(pruned.inputs.shapes.values())),
         classes=pruned.classes,
         task={**pruned.task_document} | learnt_of(pruned.likelihood),
@@ -96,6 +98,18 @@ def _layer_row(layer: LayerCost, dense: Mapping[str, LayerCost]) -> dict[str, An
     now = {count: getattr(layer, count) for count in COUNTS}
     before = {f"dense_{count}": getattr(dense[name], count) if name in dense else 0 for count in COUNTS}
     return {"name": name, "kind": layer.kind} | now | before
+
+
+def _gone(pruned: "Pruned", there: set[str]) -> list[dict[str, Any]]:
+    """Rows of the layers that went into others: they cost nothing now."""
+    if not pruned.collapsed:
+        return []
+    none = dict.fromkeys(COUNTS, 0) | {"nonzero_weights": 0, "fed_outputs": 0}
+    return [
+        {"name": layer.name, "kind": layer.kind} | none | {f"dense_{count}": getattr(layer, count) for count in COUNTS}
+        for layer in pruned.dense_layers
+        if layer.name not in there
+    ]
 
 
 def dense_name(name: str, dense: Mapping[str, object]) -> str:

@@ -59,6 +59,7 @@ class RunRecord:
         versions: of Python, bayesprune, torch and other libraries.
         history: one record an epoch, oldest first.
         whole: layers that lose no channel whatever the method does, each with the reason; empty in older folders.
+        collapsed: layers that went into the ones behind them, as steps (`bayesprune.layers.collapse`); mostly empty.
         checksums: of the other files, by file name; empty for a record that was not read from disk, or that was
             written before there were any.
         folder: where the run lies; None for a record that was not read from disk.
@@ -76,6 +77,7 @@ class RunRecord:
     versions: dict[str, str]
     history: list[dict[str, Any]] = field(default_factory=list)
     whole: dict[str, str] = field(default_factory=dict)
+    collapsed: list[dict[str, Any]] = field(default_factory=list)
     checksums: dict[str, str] = field(default_factory=dict, compare=False)
     folder: Path | None = None
     tensors: "Mapping[str, Tensor] | None" = field(default=None, repr=False, compare=False)
@@ -166,6 +168,7 @@ class RunRecord:
                 "whole",
             )
         }
+        fields |= {"collapsed": self.collapsed} if self.collapsed else {}
         plain: dict[str, Any] = plain_json(fields, non_finite_as_null=True)
         return {"schema": SCHEMA, "id": self.id, **plain}
 

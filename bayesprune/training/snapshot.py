@@ -12,6 +12,7 @@ def take(state: TrainState) -> dict[str, Any]:
     """The network's shape and weights, modules, masks and optimizers; the tensors are copies."""
     tree: dict[str, Any] = _copied(
         {
+            "collapsed": state.collapsed,
             "kept": state.structure.kept(),
             "network": dict(state.network.state_dict()),
             "modules": {name: dict(module.state_dict()) for name, module in state.modules.items()},
@@ -32,6 +33,7 @@ def put_back(state: TrainState, saved: dict[str, Any]) -> None:
         SettingError: the groups of the snapshot are not those of the state.
     """
     saved = _copied(saved)
+    state.without_layers(saved.get("collapsed", [])[len(state.collapsed) :], again=True)
     state.reshape(saved["kept"])
     state.network.load_state_dict(saved["network"])
     for name, module in state.modules.items():

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from bayesprune.batches import Batch, call, each
 from bayesprune.devices import Place, device_of, widened
 from bayesprune.errors import NetworkError
+from bayesprune.layers.collapse import Steps, replay
 from bayesprune.structure import (
     OTHER,
     ExpectedCost,
@@ -71,6 +72,9 @@ class TrainState:
         heads: which of several outputs counts, and what auxiliary ones said; None where the network says one.
         place: where all of it lies; `move` brings it elsewhere. The structure stays on the CPU: it decides.
         refusal: why no channel of the network can be removed; None where some can.
+        collapsed: the layers that went into the ones behind them, as steps that can be done again.
+        find_structure: finds the groups of a network in which layers have gone; None where nothing is to be known of
+            them.
         modules: parameters outside the network, such as a guide, by name; `state_dict` is saved.
         masks: by parameter name, multiplied into the weights after every step.
         optimizers: of the present phase; "network" is the first.
@@ -115,6 +119,8 @@ class TrainState:
     make_optimizers: Callable[[], None] | None = None
     fresh: Callable[[int], nn.Module] | None = None
     refusal: NetworkError | None = None
+    collapsed: Steps = field(default_factory=list)
+    find_structure: Callable[[nn.Module], Structure] | None = None
     heads: Heads | None = None
     place: Place = field(default_factory=Place)
     shape_version: int = 0
@@ -176,6 +182,26 @@ class TrainState:
         self.network, self.structure, self.masks, self.heads = network, Structure((), (), ()), masks, None
         self.shape_version += 1
         self._measure_initial()
+
+    def without_layers(self, steps: Steps, *, again: bool = False) -> None:
+        """Take note that layers have gone; the groups are found anew, and optimizers are to be made by who calls.
+
+        Args:
+            steps: what was done to the network (`bayesprune.layers.collapse`).
+            again: do it now, to a network of the same kind whose weights are still to be filled in.
+
+        Raises:
+            NetworkError: the steps do not fit the network.
+        """
+        if not steps:
+            return
+        if again:
+            replay(self.network, steps)
+        self.collapsed = [*self.collapsed, *steps]
+        self.structure = Structure((), (), ()) if self.find_structure is None else self.find_structure(self.network)
+        shapes = {name: parameter.shape for name, parameter in self.network.named_parameters()}
+        self.masks = {name: mask for name, mask in self.masks.items() if shapes.get(name) == mask.shape}
+        self.shape_version += 1
 
     def need_structure(self) -> Structure:
         """The structure, for a method that removes channels.

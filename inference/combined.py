@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -163,7 +164,7 @@ class Variational(VariationalMethod):
         Raises:
             SettingError: a part fails, or does not fit another one or the data.
         """
-        size = len(data.train)
+        size, validation = len(data.train), len(data.validation)
         epochs, fixed_epochs = split_epochs(settings, self.prune_share)
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)
         make_prior = self.gate_prior
@@ -208,7 +209,9 @@ class Variational(VariationalMethod):
                 settings, state.network, data.train, epochs=fixed_epochs, slab=USUAL_SLAB, likelihood=state.likelihood
             ),
             alive=0.5, ends_pruned=fixed_epochs == 0,
-            notes=[*said, *_few_steps(steps, data, settings, self.prune_share)], review=review,
+            waits=self.means_first, own_likelihood=self.likelihood is not None,
+            notes=[*said, *_few_steps(steps, data, settings, self.prune_share)],
+            review=partial(review, validation=validation),
         )  # fmt: skip
 
     def _guided(self, state: TrainState, prior: Any, likelihood: Any, size: int) -> tuple[GatedModel, GateGuide]:

@@ -41,6 +41,7 @@ from bayesprune.inference.slots import (
 from bayesprune.inference.spike_slab.nodes import MedianProbability, review
 from bayesprune.inference.spike_slab.options import SMALL_DEVIATION, USUAL_DEVIATION
 from bayesprune.inference.spoken import spoken
+from bayesprune.inference.user_parts import asked
 from bayesprune.inference.variational import Parts, VariationalMethod
 from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.inference.weight_laws import travel_rate
@@ -185,7 +186,7 @@ class Variational(VariationalMethod):
         finally:
             model.close()
         if rule is not None and hasattr(rule, "prepare"):
-            rule.prepare(state)
+            asked("removal.prepare", rule, state, rule.prepare, state)
         rate = self.beside_rate or travel_rate(steps)
 
         def optimizers(state: TrainState) -> dict[str, Optimizer]:

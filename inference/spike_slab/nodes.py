@@ -25,6 +25,7 @@ from bayesprune.inference.spike_slab.options import (
     SpikeSlabOptions,
 )
 from bayesprune.inference.updates import of_gates, remove
+from bayesprune.inference.user_parts import asked
 from bayesprune.inference.variational import Parts, VariationalMethod, made_guide
 from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.inference.weight_laws import GaussianWeights, travel_rate
@@ -155,7 +156,9 @@ class MedianProbability:
     def __call__(self, state: TrainState) -> None:
         """Decide."""
         theta = guide_of(state).theta.detach().cpu()
-        likely = theta > 0.5 if self.choose is None else of_gates(state, "decide", self.choose(state))
+        likely = theta > 0.5
+        if self.choose is not None:
+            likely = of_gates(state, "decide", asked("decide", self.choose, state, self.choose, state))
         places = state.structure.slices()
         state.memory(Refuges).names = [name for name, place in places.items() if not bool(likely[place].any())]
         chosen = state.structure.consistent(state.structure.protect(likely, theta))

@@ -17,6 +17,14 @@ class SettingError(BayespruneError, ValueError):
     """A setting has a value that cannot be used."""
 
 
+def a_kind(value: object) -> str:
+    """What kind of thing a value is, with its article, for messages: "an int", "a Tensor", "None"."""
+    name = type(value).__name__
+    if value is None:
+        return "None"
+    return f"{'an' if name.lstrip('_')[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
 _SAME = {
     "batch_size": "bs batch batchsize n_batch nbatch",
     "budget": "macs flops params target size max_macs max_params compression speedup",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -40,6 +41,7 @@ from bayesprune.inference.slots import (
 from bayesprune.inference.spike_slab.nodes import MedianProbability, review
 from bayesprune.inference.spike_slab.options import SMALL_DEVIATION, USUAL_DEVIATION
 from bayesprune.inference.spoken import spoken
+from bayesprune.inference.user_parts import asked
 from bayesprune.inference.variational import Parts, VariationalMethod
 from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.inference.weight_laws import travel_rate
@@ -163,7 +165,7 @@ class Variational(VariationalMethod):
         Raises:
             SettingError: a part fails, or does not fit another one or the data.
         """
-        size = len(data.train)
+        size, validation = len(data.train), len(data.validation)
         epochs, fixed_epochs = split_epochs(settings, self.prune_share)
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)
         make_prior = self.gate_prior
@@ -184,7 +186,7 @@ class Variational(VariationalMethod):
         finally:
             model.close()
         if rule is not None and hasattr(rule, "prepare"):
-            rule.prepare(state)
+            asked("removal.prepare", rule, state, rule.prepare, state)
         rate = self.beside_rate or travel_rate(steps)
 
         def optimizers(state: TrainState) -> dict[str, Optimizer]:
@@ -208,7 +210,9 @@ class Variational(VariationalMethod):
                 settings, state.network, data.train, epochs=fixed_epochs, slab=USUAL_SLAB, likelihood=state.likelihood
             ),
             alive=0.5, ends_pruned=fixed_epochs == 0,
-            notes=[*said, *_few_steps(steps, data, settings, self.prune_share)], review=review,
+            waits=self.means_first, own_likelihood=self.likelihood is not None,
+            notes=[*said, *_few_steps(steps, data, settings, self.prune_share)],
+            review=partial(review, validation=validation),
         )  # fmt: skip
 
     def _guided(self, state: TrainState, prior: Any, likelihood: Any, size: int) -> tuple[GatedModel, GateGuide]:

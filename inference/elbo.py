@@ -41,6 +41,7 @@ class GatedELBO(ELBO):
 
     Attributes:
         data_loss: mean negative log-likelihood of the last mini-batch; on an accelerator a tensor, to be read later.
+        penalised: whether the penalties count; without them it is no bound.
 
     Args:
         estimator: of the gates' gradient; sampled-label curvature by default.
@@ -50,6 +51,7 @@ class GatedELBO(ELBO):
         super().__init__()
         self.estimator = estimator or SampledLabelCurvature()
         self.data_loss: float | Tensor = 0.0
+        self.penalised = True
 
     def differentiable_loss(self, model: Any, guide: Any, inputs: Any, labels: Any) -> Tensor:
         """The estimate for one mini-batch, ready for `backward()`."""
@@ -57,7 +59,7 @@ class GatedELBO(ELBO):
         with getattr(guide, "local_noise", nullcontext)():  # a guide of the user's need not have it
             data = self.estimator.loss(problem, guide.theta)
         self.data_loss = number(data.detach())
-        return data * problem.weight + problem.penalty(guide.theta)
+        return data * problem.weight + problem.penalty(guide.theta) if self.penalised else data * problem.weight
 
     def loss(self, model: Any, guide: Any, inputs: Any, labels: Any = None) -> float:
         """The estimate for one mini-batch as a number."""

@@ -5,13 +5,14 @@ from typing import Any
 
 from torch import Tensor
 
+from bayesprune.inference import onset
 from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.estimators import GateEstimator
 from bayesprune.inference.guides import PRIOR_WHEN_CLOSED
 from bayesprune.inference.objective import DEVIATIONS, GATES, PerExample, check_follows, guide_of
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.ramp import Ramp
-from bayesprune.inference.warm_up import hold, observe
+from bayesprune.inference.warm_up import observe
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import Likelihood, TaskLikelihood
 from bayesprune.models.priors.gates import FlatteningGatePrior, GatePrior
@@ -80,9 +81,12 @@ class ElboObjective(PerExample):
 
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """Negative ELBO of a mini-batch divided by N; the losses of auxiliary outputs are added."""
+        onset.direct(state)
         self._direct(state)
-        loss: Tensor = self._elbo(inputs, labels) / self.size
         assert isinstance(self._elbo.elbo, GatedELBO)
+        self._elbo.elbo.penalised = not onset.waits(state)
+        guide_of(state).noiseless = onset.waits(state)
+        loss: Tensor = self._elbo(inputs, labels) / self.size
         observe(self.warm_up, None, state, self._elbo.elbo.data_loss)
         return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)
 
@@ -94,15 +98,18 @@ class ElboObjective(PerExample):
         """Tell the optimizers of gates and deviations whether they wait, and projected gates their prices."""
         warm_up, gates = self.warm_up, state.optimizers.get(GATES)
         waits, factor = (False, 1.0) if warm_up is None else (warm_up.waits(state), warm_up.factor(state))
+        if onset.waits(state):
+            waits, factor = True, 0.0
         if warm_up is not None:
-            hold(state, DEVIATIONS, waits)
+            onset.hold(state, DEVIATIONS, waits)
         if not isinstance(gates, ProjectedGateDescent):
             if warm_up is not None:
-                hold(state, GATES, factor < 1)
+                onset.hold(state, GATES, factor < 1)
             return
         assert self._full is not None and isinstance(self._prior, FlatteningGatePrior)  # `check_parts`
         if self._counts_weights and factor < 1:
             waits = True  # closing a gate would save what its weights cost before they have learnt their deviations
         self._prior.set_log_gamma(self._full * factor)
         gates.prices, gates.ramp, gates.stands_for = self._full / self.size, factor, 1
-        gates.waits, gates.opens = waits, warm_up is not None and warm_up.opens(state)
+        gates.waits = waits
+        gates.opens = onset.stalls(state) or (warm_up is not None and warm_up.opens(state))

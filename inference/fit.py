@@ -6,7 +6,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
-from bayesprune.errors import SettingError
+from bayesprune.errors import SettingError, a_kind
 from bayesprune.inference.guides import GateGuide, GaussianWeightGuide
 from bayesprune.inference.relaxed import LogitGateGuide
 from bayesprune.inference.spike_slab.edge_guide import EdgeGuide, EdgeSlab
@@ -48,7 +48,7 @@ def check_fit(model: Any, guide: Any) -> None:
         SettingError: naming what differs.
     """
     if not isinstance(model, GatedModel):
-        raise SettingError(f"the model must be a GatedModel, not {type(model).__name__}")
+        raise SettingError(f"the model must be a GatedModel, not {a_kind(model)}")
     theta = getattr(guide, "theta", None)
     if not isinstance(theta, Tensor):
         raise SettingError(

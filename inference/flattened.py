@@ -6,6 +6,7 @@ it; objective, step and schedule are the measured recipe.
 
 from abc import abstractmethod
 from dataclasses import replace
+from functools import partial
 from math import log
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
+from bayesprune.inference import onset
 from bayesprune.inference.budgeting import BudgetControl, checked_limit
 from bayesprune.inference.deciding import Decide
 from bayesprune.inference.estimators import GateEstimator, SampledLabelCurvature, estimator
@@ -84,7 +86,7 @@ class Flattened(VariationalMethod):
         if limit is not None and follows:
             steps = round(options.budget_share * recipe.prune_steps)
             price = control = BudgetControl(price, limit, steps, state)
-            updates.append(control.update)
+            updates.append(partial(_follow, control))
         sample = Sample.draw(data.train, settings.seed, MOST_EXAMPLES)
         watch = Watch(sample.first(_watched(recipe, settings)), price, recipe.shrink_every)
         rule = removal_rule(options.removal, 1 / (len(data.train) * options.slab**2))
@@ -105,9 +107,16 @@ class Flattened(VariationalMethod):
             recipe.prune_steps, recipe.learning_rate, optimizers, updates,
             Decide(watch, sample, limit, free=follows, round_to=options.round_to, began=began),
             recipe.fixed, options.learnt_noise, price,
+            waits=getattr(options, "means_first", True),
             notes=[*few_steps(recipe.prune_steps, data.train, settings), *said],
             review=Review(len(data.train), len(data.validation), limit),
         )  # fmt: skip
+
+
+def _follow(control: BudgetControl, state: TrainState) -> None:
+    """After a step: let prices follow the budget, once gates may move."""
+    if not onset.waits(state):
+        control.update(state)
 
 
 def _check_law(law: WeightLaw) -> None:

@@ -44,6 +44,7 @@ class GateGuide(nn.Module):
         weights: the guide over all other sites; None for a point.
         weight_sites: whether its model samples the weights.
         masks: by parameter name, multiplied into the noise of weights that have some: masked ones are 0 and stay so.
+        noiseless: whether draws of the weights are their means for the time being.
 
     Args:
         model: whose gate prior says where pi stands.
@@ -55,6 +56,7 @@ class GateGuide(nn.Module):
     """
 
     weight_sites = False
+    noiseless = False
 
     def __init__(self, model: GatedModel, start: float | Tensor = 0.5, *, weights: WeightGuide | None = None) -> None:
         super().__init__()
@@ -258,7 +260,7 @@ class GaussianWeightGuide(GateGuide):
 
     def _deviation(self, name: str, log_deviation: Tensor) -> Tensor:
         """Standard deviations of a parameter, 0 where it is masked."""
-        deviation = log_deviation.exp()
+        deviation = torch.zeros_like(log_deviation) if self.noiseless else log_deviation.exp()
         return deviation * self.masks[name] if name in self.masks else deviation
 
     def _local_layers(self) -> dict[str, nn.Linear]:

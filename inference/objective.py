@@ -5,12 +5,13 @@ from typing import Any
 from torch import Tensor
 
 from bayesprune.errors import SettingError
+from bayesprune.inference import onset
 from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.estimators import GateEstimator, WithoutEstimate
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.ramp import LinearRamp, Ramp
-from bayesprune.inference.warm_up import hold, observe
+from bayesprune.inference.warm_up import observe
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.likelihoods import TaskLikelihood
 from bayesprune.models.prices import Price
@@ -114,21 +115,26 @@ class GatedObjective(PerExample):
 
         The losses of auxiliary outputs are added; their part in the gates' gradient is of first order.
         """
-        factor = self.ramp.factor(state)
+        onset.direct(state)
+        waits = onset.waits(state)
+        factor = 0.0 if waits else self.ramp.factor(state)
         full = self._log_gamma(state)
         self._prior.set_log_gamma(full * factor)
         optimizer = gate_optimizer(state)
         optimizer.prices, optimizer.ramp = full / self.size, factor
         estimates = self._estimates(state)
         optimizer.stands_for = self._every if estimates else 0
-        optimizer.waits, optimizer.opens = self.ramp.waits(state), self.ramp.opens(state)
+        optimizer.waits = waits or self.ramp.waits(state)
+        optimizer.opens = self.ramp.opens(state) or onset.stalls(state)
         if self.warm_up is not None:
-            hold(state, DEVIATIONS, self.warm_up.waits(state))
+            onset.hold(state, DEVIATIONS, waits or self.warm_up.waits(state))
         self._present = self.estimator if estimates else self._without
         guide_of(state).theta.grad = None
+        guide_of(state).noiseless = waits
         module = self._elbos[self._present]
-        negative_elbo: Tensor = module(inputs, labels)
         assert isinstance(module.elbo, GatedELBO)
+        module.elbo.penalised = not waits
+        negative_elbo: Tensor = module(inputs, labels)
         observe(self.warm_up, self.ramp, state, module.elbo.data_loss)
         loss = negative_elbo / self.size
         return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)

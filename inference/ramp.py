@@ -1,14 +1,14 @@
 """How prices rise while the weights learn."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from bayesprune.devices import READ_EVERY
 from bayesprune.errors import SettingError
-from bayesprune.training import Memory, TrainState
+from bayesprune.inference import onset
+from bayesprune.inference.averages import Averages
+from bayesprune.training import TrainState
 
 
 class Ramp(Protocol):
@@ -33,7 +33,7 @@ class Ramp(Protocol):
 
 @dataclass(frozen=True)
 class LinearRamp:
-    """Prices rise in equal parts.
+    """Prices rise in equal parts, from the step on at which the loss has left that of a guess (`inference.onset`).
 
     Attributes:
         steps: until they have their full height; 0 for none.
@@ -47,7 +47,7 @@ class LinearRamp:
 
     def factor(self, state: TrainState) -> float:
         """The share of the steps that will be done."""
-        return min(1.0, (state.phase_step + 1) / self.steps) if self.steps else 1.0
+        return onset.risen(state, self.steps)
 
     def waits(self, state: TrainState) -> bool:
         """Gates move from the first step on."""
@@ -62,23 +62,14 @@ class LinearRamp:
 
 
 @dataclass
-class Learning(Memory):
+class Learning(Averages):
     """What a `LearningRamp` has seen.
 
     Attributes:
         clock: steps of the ramp that are done.
-        recent, former: moving averages of the loss, the latter three times as long.
-        first: the first loss.
-        seen: losses.
-        unread: losses on an accelerator that are still to be read.
     """
 
     clock: int = 0
-    recent: float = 0.0
-    former: float = 0.0
-    first: float = 0.0
-    seen: int = 0
-    unread: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -111,38 +102,22 @@ class LearningRamp:
 
     def opens(self, state: TrainState) -> bool:
         """While gates wait and the loss is where it was at first."""
-        return self.waits(state) and self._looks(state.memory(Learning)) and not _has_fallen(state.memory(Learning))
+        learning = state.memory(Learning)
+        return self.waits(state) and learning.says(self.memory) and not _has_fallen(learning)
 
     def _clock(self, state: TrainState) -> int:
-        return max(state.memory(Learning).clock, state.phase_step - self.latest)
+        """Steps of the rise that are done; none while the loss is still that of a guess."""
+        if onset.waits(state):
+            return 0
+        return max(state.memory(Learning).clock, min(state.phase_step - self.latest, onset.since(state)))
 
     def observe(self, state: TrainState, loss: float | Tensor) -> None:
         """Go on unless the loss falls fast; losses on an accelerator are looked at every `READ_EVERY` steps."""
         learning = state.memory(Learning)
-        if not isinstance(loss, Tensor):
-            self._take_in(learning, loss)
-            return
-        learning.unread.append(loss)
-        if (state.phase_step + 1) % READ_EVERY == 0:
-            for one in torch.stack([unread.to(loss) for unread in learning.unread]).cpu().tolist():
-                self._take_in(learning, one)
-            learning.unread = []
-
-    def _take_in(self, learning: Learning, loss: float) -> None:
-        """Look at the loss of a step."""
-        learning.seen += 1
-        for name, memory in (("recent", self.memory), ("former", 3 * self.memory)):
-            weight = max(1 / learning.seen, 1 / memory)
-            setattr(learning, name, getattr(learning, name) + weight * (loss - getattr(learning, name)))
-        if learning.seen == 1:
-            learning.first = loss
-        fall = learning.former - learning.recent
-        falls = fall > max(FALLING * learning.former, NOTABLE * learning.first)
-        learning.clock += int(self._looks(learning) and _has_fallen(learning) and not falls)
-
-    def _looks(self, learning: Learning) -> bool:
-        """Whether enough losses were seen for their averages to say something."""
-        return learning.seen >= 3 * self.memory
+        for one in learning.arrived(state, loss):
+            learning.take_in(one, self.memory)
+            level = learning.says(self.memory) and _has_fallen(learning) and not learning.falls
+            learning.clock += int(level and not onset.waits(state))
 
 
 def _has_fallen(learning: Learning) -> bool:
@@ -150,6 +125,5 @@ def _has_fallen(learning: Learning) -> bool:
     return learning.recent < LEARNT * learning.first
 
 
-FALLING, NOTABLE, LEARNT = 0.15, 0.02, 0.9
-"""A loss falls fast whose recent average is below the former one by these shares of the former and of the first; it has
-fallen when it is below this share of the first."""
+LEARNT = 0.9
+"""A loss has fallen when it is below this share of the first."""

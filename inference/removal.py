@@ -96,6 +96,8 @@ class Attraction:
         theta, gates = guide_of(state).theta, gate_optimizer(state)
         memory, prices = gates.state[theta], gates.prices
         assert prices is not None
+        if gates.ramp <= 0:
+            return torch.zeros_like(theta, dtype=torch.bool)  # nothing draws a gate to 0 yet
         kappa = (memory["gradient"] / memory["openness"].clamp_min(LEAST)).clamp_min(LEAST)
         squares, counts = outgoing(state, lambda weight, _: weight)
         norm = torch.maximum(squares.sqrt(), -gates.average(theta) / kappa)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil, sqrt
+from typing import Any
 
 from bayesprune.data import Split, steps_per_epoch
 from bayesprune.inference.budgeting import Limit
@@ -18,6 +19,9 @@ NOTABLE = 0.1
 UNUSED = 0.5
 """A budget explains a loss where at least this share of it is used."""
 
+
+STILL, LEAST_EPOCHS = 0.02, 8
+"""A loss still falls where it fell by more than this share of a guess's; in runs of so many epochs at least."""
 
 LEARNT = 0.9
 """A network has learnt something whose negative log-likelihood is below this share of a guess's."""
@@ -48,6 +52,60 @@ def judged_early(state: TrainState) -> list[str]:
         f"{guess:.3g} nats), so what was closed may have been needed: give more epochs, a lower price, or, where the "
         "weights have a law of their own, a method with plain weights"
     ]
+
+
+def fell(state: TrainState, validation: int) -> list[str]:
+    """A line where validation tells that the network once was notably better than it ended.
+
+    Args:
+        state: of the finished run.
+        validation: examples of the validation split.
+    """
+    metric, measured = state.task.metric, _measured(state)
+    if not measured:
+        return []
+    last, best = measured[-1], measured[0]
+    for record in measured:
+        if metric.better(record["validation_score"], best["validation_score"]) > 0:
+            best = record
+    before, after = best["validation_score"], last["validation_score"]
+    if metric.better(before, after) <= error_of(metric, before, validation):
+        return []
+    return [
+        f"validation {metric.label} {'fell' if metric.higher_is_better else 'rose'} from {metric.show(before, 1)} in "
+        f"epoch {best['epoch']} to {metric.show(after, 1)}: what gates and noisy weights cost outweighs what so few "
+        "examples say for them; give more data, more epochs, a smaller penalty or a larger inclusion, or a prune_share "
+        "below 1, which trains what is left"
+    ]
+
+
+def still_learning(state: TrainState) -> list[str]:
+    """A line where the loss was still falling notably in the last quarter of the epochs."""
+    measured = _measured(state)
+    last = measured[-1] if measured else None
+    if last is None or len(measured) < LEAST_EPOCHS:
+        return []
+    before = measured[len(measured) - 1 - len(measured) // 4]
+    fall = before["validation_nll"] - last["validation_nll"]
+    if fall <= STILL * state.task.scale_of_guess():
+        return []
+    return [
+        f"the network was still learning: validation NLL fell from {before['validation_nll']:.3g} to "
+        f"{last['validation_nll']:.3g} in the last quarter of the epochs; give more epochs"
+    ]
+
+
+def _measured(state: TrainState) -> list[dict[str, Any]]:
+    """The epochs that were validated."""
+    wanted = ("validation_nll", "validation_score")
+    return [record for record in state.history if all(record.get(name) is not None for name in wanted)]
+
+
+def error_of(metric: Metric, score: float, examples: int) -> float:
+    """By how much two scores on a split of so many examples may differ without meaning anything."""
+    if metric.key != "accuracy":
+        return NOTABLE * abs(score)
+    return 2 * sqrt(2 * score * (1 - score) / max(examples, 1))
 
 
 class Review:
@@ -81,7 +139,7 @@ class Review:
         if before is None or after is None:
             return []
         worse = -metric.better(after, before)
-        if lost <= max(saved, 0.0) or worse <= self._error(metric, before):
+        if lost <= max(saved, 0.0) or worse <= error_of(metric, before, self.validation):
             return []
         cure = "a lower price" if self.limit is None else "a larger budget"
         return [
@@ -97,9 +155,3 @@ class Review:
             return False
         budget, allowed = self.limit
         return budget.spent(state.network_macs(), state.params()) >= UNUSED * allowed
-
-    def _error(self, metric: Metric, score: float) -> float:
-        """By how much two scores on the validation split may differ without meaning anything."""
-        if metric.key != "accuracy":
-            return NOTABLE * abs(score)
-        return 2 * sqrt(2 * score * (1 - score) / max(self.validation, 1))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bayesprune.data import Data
 from bayesprune.devices import device_of
-from bayesprune.errors import BayespruneError, SettingError, UnknownNameError
+from bayesprune.errors import BayespruneError, SettingError, UnknownNameError, a_kind
 from bayesprune.inference.elbo import GatedELBO, MiniBatch
 from bayesprune.inference.estimators import ESTIMATORS, DisARM, GateEstimator, SalientFlips, ScoreFunction, UniformFlips
 from bayesprune.inference.estimators.base import negative_log_likelihood
@@ -87,7 +87,7 @@ def made_prior(make: Callable[..., Any], state: TrainState) -> Any:
     prior = _called("gate_prior", make, state.structure)
     if not _has("sample_gates", "best_inclusion", "penalty")(prior):
         raise SettingError(
-            f"gate_prior makes a {type(prior).__name__}: a gate prior has sample_gates(), best_inclusion(theta) and "
+            f"gate_prior makes {a_kind(prior)}: a gate prior has sample_gates(), best_inclusion(theta) and "
             "penalty(theta), see bayesprune.models.priors.gates.GatePrior"
         )
     gates = state.structure.gate_count
@@ -155,7 +155,7 @@ def made_guide_of(make: Callable[..., Any], model: GatedModel) -> GateGuide:
     guide = _called("guide", make, model)
     if not isinstance(guide, GateGuide):
         raise SettingError(
-            f"guide makes a {type(guide).__name__}: the loop needs a GateGuide or a subclass of it, which knows the "
+            f"guide makes {a_kind(guide)}: the loop needs a GateGuide or a subclass of it, which knows the "
             "gates and is cut along with them"
         )
     check_follows(guide)
@@ -228,7 +228,7 @@ def _check_likelihood(model: GatedModel, inputs: Any, labels: Any) -> None:
     outputs = model.outputs(inputs, torch.ones(model.structure.gate_count, device=device_of(model.network)))
     law = _called("likelihood", model.likelihood, outputs)
     if not _has("log_prob")(law):
-        raise SettingError(f"likelihood makes a {type(law).__name__}: it must make a distribution of the targets")
+        raise SettingError(f"likelihood makes {a_kind(law)}: it must make a distribution of the targets")
     wanted = f"outputs {list(outputs.shape)} and targets {list(getattr(labels, 'shape', []))}"
     try:
         said = law.log_prob(labels)
@@ -271,4 +271,4 @@ def _is_removal(part: Any) -> bool:
 
 
 def _said(part: Any) -> str:
-    return repr(part) if isinstance(part, (str, int, float, type(None))) else f"a {type(part).__name__}"
+    return repr(part) if isinstance(part, (str, int, float, type(None))) else a_kind(part)

@@ -15,6 +15,7 @@ from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.removal import RemovalRule
 from bayesprune.inference.spike_slab.inclusion import ALWAYS
 from bayesprune.inference.updates import hold_last, of_gates, remove
+from bayesprune.inference.user_parts import asked
 from bayesprune.inference.weight_laws import travel_rate
 from bayesprune.models.priors.gates import FixedGatePrior, FlatteningGatePrior
 from bayesprune.run.settings import check_integer, check_number, check_type
@@ -201,9 +202,11 @@ class RemoveBy:
 
     def __call__(self, state: TrainState) -> None:
         """Let the rule see the step; remove when it is time."""
-        self.rule.observe(state)
+        rule = self.rule
+        asked("removal.observe", rule, state, rule.observe, state)
         if state.phase_step % self.every == 0:
-            remove(state, ~of_gates(state, "removal.removable(state)", self.rule.removable(state)))
+            gone = asked("removal.removable", rule, state, rule.removable, state)
+            remove(state, ~of_gates(state, "removal.removable(state)", gone))
 
 
 def updates_of(step: GateStep, rule: RemovalRule | None, every: int) -> Sequence[Update]:

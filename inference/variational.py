@@ -11,10 +11,12 @@ from torch.optim import Optimizer
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
+from bayesprune.inference import onset
 from bayesprune.inference.budgeting import BudgetControl
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.noise import NOISE, LearntNoise, NoiseScale, hold, noise_optimizers
 from bayesprune.inference.objective import GUIDE
+from bayesprune.inference.review import still_learning
 from bayesprune.inference.updates import describe, posterior
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.prices import Price
@@ -43,6 +45,8 @@ class Parts:
         price: of what is open, for the record of an epoch; None where there is none.
         alive: gates count as open, in the record of an epoch, whose inclusion probability is above this.
         ends_pruned: whether the method is to end with pruning, without any training of the compact network.
+        waits: whether all but the network's parameters wait until the loss has left that of a guess (`onset`).
+        own_likelihood: whether gates learn by another likelihood than the task's.
         notes: what the user should know before training begins.
         review: what the user should know of the result.
     """
@@ -59,6 +63,8 @@ class Parts:
     price: Price | None = None
     alive: float = 0.0
     ends_pruned: bool = False
+    waits: bool = True
+    own_likelihood: bool = False
     notes: Sequence[str] = ()
     review: Callable[[TrainState], Sequence[str]] | None = None
 
@@ -94,6 +100,8 @@ class VariationalMethod(ABC):
         state.remember_initial()
         parts = self.parts(state, data, settings)
         state.modules[GUIDE] = parts.guide
+        if parts.waits:
+            onset.prepare(state, data, parts.steps, own_likelihood=parts.own_likelihood)
         pruning = Phase(
             "prune", parts.steps, parts.objective, adam(parts.learning_rate), constant,
             extra_optimizers=parts.optimizers, updates=parts.updates,
@@ -102,8 +110,8 @@ class VariationalMethod(ABC):
         known = None if isinstance(parts.price, BudgetControl) else parts.price  # one that follows a budget is no price
         return Plan(
             (pruning, fixed), partial(describe, price=parts.price, alive=parts.alive),
-            partial(posterior, price=known, size=len(data.train)), notes=parts.notes, review=parts.review,
-            ends_pruned=parts.ends_pruned,
+            partial(posterior, price=known, size=len(data.train)), notes=parts.notes,
+            review=partial(_review, parts.review), ends_pruned=parts.ends_pruned,
         )  # fmt: skip
 
 
@@ -129,3 +137,8 @@ def _fixed(state: TrainState, training: FixedTraining, learnt: float | None, beg
     state.modules[NOISE] = NoiseScale(state.structure.gate_count, training.noise)
     objective = LearntNoise(learnt, training.consistency)
     return training.phase(begin, objective=objective, extra_optimizers=noise_optimizers, updates=[hold])
+
+
+def _review(own: Callable[[TrainState], Sequence[str]] | None, state: TrainState) -> list[str]:
+    """The lines of every method here, and a method's own."""
+    return [*onset.review(state), *(own(state) if own is not None else ()), *still_learning(state)]

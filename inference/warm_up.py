@@ -1,5 +1,8 @@
 """Means first: a network learns with plain weights before their deviations and, where asked, its gates move."""
 
+from torch import Tensor
+
+from bayesprune.inference import onset
 from bayesprune.inference.ramp import LearningRamp, Ramp
 from bayesprune.training import TrainState
 
@@ -30,21 +33,8 @@ def make_warm_up(steps: int, *, gates_wait: bool = False) -> LearningRamp:
     return LearningRamp(rise, round(LATEST * steps), max(5.0, SHARE * steps))
 
 
-def hold(state: TrainState, name: str, waits: bool) -> None:
-    """Let what an optimizer learns stay where it is for the step to come, or learn at its rate.
-
-    Args:
-        state: of the run.
-        name: of the optimizer; nothing is done where there is none.
-        waits: whether it stays.
-    """
-    optimizer = state.optimizers.get(name)
-    for group in () if optimizer is None else optimizer.param_groups:
-        group.setdefault("initial_lr", group["lr"])
-        group["lr"] = 0.0 if waits else group["initial_lr"]
-
-
-def observe(warm_up: Ramp | None, ramp: Ramp | None, state: TrainState, loss: object) -> None:
-    """Show a loss to the ramps, once to each: both may be the same."""
+def observe(warm_up: Ramp | None, ramp: Ramp | None, state: TrainState, loss: float | Tensor) -> None:
+    """Show a loss to the ramps, once to each where both are the same, and to what all wait for (`onset`)."""
     for one in {id(each): each for each in (warm_up, ramp) if each is not None}.values():
-        one.observe(state, loss)  # type: ignore[arg-type]  # a number or a tensor, as the ELBO keeps it
+        one.observe(state, loss)
+    onset.observe(state, loss)

@@ -14,7 +14,7 @@ from bayesprune.data.normalisation import Normalisation
 from bayesprune.data.partition import split_off
 from bayesprune.data.splits import TensorSplit
 from bayesprune.data.value import Data, take_fingerprint, whole
-from bayesprune.errors import DataError, SettingError
+from bayesprune.errors import DataError, SettingError, a_kind
 from bayesprune.tasks import TASKS, Task, suggested, task_for
 from bayesprune.tasks.weights import class_weights_of
 
@@ -82,7 +82,7 @@ def _pair_or_count(key: str, split: Any) -> tuple[Examples | None, int | None]:
         return to_examples(split[0], split[1], _LONG[key]), None
     if split is None or (isinstance(split, int | np.integer) and not isinstance(split, bool)):
         return None, None if split is None else int(split)
-    shown = repr(split) if isinstance(split, bool | float | str) else f"a {type(split).__name__}"
+    shown = repr(split) if isinstance(split, bool | float | str) else a_kind(split)
     raise SettingError(
         f"{key} is {shown}: give a pair (inputs, labels), or the number of training examples to split off"
     )

@@ -12,7 +12,7 @@ from bayesprune.data.catalogue import load
 from bayesprune.data.from_loaders import from_loaders
 from bayesprune.data.loaders import pair_of
 from bayesprune.data.value import Data
-from bayesprune.errors import DataError, SettingError
+from bayesprune.errors import DataError, SettingError, a_kind
 from bayesprune.tasks import Task
 
 _TENSORS = "bayesprune.data.from_tensors(inputs, labels)"
@@ -49,7 +49,7 @@ def as_data(given: Any, task: Task | str | None = None) -> Data:
         return from_loaders(*given, task=task)
     if (pair := raw_pair(given)) is not None:
         return from_tensors(*pair, task=task)
-    raise DataError(f"data is a {type(given).__name__}: {_cure(given)}")
+    raise DataError(f"data is {a_kind(given)}: {_cure(given)}")
 
 
 def raw_pair(given: Any) -> tuple[Any, Any] | None:

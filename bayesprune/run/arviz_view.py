@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesprune.errors import SettingError
+from bayesprune.errors import SettingError, UnknownNameError, a_kind
 
 if TYPE_CHECKING:
     import pandas
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 FEWEST = 4
 """Draws a chain that R-hat and effective sample sizes need at least."""
+
+KINDS = ("all", "stats", "diagnostics")
+"""Of summaries."""
 
 OF_CHAINS = ("r_hat", "ess_bulk", "ess_tail", "mcse_mean", "mcse_sd", "mcse_median")
 """Columns of ArviZ's summary that compare draws, and say nothing of what never changes."""
@@ -30,7 +33,12 @@ def import_arviz() -> Any:
 
 
 def for_arviz(tree: "xarray.DataTree") -> Any:
-    """The tree as the installed ArviZ takes it: as it is from 1.0 on, before that as InferenceData."""
+    """The tree as the installed ArviZ takes it: as it is from 1.0 on, before that as InferenceData.
+
+    Raises:
+        SettingError: it is no tree.
+    """
+    _check_tree(tree)
     container = vars(import_arviz()).get("InferenceData")  # getattr would make ArviZ 1.x warn
     return tree if container is None else container.from_datatree(tree)
 
@@ -69,11 +77,14 @@ def summary(
         kind: "all", "stats" or "diagnostics", as in `arviz.summary`.
 
     Raises:
-        SettingError: the posterior has no such variable or gate, or too few draws.
+        SettingError: there is no tree, its posterior has no such variable or gate, or too few draws.
     """
     import pandas
     import xarray
 
+    _check_tree(tree)
+    if kind not in KINDS:
+        raise UnknownNameError("kind", str(kind), KINDS)
     posterior = tree["posterior"].to_dataset() if "posterior" in tree else xarray.Dataset()
     if variable not in posterior:
         raise SettingError(f"the posterior has no variable {variable!r}: there are {', '.join(map(str, posterior))}")
@@ -94,3 +105,18 @@ def summary(
     constant = (values == values.isel(draw=0)).all(("chain", "draw")).to_numpy().ravel()
     table.loc[constant, [name for name in OF_CHAINS if name in table]] = np.nan
     return table
+
+
+def _check_tree(tree: Any) -> None:
+    """Refuse what is no tree.
+
+    Raises:
+        SettingError: says what it is, and where trees come from.
+    """
+    import xarray
+
+    if not isinstance(tree, xarray.DataTree):
+        raise SettingError(
+            f"the tree is {a_kind(tree)}: give an xarray.DataTree, as pruned.posterior_tree(), bayesprune.to_datatree "
+            "or bayesprune.load_tree make it"
+        )

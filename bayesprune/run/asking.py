@@ -23,22 +23,25 @@ class Asking:
         """The network that this is a part of."""
         return cast("Pruned", self)
 
-    def evidence(self, data: Any = None, *, examples: int | None = None, seed: int = 0) -> "Evidence":
+    def evidence(
+        self, data: Any = None, *, examples: int | None = None, seed: int = 0, price: float | None = None
+    ) -> "Evidence":
         """What every unit that is left is worth, in nats; see `bayesprune.run.evidence.measure`.
 
         Args:
             data: to flip gates on; None for the training data. As for `evaluate`, but of `Data` the training split.
             examples: so many of them, drawn at random; None for all.
             seed: of the draw.
+            price: nats of every unit, to set the evidence against; None for those of the run.
 
         Raises:
-            SettingError: nothing can be removed, there is no likelihood, or `examples` cannot be had.
+            SettingError: nothing can be removed, there is no likelihood, or `examples` or `price` cannot be had.
             StoreError: the network was loaded from disk and no data were given.
             DataError: the data are none, or do not fit the run.
         """
         from bayesprune.run.evidence import measure
 
-        return measure(self._whole, data, examples=examples, seed=seed)
+        return measure(self._whole, data, examples=examples, seed=seed, price=price)
 
     def predictive(self, gates: Tensor, data: Any = None, **settings: Any) -> "Predictive":
         """Predictions under draws of the gates, such as `gibbs().draws`; see `bayesprune.run.predictive.predictive`."""

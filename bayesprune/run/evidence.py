@@ -190,7 +190,22 @@ class Moments:
         return (self._squares / (self.count - 1).clamp_min(1) / self.count.clamp_min(1)).sqrt()
 
 
-def measure(pruned: Any, data: Any = None, *, examples: int | None = None, seed: int = 0) -> Evidence:
+def check_nats(price: Any) -> None:
+    """Refuse a price of gates that is no finite number of nats >= 0; None passes.
+
+    Raises:
+        SettingError: names what was given.
+    """
+    if price is None:
+        return
+    is_number = isinstance(price, int | float) and not isinstance(price, bool)
+    if not (is_number and 0 <= price < float("inf")):
+        raise SettingError(f"price must be a finite number of nats >= 0 for every gate, not {price!r:.60}")
+
+
+def measure(
+    pruned: Any, data: Any = None, *, examples: int | None = None, seed: int = 0, price: float | None = None
+) -> Evidence:
     """The evidence for every unit of a pruned network that is left, by exact flips; see `Pruned.evidence`.
 
     With batch normalisation in evaluation mode, and the network's weights as they are.
@@ -200,14 +215,17 @@ def measure(pruned: Any, data: Any = None, *, examples: int | None = None, seed:
         data: `Data` or their name, whose training split is used, or raw examples; None for those of the run.
         examples: so many of them, at least 2, drawn without replacement; None for all.
         seed: of the draw.
+        price: nats of every unit, to set the evidence against; None for those of the run.
 
     Raises:
-        SettingError: nothing can be removed, there is no likelihood, or there are not so many examples.
+        SettingError: nothing can be removed, there is no likelihood, there are not so many examples, or the price is
+            no number >= 0.
         StoreError: a loaded network without data.
         DataError: the data are none, or do not fit the run.
     """
     from bayesprune.run.flipping import Flipping
 
+    check_nats(price)
     flipping = Flipping.of(pruned, data, examples, seed)
     moments = Moments(flipping.gates)
     for gates, differences in flipping.rises():
@@ -218,7 +236,7 @@ def measure(pruned: Any, data: Any = None, *, examples: int | None = None, seed:
         indices=torch.cat([group.kept for group in structure.groups]),
         evidence=size * moments.mean,
         error=size * moments.error(),
-        price=price_of(pruned),
+        price=price_of(pruned) if price is None else torch.full((flipping.gates,), float(price)).double(),
         needed=torch.tensor([not structure.passes_on(row) for row in _closed(flipping.gates)]),
         examples=flipping.examples,
         size=size,

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bayesprune.data import Data
-from bayesprune.errors import NetworkError, SettingError
+from bayesprune.errors import NetworkError, SettingError, a_kind
 from bayesprune.run.networks import Factory, NetworkSpec, name_of, registered_name
 from bayesprune.run.normal import without_usual_widths
 from bayesprune.run.running import Fresh, initial_network, load_weights
@@ -60,7 +60,7 @@ def start_from(network: Given, data: Data, settings: RunSettings) -> Start:
         return Start(initial_network(spec, settings.seed, weights), spec, settings, given=False, fresh=anew)
     if not callable(network):
         raise NetworkError(
-            f"network is a {type(network).__name__}: give a torch.nn.Module, a name such as 'lenet300', or a class or "
+            f"network is {a_kind(network)}: give a torch.nn.Module, a name such as 'lenet300', or a class or "
             f"function that makes one{'; of a pruned network its .network' if hasattr(network, 'network') else ''}"
         )
     settings = replace(settings, network=getattr(network, "__name__", type(network).__name__))

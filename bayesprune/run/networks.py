@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from bayesprune.errors import BayespruneError, InputShapeError, NetworkError, SettingError, UnknownNameError
+from bayesprune.errors import BayespruneError, InputShapeError, NetworkError, SettingError, UnknownNameError, a_kind
 from bayesprune.run.user_code import import_current
 
 Factory = Callable[..., nn.Module]
@@ -59,7 +59,7 @@ class NetworkSpec:
                 "give a network that is made already, or a function that takes nothing but these"
             ) from error
         if not isinstance(network, nn.Module):
-            raise NetworkError(f"{self.factory!r} made a {type(network).__name__}; a torch.nn.Module is needed")
+            raise NetworkError(f"{self.factory!r} made {a_kind(network)}; a torch.nn.Module is needed")
         return network
 
 

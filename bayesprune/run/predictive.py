@@ -11,7 +11,7 @@ from bayesprune.batches import call, each, head
 from bayesprune.data import Split
 from bayesprune.data.given import as_data
 from bayesprune.devices import CPU, device_of, fitting, random_apart, widened
-from bayesprune.errors import SettingError, StoreError, UnknownNameError
+from bayesprune.errors import SettingError, StoreError, UnknownNameError, a_kind
 from bayesprune.evaluation.evaluate import Scores
 from bayesprune.run.settings import check_integer
 from bayesprune.structure import Gating, evaluating
@@ -107,8 +107,15 @@ def predictive(
         raise UnknownNameError("split", split, SPLITS)
     if sampled and not likelihood.can_sample:
         raise SettingError("the task is a loss, and targets cannot be drawn from it: leave sampled out")
+    if not isinstance(gates, Tensor):
+        raise SettingError(
+            f"gates are {a_kind(gates)}: give a tensor [chains, draws, {structure.gate_count}] of 0 and 1, such as "
+            "pruned.gibbs().draws or pruned.drawn_gates()"
+        )
     if gates.dim() != 3 or gates.shape[2] != structure.gate_count or not gates.numel():
         raise SettingError(f"gates are {list(gates.shape)}; [chains, draws, {structure.gate_count}] are needed")
+    if not bool(((gates == 0) | (gates == 1)).all()):
+        raise SettingError("gates hold other values than 0 and 1: give draws, not probabilities")
     source, known = _split(pruned, data, split)
     chosen = _number(examples, source)
     own = seed if targets_seed is None else targets_seed

@@ -8,7 +8,7 @@ from torch.nn.parameter import is_lazy
 
 from bayesprune.batches import Batch, call, whole_shape
 from bayesprune.devices import CPU
-from bayesprune.errors import NetworkError, PruningWarning
+from bayesprune.errors import NetworkError, PruningWarning, a_kind
 from bayesprune.structure.copying import copied
 from bayesprune.structure.modes import evaluating, remember_frozen
 
@@ -53,7 +53,7 @@ def _refuse_scripted(network: nn.Module) -> None:
     for name, module in network.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise NetworkError(
-                f"{f'module {name!r}' if name else 'the network'} is a {type(module).__name__}, whose layers cannot be "
+                f"{f'module {name!r}' if name else 'the network'} is {a_kind(module)}, whose layers cannot be "
                 "cut: give the module that it was made from, before torch.jit.trace or torch.jit.script"
             )
 

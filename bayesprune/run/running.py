@@ -16,8 +16,9 @@ from bayesprune.batches import Batch, call
 from bayesprune.data import Data
 from bayesprune.data.augment import augmented
 from bayesprune.data.placing import placed
-from bayesprune.devices import PRECISIONS, Place, device_of, place_of, random_apart
+from bayesprune.devices import CPU, PRECISIONS, Place, device_of, place_of, random_apart
 from bayesprune.errors import NetworkError, PruningWarning, SettingError
+from bayesprune.evaluation.constant import best_constant, is_no_better
 from bayesprune.evaluation.evaluate import Evaluation, evaluate
 from bayesprune.run.checks import check_network, listen
 from bayesprune.run.environment import computing_at, environment
@@ -144,7 +145,8 @@ def _run(
     score = evaluation.metrics[data.task.metric.key]
     _LOG.info("run %s is done: %s %s, %d MACs", name, data.task.metric.label, score, evaluation.macs)
     posterior = plan.posterior(state) if plan.posterior is not None else None
-    found = (*_diverged(evaluation, data), *(plan.review(state) if plan.review is not None else ()))
+    astray = _diverged(evaluation, data) or (_knows_nothing(evaluation, data, settings) if state.step else [])
+    found = (*astray, *(plan.review(state) if plan.review is not None else ()))
     _warn(found)
     return Pruned.of(state, settings, given_data, evaluation, posterior, spec, identity, (*notes, *found))
 
@@ -170,6 +172,23 @@ def _diverged(evaluation: Evaluation, data: Data) -> list[str]:
     return [
         f"the test NLL is {found:.3g}, and always guessing gives {guess:.2f}: training went astray; give a "
         "smaller learning_rate"
+    ]
+
+
+def _knows_nothing(evaluation: Evaluation, data: Data, settings: RunSettings) -> list[str]:
+    """A line where the network is no better than the best answer that does not look at its inputs."""
+    with random_apart(torch.device(CPU), settings.seed):  # a loader of the user's may draw
+        constant = best_constant(data.task, data.task.likelihood(), data.train)
+        found = None if constant is None else is_no_better(evaluation.metrics, constant, data.test, data.task)
+    if found is None:
+        return []
+    metric, (score, nll) = data.task.metric, found
+    own = evaluation.metrics[metric.key]
+    beside = "" if metric.key == "nll" else f", NLL {evaluation.metrics['nll']:.3g} against {nll:.3g}"
+    return [
+        f"the network ended at a guess: its test {metric.label} is {metric.show(own)}, and that of the best constant "
+        f"answer {metric.show(score)}{beside}: it uses nothing of what it reads; give more epochs, another "
+        "learning_rate, or ask for less pruning"
     ]
 
 

@@ -12,7 +12,7 @@ from bayesprune.batches import Batch, call, chunks, each
 from bayesprune.data import Data, Split
 from bayesprune.data.given import as_data, raw_pair
 from bayesprune.devices import CPU, fitting, widened
-from bayesprune.errors import DataError, SettingError, StoreError
+from bayesprune.errors import DataError, SettingError, StoreError, a_kind
 from bayesprune.evaluation.measures.separation import Separation, separation
 from bayesprune.run.raw_inputs import clear_refusal, prepared_inputs
 from bayesprune.structure import evaluating
@@ -73,7 +73,7 @@ def out_of_distribution(
             same outputs.
 
     Raises:
-        SettingError: the task has no probabilities of one class an example.
+        SettingError: the task has no probabilities of one class an example, or `network` is none.
         DataError: the data are none, or their inputs are of another form than those of the run.
         StoreError: a loaded network without own data.
     """
@@ -82,6 +82,11 @@ def out_of_distribution(
         raise SettingError(
             f"the task {pruned.task_document['name']!r} has no probabilities of one class for each example, so that "
             "there is no entropy to tell other data by: this is for classification and binary"
+        )
+    if network is not None and not isinstance(network, nn.Module):
+        raise SettingError(
+            f"network is {a_kind(network)}: give a torch.nn.Module that takes the same inputs, such as "
+            "pruned.ensemble(), or leave it out"
         )
     data = pruned._data if data is None else data
     if data is None:
@@ -130,7 +135,7 @@ def _others(pruned: "Pruned", other: Any) -> Iterator[Batch]:
     raw = other if pair is None else pair[0]
     if isinstance(raw, nn.Module) or callable(raw) or raw is None:
         raise DataError(
-            f"the other data are a {type(other).__name__}: give bayesprune.load_data(NAME) or its name, a pair "
+            f"the other data are {a_kind(other)}: give bayesprune.load_data(NAME) or its name, a pair "
             "(inputs, targets), or raw inputs"
         )
     yield from chunks(prepared_inputs(raw, pruned.inputs, pruned.normalisation), BATCH)

@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from bayesprune.errors import a_kind
+
 JSON: TypeAlias = "None | bool | int | float | str | Sequence[JSON] | Mapping[str, JSON]"
 
 
@@ -38,7 +40,7 @@ def plain_json(value: object, key: str = "", *, non_finite_as_null: bool = False
             plain_json(item, f"{key}[{place}]", non_finite_as_null=non_finite_as_null)
             for place, item in enumerate(value)
         ]
-    raise ValueError(f"{_named(key)} is a {type(value).__name__}, which JSON cannot hold")
+    raise ValueError(f"{_named(key)} is {a_kind(value)}, which JSON cannot hold")
 
 
 def parse_json(text: str | bytes, *, any_whole: bool = False) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bayesprune.errors import StoreError
+from bayesprune.errors import StoreError, a_kind
 from bayesprune.store.json_values import parse_json
 from bayesprune.store.tensors import CHECKSUM, damaged, load_with_metadata, save_tensors
 
@@ -72,7 +72,7 @@ def _encode(value: object, where: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, list | tuple):
         items = [_encode(item, f"{where}[{place}]", tensors) for place, item in enumerate(value)]
         return items if isinstance(value, list) else {"tuple": items}
-    raise ValueError(f"{where} is a {type(value).__name__}, which a saved state cannot hold")
+    raise ValueError(f"{where} is {a_kind(value)}, which a saved state cannot hold")
 
 
 def _key(key: object, where: str) -> str | int:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from bayesprune.batches import Batch, call, is_batch, whole_shape
-from bayesprune.errors import InputShapeError
+from bayesprune.errors import InputShapeError, a_kind
 from bayesprune.structure.modes import as_in_training, evaluating, hooked
 from bayesprune.structure.nesting import tensors_in
 
@@ -69,7 +69,7 @@ def look(network: nn.Module, example: Batch) -> Passes:
     """
     if not is_batch(example):
         raise InputShapeError(
-            f"the example is a {type(example).__name__}; a tensor [B, ...] is needed, or a tuple or dict of such"
+            f"the example is {a_kind(example)}; a tensor [B, ...] is needed, or a tuple or dict of such"
         )
     uses = _Uses(network)
     try:

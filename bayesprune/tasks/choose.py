@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.errors import SettingError, UnknownNameError, a_kind
 from bayesprune.tasks.classes import Classification
 from bayesprune.tasks.numbers import Counts, Regression
 from bayesprune.tasks.own import OwnTask
@@ -41,7 +41,7 @@ def task_for(
     if wanted is None:
         wanted = Classification.name if outputs is not None and targets.ndim < 2 else suggested(targets, input_shape)
     if not isinstance(wanted, str):
-        raise SettingError(f"task is a {type(wanted).__name__}: give a name ({', '.join(TASKS)}) or a task")
+        raise SettingError(f"task is {a_kind(wanted)}: give a name ({', '.join(TASKS)}) or a task")
     if wanted not in TASKS:
         raise UnknownNameError("task", wanted, TASKS)
     return TASKS[wanted].fitted(targets, where, outputs)

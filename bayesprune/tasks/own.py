@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from bayesprune.errors import DataError, SettingError
+from bayesprune.errors import DataError, SettingError, a_kind
 from bayesprune.tasks.code import said_by
 from bayesprune.tasks.likelihood import Likelihood, per_example
 from bayesprune.tasks.task import Array, Metric, Task, Values, numbers
@@ -149,7 +149,7 @@ class FromLaw(Likelihood):
             ) from error
         if not all(hasattr(law, name) for name in ("log_prob", "sample", "batch_shape", "event_shape")):
             raise SettingError(
-                f"the law of the own task gives a {type(law).__name__}: a distribution of pyro or torch is needed, "
+                f"the law of the own task gives {a_kind(law)}: a distribution of pyro or torch is needed, "
                 "such as Normal(outputs, 1).to_event(1)"
             )
         return law
@@ -215,7 +215,7 @@ class FromLoss(Likelihood):
         """
         value = self._loss(outputs, targets)
         if not isinstance(value, Tensor):
-            raise SettingError(f"loss gives a {type(value).__name__}: it must give a tensor, made from the outputs")
+            raise SettingError(f"loss gives {a_kind(value)}: it must give a tensor, made from the outputs")
         if torch.is_grad_enabled() and outputs.requires_grad and not value.requires_grad:
             raise SettingError("loss does not depend on the outputs: leave out detach() and item()")
         return value

@@ -69,6 +69,7 @@ class Relative(VariationalMethod):
     def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
         """The law, the objective with its penalty, removals by its rule, and the compact network's training."""
         options, examples = self.options.of(settings.options), len(data.train)
+        validation = len(data.validation)
         epochs, fixed_epochs = split_epochs(settings, options.prune_share, "multipliers")
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)
         slab = GaussianSlab(options.slab)
@@ -87,7 +88,8 @@ class Relative(VariationalMethod):
                 learning_rate=options.fixed_learning_rate, decay=options.fixed_decay, likelihood=state.likelihood,
             ),
             alive=guide.law.keep_above, ends_pruned=fixed_epochs == 0,
-            notes=_few_steps(steps, data, settings, options.prune_share), review=review,
+            notes=_few_steps(steps, data, settings, options.prune_share),
+            review=partial(review, validation=validation),
         )  # fmt: skip
 
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bayesprune.batches import arguments_of, call, count
-from bayesprune.devices import widened
+from bayesprune.devices import number, widened
 from bayesprune.errors import SettingError
+from bayesprune.inference import onset
 from bayesprune.inference.multipliers.guide import multiplier_guide
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.gates import FixedGatePrior
@@ -28,7 +29,8 @@ class MultiplierObjective:
     Args:
         size: training examples N.
         slab: prior of the weights.
-        warm_up: steps over which the penalties of multipliers and Gaussian weights rise from 0; 0 for none.
+        warm_up: steps over which the penalties of multipliers and Gaussian weights rise from 0, once the loss has left
+            that of a guess (`inference.onset`); 0 for none.
     """
 
     needs_labels = True
@@ -61,16 +63,20 @@ class MultiplierObjective:
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """The objective of a mini-batch; the losses of auxiliary outputs are part of it."""
         assert self._resting is not None
-        guide = multiplier_guide(state)
+        onset.direct(state)
+        guide, waits = multiplier_guide(state), onset.waits(state)
+        guide.noiseless = waits
         weights = guide.sample_weights()
-        with self._resting.drawn(guide.draw(count(inputs))), guide.local_noise():
+        multipliers = guide.fixed() if onset.stalls(state) else guide.draw(count(inputs))
+        with self._resting.drawn(multipliers), guide.local_noise():
             if weights:
                 said = functional_call(state.network, weights, *arguments_of(state.network, inputs))
             else:
                 said = call(state.network, inputs)
         loss: Tensor = state.loss(widened(said), labels)
-        rise = min(1.0, (state.phase_step + 1) / self.warm_up) if self.warm_up else 1.0
-        return loss + (rise * guide.penalty() + self._weights_part(state, rise)) / self.size
+        rise = onset.risen(state, self.warm_up)
+        onset.observe(state, number(loss.detach()))
+        return loss if waits else loss + (rise * guide.penalty() + self._weights_part(state, rise)) / self.size
 
     def _weights_part(self, state: TrainState, rise: float) -> Tensor:
         """Of Gaussian weights the divergence, which rises too; of a point the prior, as weight decay."""

@@ -9,6 +9,7 @@ from bayesprune.inference.deciding import settle
 from bayesprune.inference.differences import Choice
 from bayesprune.inference.multipliers.guide import multiplier_guide
 from bayesprune.inference.multipliers.objective import pruned_multipliers
+from bayesprune.inference.review import fell
 from bayesprune.inference.updates import remove
 from bayesprune.structure import fold_multipliers
 from bayesprune.training import Memory, TrainState
@@ -69,12 +70,18 @@ class Apply:
         settle(state, Choice(chosen), self.began, guide.law.keep_above)
 
 
-def review(state: TrainState) -> list[str]:
-    """A line where the rule has closed whole layers."""
-    names = state.memory(Emptied).names
+def review(state: TrainState, validation: int = 0) -> list[str]:
+    """Lines where the rule has closed whole layers, and where the network once was better.
+
+    Args:
+        state: of the finished run.
+        validation: examples of the validation split.
+    """
+    names, worse = state.memory(Emptied).names, fell(state, validation)
     if not names:
-        return []
+        return worse
     return [
+        *worse,
         f"the rule let go of every channel of {', '.join(map(repr, names))}, and the best one was kept: give a smaller "
-        "weight of the penalty, a longer warm_up or more epochs"
+        "weight of the penalty, a longer warm_up or more epochs",
     ]

@@ -10,7 +10,7 @@ from bayesprune.errors import SettingError
 from bayesprune.inference.options import GATE_DEFAULTS, ParsimoniousOptions
 from bayesprune.models.prices import CostPrice
 from bayesprune.models.priors.flattening import FlatteningHyperPrior
-from bayesprune.run.evidence import price_of
+from bayesprune.run.evidence import check_nats, price_of
 from bayesprune.structure import ExpectedCost, Structure
 from bayesprune.training.network_kinds import network_kind
 
@@ -158,9 +158,7 @@ def joint_cost(pruned: "Pruned") -> JointCost | None:
 def _prices(pruned: "Pruned", price: float | None) -> Tensor:
     """Nats of every gate that is left."""
     if price is not None:
-        is_number = isinstance(price, int | float) and not isinstance(price, bool) and abs(price) < float("inf")
-        if not is_number:
-            raise SettingError(f"price must be a finite number of nats for every gate, not {price!r}")
+        check_nats(price)
         return torch.full((pruned.structure.gate_count,), float(price), dtype=torch.float64)
     found = price_of(pruned)
     if found is None:

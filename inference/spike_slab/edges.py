@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bayesprune.data import Data, steps_per_epoch
+from bayesprune.inference import onset
 from bayesprune.inference.elbo_objective import ElboObjective, MakeGatePrior
 from bayesprune.inference.objective import GATES, GUIDE
 from bayesprune.inference.phases import normal_of, split_epochs
 from bayesprune.inference.relaxed import RelaxedGates
+from bayesprune.inference.review import fell, still_learning
 from bayesprune.inference.spike_slab.edge_guide import EdgeGuide, EdgeSlab
 from bayesprune.inference.spike_slab.edge_masks import KeepEdges, LastEdges, edge_guide
 from bayesprune.inference.spike_slab.edge_options import EdgeOptions
@@ -59,6 +61,7 @@ class SparseWeights:
             SettingError: a setting cannot be used.
         """
         options, examples = EdgeOptions.of(settings.options), len(data.train)
+        validation = len(data.validation)
         if options.trim:
             state.need_structure()
         state.remember_initial()
@@ -79,6 +82,7 @@ class SparseWeights:
                 DEVIATIONS: adam(deviation_rate)(guide.log_deviation.values()),
             }
 
+        onset.prepare(state, data, steps)
         ramp = round(options.ramp_share * steps)
         pruning = Phase(
             "prune", steps, EdgeObjective(_always_open, examples, slab, RelaxedGates(options.temperature), ramp),
@@ -90,7 +94,8 @@ class SparseWeights:
         )  # fmt: skip
         return Plan(
             (pruning, fixed.phase(KeepEdges(options.trim))), describe,
-            notes=few_steps(steps, data, settings, options.prune_share), review=review, ends_pruned=fixed_epochs == 0,
+            notes=few_steps(steps, data, settings, options.prune_share),
+            review=partial(review, validation=validation), ends_pruned=fixed_epochs == 0,
         )  # fmt: skip
 
 
@@ -110,7 +115,7 @@ class EdgeObjective(ElboObjective):
 
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """As for `ElboObjective`."""
-        edge_guide(state).tempered = min(1.0, (state.phase_step + 1) / max(self.ramp, 1))
+        edge_guide(state).tempered = onset.risen(state, self.ramp)
         return super().loss(state, inputs, labels)
 
 
@@ -137,14 +142,16 @@ def describe(state: TrainState) -> dict[str, object]:
     return {"undecided": int(undecided.sum()), "edges": int((chances > 0.5).sum())}
 
 
-def review(state: TrainState) -> list[str]:
-    """A line where the prior has closed whole layers."""
+def review(state: TrainState, validation: int = 0) -> list[str]:
+    """Lines where nothing was learnt in time, where it was lost again, and where the prior has closed whole layers."""
     names = state.memory(LastEdges).names
+    early = [*onset.review(state), *fell(state, validation), *still_learning(state)]
     if not names:
-        return []
+        return early
     return [
+        *early,
         f"every weight of {', '.join(map(repr, names))} was more likely 0, and the likeliest one was kept: the data "
-        "are too few for this prior; give a larger inclusion, a smaller slab or more epochs"
+        "are too few for this prior; give a larger inclusion, a smaller slab or more epochs",
     ]
 
 

@@ -15,7 +15,7 @@ from bayesprune.inference.elbo_objective import ElboObjective
 from bayesprune.inference.objective import GATES, guide_of
 from bayesprune.inference.phases import epochs_for, normal_of, split_epochs
 from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
-from bayesprune.inference.review import judged_early
+from bayesprune.inference.review import fell, judged_early
 from bayesprune.inference.spike_slab.inclusion import prior_inclusion
 from bayesprune.inference.spike_slab.options import (
     LEARNING_RATE,
@@ -25,6 +25,7 @@ from bayesprune.inference.spike_slab.options import (
     SpikeSlabOptions,
 )
 from bayesprune.inference.updates import of_gates, remove
+from bayesprune.inference.user_parts import asked
 from bayesprune.inference.variational import Parts, VariationalMethod, made_guide
 from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.inference.weight_laws import GaussianWeights, travel_rate
@@ -60,6 +61,7 @@ class SpikeSlab(VariationalMethod):
     def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
         """Fixed prior, gated Gaussian weights, relaxed gates, and the median-probability rule."""
         options, examples = self.options.of(settings.options), len(data.train)
+        validation = len(data.validation)
         epochs, fixed_epochs = split_epochs(settings, options.prune_share)
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)
         slab = GaussianSlab(options.slab)
@@ -90,8 +92,9 @@ class SpikeSlab(VariationalMethod):
                 settings, state.network, data.train, epochs=fixed_epochs, slab=options.slab,
                 learning_rate=options.fixed_learning_rate, decay=options.fixed_decay, likelihood=state.likelihood,
             ),
-            alive=0.5, ends_pruned=fixed_epochs == 0,
-            notes=few_steps(steps, data, settings, options.prune_share), review=review,
+            alive=0.5, ends_pruned=fixed_epochs == 0, waits=options.means_first is not False,
+            notes=few_steps(steps, data, settings, options.prune_share),
+            review=partial(review, validation=validation),
         )  # fmt: skip
 
 
@@ -153,18 +156,25 @@ class MedianProbability:
     def __call__(self, state: TrainState) -> None:
         """Decide."""
         theta = guide_of(state).theta.detach().cpu()
-        likely = theta > 0.5 if self.choose is None else of_gates(state, "decide", self.choose(state))
+        likely = theta > 0.5
+        if self.choose is not None:
+            likely = of_gates(state, "decide", asked("decide", self.choose, state, self.choose, state))
         places = state.structure.slices()
         state.memory(Refuges).names = [name for name, place in places.items() if not bool(likely[place].any())]
         chosen = state.structure.consistent(state.structure.protect(likely, theta))
         settle(state, Choice(chosen), self.began, self.closed_below)
 
 
-def review(state: TrainState) -> list[str]:
-    """Lines where nodes were judged before anything was learnt, and where the prior has closed whole layers."""
+def review(state: TrainState, validation: int = 0) -> list[str]:
+    """Lines where nodes were judged before anything was learnt, where it was lost again, and where whole layers closed.
+
+    Args:
+        state: of the finished run.
+        validation: examples of the validation split.
+    """
     names = state.memory(Refuges).names
     closed = state.structure.gate_count < state.structure.initial_gate_count
-    early = judged_early(state) if closed else []
+    early = [*(judged_early(state) if closed else []), *fell(state, validation)]
     if not names:
         return early
     return [

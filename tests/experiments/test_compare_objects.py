@@ -147,8 +147,8 @@ def stopping(monkeypatch: pytest.MonkeyPatch, steps: list[int], last: int) -> No
 @pytest.mark.parametrize(
     ("network", "data", "error", "message"),
     [
-        (None, None, DataError, "data is a NoneType"), ("mlp", 7, DataError, "data is a int"),
-        (7, "small", NetworkError, "network is a int"), (dict, "small", NetworkError, "torch.nn.Module is needed"),
+        (None, None, DataError, "data is None"), ("mlp", 7, DataError, "data is an int"),
+        (7, "small", NetworkError, "network is an int"), (dict, "small", NetworkError, "torch.nn.Module is needed"),
     ],
 )  # fmt: skip
 def test_what_is_neither_network_nor_data_is_refused_before_anything_is_written(

@@ -138,7 +138,7 @@ def test_what_is_no_data_is_told_how_to_become_some(data: Any, message: str) -> 
 
 def test_what_is_no_data_is_no_data_for_evaluation_either(small_data: Data) -> None:
     pruned = bp.prune("mlp", small_data, "dense", **QUICK)
-    with pytest.raises(DataError, match="data is a NoneType|data is a Tensor"):
+    with pytest.raises(DataError, match="data is None|data is a Tensor"):
         pruned.evaluate(torch.zeros(6, 2))
 
 
@@ -160,7 +160,7 @@ def test_a_loader_with_too_few_examples_to_split_is_refused() -> None:
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (None, "network is a NoneType"), (7, "network is a int"), (LOADER, "network is a DataLoader"),
+        (None, "network is None"), (7, "network is an int"), (LOADER, "network is a DataLoader"),
         (dict, "a torch.nn.Module is needed"), (nn.Linear, "missing 2 required .*; give a network that is made"),
     ],
 )  # fmt: skip

@@ -90,6 +90,7 @@ def test_deviations_wait_until_the_loss_is_level(method: Method, small_data: Dat
     assert moved[0] > 1e-4
 
 
+@pytest.mark.usefixtures("at_once")
 def test_gates_of_spike_slab_nodes_wait_for_the_deviations(small_data: Data) -> None:
     state, moved = trained(SpikeSlab(), small_data, 120, means_first=True)
     guide: Any = guide_of(state)
@@ -97,6 +98,7 @@ def test_gates_of_spike_slab_nodes_wait_for_the_deviations(small_data: Data) -> 
     assert state.optimizers[GATES].param_groups[0]["lr"] == 0.0 < state.optimizers[DEVIATIONS].param_groups[0]["lr"]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_spike_slab_nodes_of_perceptrons_start_all_at_once(small_data: Data) -> None:
     """As in the paper; with convolutions the means are first."""
     _, moved = trained(SpikeSlab(), small_data, 3)

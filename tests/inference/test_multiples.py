@@ -165,6 +165,7 @@ def widths(pruned: Any) -> dict[str, int]:
     return {name: len(kept) for name, kept in pruned.kept.items()}
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(
     "settings", [{"price": 3.0}, {"price": 0.05}, {"budget": "macs=40%"}, {"budget": "params=60%"}]
 )

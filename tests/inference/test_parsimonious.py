@@ -134,6 +134,7 @@ def test_what_was_cut_for_a_budget_is_said(puzzle: Data) -> None:
     assert closed == int((pruned.posterior.decided == 0).sum())
 
 
+@pytest.mark.usefixtures("at_once")
 def test_beside_a_price_a_budget_only_caps_what_that_leaves(puzzle: Data) -> None:
     """Gates go the same way as without it; the last decision closes some more, or none where the price leaves less."""
     free, loose = solve(puzzle, 0, epochs=20), solve(puzzle, 0, epochs=20, budget="macs=100%")

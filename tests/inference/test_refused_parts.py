@@ -36,6 +36,7 @@ from bayesprune.inference.removal import Attraction, SlowAverage
 from bayesprune.inference.spike_slab.flat import SpikeSlabFlat
 from bayesprune.models import FixedGatePrior, FlatteningGatePrior, GaussianLikelihood, GaussianSlab, LeNet300
 from bayesprune.structure import Structure
+from bayesprune.training import TrainState
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayesprune.errors.PruningWarning")
 QUICK: dict[str, Any] = {"epochs": 20, "batch_size": 50, "seed": 0}
@@ -116,7 +117,7 @@ def test_a_part_of_another_kind_is_refused_at_once(make: Callable[[], Any], said
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        ({"gate_prior": lambda groups: 3}, "gate_prior makes a int"),
+        ({"gate_prior": lambda groups: 3}, "gate_prior makes an int"),
         ({"gate_prior": lambda groups: groups.nothing}, "gate_prior failed \\(AttributeError"),
         ({"gate_prior": Divided}, "nats for decided gates whose -ln p\\(z\\) is"),
         ({"gate_prior": Summed}, "finite nats of shape \\[56\\], one for each gate"),
@@ -224,3 +225,46 @@ def test_what_is_said_of_gates_must_be_one_bool_each(small_data: Data, said: Any
     removes = Loose(gate_prior=FixedInclusion(0.1), removal=Says(said), shrink_every=1)
     with pytest.raises(SettingError, match=f"removal.removable.state. gives {given}.*for each gate"):
         bp.prune(perceptron(), small_data, removes, epochs=2, batch_size=50, seed=0)
+
+
+class FailingLate(Quiet):
+    """A rule of the user's that fails in the middle of a run."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        object.__setattr__(self, "place", place)
+
+    def observe(self, state: TrainState) -> None:
+        super().observe(state)
+        if self.place == "observe" and state.step == 3:  # type: ignore[attr-defined]  # set above: Quiet is frozen
+            raise ZeroDivisionError("no\nnumber")
+
+    def removable(self, state: TrainState) -> Tensor:
+        if self.place == "removable":  # type: ignore[attr-defined]  # as above
+            raise KeyError("who")
+        return super().removable(state)
+
+
+@pytest.mark.parametrize(
+    ("place", "step", "cause", "said"),
+    [("observe", 3, ZeroDivisionError, "ZeroDivisionError: no number"), ("removable", 5, KeyError, "KeyError: 'who'")],
+)
+def test_a_rule_that_fails_in_a_run_is_named_with_its_step(
+    place: str, step: int, cause: type[Exception], said: str, small_data: Data
+) -> None:
+    method = Loose(gate_prior=FixedInclusion(0.1), removal=FailingLate(place), shrink_every=5)
+    with pytest.raises(SettingError) as caught:
+        bp.prune(perceptron(), small_data, method, **QUICK)
+    line = str(caught.value)
+    assert line == f"removal.{place} of FailingLate failed at step {step} ({said}): mend it, or take another part"
+    assert isinstance(caught.value.__cause__, cause)
+
+
+def test_a_decision_that_fails_is_named_with_its_step(small_data: Data) -> None:
+    def choose(state: TrainState) -> Tensor:
+        raise RuntimeError
+
+    method = Loose(gate_prior=FixedInclusion(0.1), decide=choose)
+    with pytest.raises(SettingError, match=r"^decide of .*choose failed at step 50 \(RuntimeError\)") as caught:
+        bp.prune(perceptron(), small_data, method, **QUICK)
+    assert isinstance(caught.value.__cause__, RuntimeError)

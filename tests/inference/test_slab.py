@@ -41,6 +41,7 @@ def slopes(data: Data, slab: float) -> tuple[Tensor, Tensor]:
     return torch.cat([w.detach().flatten() for w in weights]), torch.cat([slope.flatten() for slope in found])
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("slab", SLABS)
 def test_the_objective_decays_by_one_over_n_slab_squared(small_data: Data, slab: float) -> None:
     """Two slabs differ by their decay, which is all that hangs on the slab: w (1/slab^2 - 1/10^2) / N."""

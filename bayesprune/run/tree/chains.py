@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesprune.errors import SettingError
+from bayesprune.errors import SettingError, a_kind
 from bayesprune.store.runs import RunRecord
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _record(run: "Run") -> RunRecord:
     if isinstance(run, RunRecord):
         return run
     if not hasattr(run, "record"):
-        raise SettingError(f"a {type(run).__name__} is no run: give a pruned network, a RunRecord or a run folder")
+        raise SettingError(f"{a_kind(run)} is no run: give a pruned network, a RunRecord or a run folder")
     return run.record()
 
 

@@ -45,11 +45,16 @@ def save_tree(tree: "xarray.DataTree", path: str | Path) -> Path:
     return Path(path)
 
 
-def load_tree(path: str | Path) -> "xarray.DataTree":
+def load_tree(path: str | Path, *, unsigned: bool = False) -> "xarray.DataTree":
     """Read a tree that `save_tree` (or the command line) wrote, all of it, into memory; nothing in it is executed.
 
+    Args:
+        path: of the file.
+        unsigned: also read a file without the digest that `save_tree` writes, such as one that another program has
+            written: nobody can tell then whether its values are those that were meant.
+
     Raises:
-        StoreError: there is no such file, it is damaged or cut short, or holds no posterior.
+        StoreError: there is no such file, it is damaged or cut short, has no digest, or holds no posterior.
     """
     import xarray
 
@@ -60,6 +65,11 @@ def load_tree(path: str | Path) -> "xarray.DataTree":
             tree = opened.load()
     except Exception as error:  # of a damaged file; as above
         raise StoreError(f"{path} is damaged: it is no NetCDF file ({_line(error)}); make it again") from error
+    if DIGEST not in tree.attrs and not unsigned:
+        raise StoreError(
+            f"{path} has no attribute {DIGEST!r}, so bayesprune.save_tree did not write it and nothing tells whether "
+            "it is whole: write it again, or give load_tree(path, unsigned=True) if you know where it comes from"
+        )
     if DIGEST in tree.attrs and tree.attrs.pop(DIGEST) != _digest(tree):
         raise StoreError(f"{path} is damaged: its values are not those that were written; make it again")
     if "posterior" not in tree or not {"chain", "draw"} <= set(tree["posterior"].dims):

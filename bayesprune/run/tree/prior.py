@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from bayesprune.errors import SettingError
+from bayesprune.run.evidence import check_nats
 from bayesprune.run.samplers import sampler
 from bayesprune.run.tree.chains import Chains
 from bayesprune.run.tree.groups import log_prior
@@ -87,9 +88,7 @@ def _opened(uniform: NDArray[np.float32], log_odds: NDArray[np.float64]) -> NDAr
 def _nats(chains: Chains, price: float | None) -> NDArray[np.float64]:
     """Prices [R, J]."""
     if price is not None:
-        is_number = isinstance(price, int | float) and not isinstance(price, bool) and np.isfinite(price)
-        if not is_number:
-            raise SettingError(f"price must be a finite number of nats for every gate, not {price!r}")
+        check_nats(price)
         return np.full(chains.left.shape, float(price))
     if chains.price is None:
         raise SettingError(

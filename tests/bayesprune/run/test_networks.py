@@ -86,7 +86,7 @@ def test_callables_that_cannot_be_used(own: ModuleType, name: str, message: str)
 
 
 def test_a_callable_that_makes_no_network(own: ModuleType) -> None:
-    with pytest.raises(NetworkError, match="made a NoneType; a torch.nn.Module is needed"):
+    with pytest.raises(NetworkError, match="made None; a torch.nn.Module is needed"):
         NetworkSpec(f"{own.__name__}:none").build()
 
 

@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_refused(pruned: Pruned) -> None:
         (torch.randn(9, 5), r"have shape \[5\], those of the run \[4\]"),
         (torch.full((9, 4), float("nan")), "36 values of this call are not finite"),
         (nn.Linear(4, 3), "the other data are a Linear: give"),
-        (None, "the other data are a NoneType"),
+        (None, "the other data are None"),
         (OTHER[:1], "at least 2 examples"),
     ):
         with pytest.raises(DataError, match=message):

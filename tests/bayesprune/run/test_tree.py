@@ -18,7 +18,7 @@ import bayesprune as bp
 from bayesprune.errors import SettingError, StoreError
 from bayesprune.run.arviz_view import for_arviz, import_arviz
 from bayesprune.run.pruned import Pruned
-from bayesprune.structure import compact, layer_costs
+from bayesprune.structure import Gating, compact, layer_costs
 
 PRICE = 0.5
 
@@ -130,20 +130,24 @@ def test_the_hyper_prior_is_drawn_from_its_density(runs: list[Pruned]) -> None:
 
 
 def test_a_price_of_one_s_own_is_taken_for_the_prior(runs: list[Pruned]) -> None:
-    z = bp.to_datatree(runs[0], draws=50, prior="map", price=-40)["prior"]["z"]
-    assert bool((z == 1).all())
-    with pytest.raises(SettingError, match="price must be a finite number"):
-        bp.to_datatree(runs[0], prior="map", price=float("nan"))
+    z = bp.to_datatree(runs[0], draws=50, prior="map", price=40)["prior"]["z"]
+    assert bool((z == 0).all())
+    for wrong in (float("nan"), -1, -1e-9, "x", True):
+        with pytest.raises(SettingError, match="price must be a finite number of nats >= 0 for every gate, not"):
+            bp.to_datatree(runs[0], prior="map", price=wrong)
     with pytest.raises(SettingError, match="prior must be 'marginal', 'map' or True, not 'mode'"):
         bp.to_datatree(runs[0], prior="mode")
 
 
 def test_what_a_prior_predicts_is_what_its_gates_predict(runs: list[Pruned]) -> None:
-    """With all gates open by their price, it is the network itself: shares of drawn classes within 5 errors."""
-    raw = rows(5)
-    tree = bp.to_datatree(runs[0], draws=600, data=raw, prior="map", price=-40)
+    """With all gates closed by their price, it is what is left then: shares of drawn classes within 5 errors."""
+    raw, pruned = rows(5), runs[0]
+    tree = bp.to_datatree(pruned, draws=600, data=raw, prior="map", price=40)
     drawn = tree["prior_predictive"]["y"].to_numpy()[0]
-    chances = runs[0].predict_proba(raw[0]).numpy()
+    gating = Gating(pruned.network, pruned.structure)
+    with gating.applied(torch.zeros(pruned.structure.gate_count)):
+        chances = pruned.predict_proba(raw[0]).numpy()
+    gating.remove()
     for place in range(5):
         shares = np.bincount(drawn[:, place], minlength=3) / 600
         assert (abs(shares - chances[place]) <= 5 * np.sqrt(chances[place] / 600) + 1e-6).all()
@@ -354,7 +358,7 @@ def test_other_data_than_the_run_s_have_no_posterior_of_it(runs: list[Pruned]) -
 def test_a_loader_that_shuffles_is_read_once(runs: list[Pruned]) -> None:
     """All chains and the prior see its examples in one order."""
     loader = DataLoader(TensorDataset(*rows(60)), batch_size=7, shuffle=True)
-    tree = bp.to_datatree(runs, draws=200, data=loader, prior="map", price=-40)
+    tree = bp.to_datatree(runs, draws=200, data=loader, prior="map", price=0)
     observed = tree["observed_data"]["y"].to_numpy()
     assert sorted(observed.tolist()) == sorted(rows(60)[1].tolist())
     likely = tree["log_likelihood"]["y"].mean("draw").to_numpy()

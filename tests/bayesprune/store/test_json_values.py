@@ -26,9 +26,9 @@ def test_values_that_are_not_finite_are_refused_or_become_null(bad: float) -> No
     [
         ({"a": {"b": {1, 2}}}, "key 'a.b' is a set"),
         ({"a": [b"x"]}, r"key 'a\[0\]' is a bytes"),
-        ({"n": np.int64(3)}, "key 'n' is a int64"),
+        ({"n": np.int64(3)}, "key 'n' is an int64"),
         ({"a": {1: 2}}, "key 'a' has the key 1: keys must be text"),
-        (object(), "the value is a object"),
+        (object(), "the value is an object"),
     ],
 )
 def test_what_json_cannot_hold_is_named(value: Any, message: str) -> None:

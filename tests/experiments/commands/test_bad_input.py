@@ -78,7 +78,7 @@ BAD = [
     network("module_that_raises:net", "cannot be imported (ZeroDivisionError: division by zero)", SettingError),
     network("module_that_exits:net", "cannot be imported (SystemExit: 0)", SettingError),
     network("networks_of_mine:constant", "'networks_of_mine:constant' is not callable", SettingError),
-    network("networks_of_mine:number", "made a int; a torch.nn.Module is needed"),
+    network("networks_of_mine:number", "made an int; a torch.nn.Module is needed"),
     network("networks_of_mine:fails", "failed with RuntimeError: out of"),
     network("networks_of_mine:wants_more", "missing 1 required positional argument: 'depth'"),
     network("networks_of_mine:two_outputs", "are [2, 2]; logits [2, 3] are needed for the 3 classes"),

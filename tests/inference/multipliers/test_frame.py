@@ -80,6 +80,7 @@ def under(state: TrainState, multipliers: Tensor, inputs: Tensor) -> Tensor:
     return outputs
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_objective_counts_nats_per_example(name: str, begun: Begin, small_data: Data) -> None:
     """Loss under the drawn multipliers, penalty and weight decay, put together by hand from the same draws.
@@ -107,6 +108,7 @@ def test_the_objective_counts_nats_per_example(name: str, begun: Begin, small_da
     assert bool((multipliers[..., ~spiked] == 1).all()) and bool((multipliers[..., spiked] != 1).any())
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("name", NAMES)
 def test_warm_up_raises_the_penalty_from_nothing(name: str, begun: Begin, small_data: Data) -> None:
     state, plan = begun(name, warm_up=0.5)  # 9 of 18 steps
@@ -215,6 +217,7 @@ SOON: dict[str, dict[str, Any]] = {
 """What makes something go within 30 steps."""
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("name", ["l0", "bc-gnj", *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 def test_shrinking_in_training_makes_it_cheaper_and_is_resumed_exactly(
     name: str, small_data: Data, network: nn.Module, tmp_path: Path
@@ -334,6 +337,7 @@ def test_no_pyro_program_samples_them(begun: Begin, small_data: Data) -> None:
         multiplier_guide(state)(torch.zeros(2, 1, 6, 6))
 
 
+@pytest.mark.usefixtures("at_once")
 def test_training_alone_lowers_the_objective(begun: Begin, small_data: Data) -> None:
     state, plan = begun("sbp", settings={"epochs": 20})
     plan.phases[0].objective.detach()

@@ -57,6 +57,7 @@ def test_a_unit_goes_when_all_weights_that_make_it_or_that_read_it_have_gone(beg
     assert gone == [7, places["fc1"].start + 3, places["fc1"].start + 5]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_the_penalty_is_that_of_the_weights_and_biases_are_a_point(begun: Begin, small_data: Data) -> None:
     state, plan = begun("sparse-vd", warm_up=0.0)
     guide = guide_of(state)

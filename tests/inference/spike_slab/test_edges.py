@@ -238,6 +238,7 @@ def test_trimming_removes_what_nothing_reads_or_feeds(small_data: Data) -> None:
     assert state.structure.kept() == kept  # nothing more
 
 
+@pytest.mark.usefixtures("at_once")
 def test_the_result_is_a_masked_network_that_comes_back(small_data: Data, tmp_path: Any) -> None:
     options: dict[str, Any] = {"inclusion": 0.3, "gate_learning_rate": 0.15, "trim": True}
     pruned = bp.prune(perceptron(), small_data, "sv-bnn", epochs=8, batch_size=50, **options)
@@ -290,6 +291,7 @@ class Tied(nn.Module):
         return outputs
 
 
+@pytest.mark.usefixtures("at_once")
 def test_networks_without_groups_are_masked_and_not_trimmed(small_data: Data) -> None:
     torch.manual_seed(0)
     pruned = bp.prune(Tied(), small_data, "sv-bnn", epochs=4, batch_size=50, gate_learning_rate=0.3, inclusion=0.1)

@@ -88,6 +88,7 @@ def test_the_network_begins_as_it_was_given(name: str, small_data: Data) -> None
     torch.testing.assert_close(back, perceptron().fc2.weight)
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("name", NAMES)
 def test_scales_are_cut_along_with_their_moments(name: str, small_data: Data) -> None:
     state, plan = begun(name, small_data)

@@ -45,6 +45,7 @@ class Parts:
         ends_pruned: whether the method is to end with pruning, without any training of the compact network.
         notes: what the user should know before training begins.
         review: what the user should know of the result.
+        begin: what is done before the first step of pruning; None for nothing.
     """
 
     guide: GateGuide
@@ -61,6 +62,7 @@ class Parts:
     ends_pruned: bool = False
     notes: Sequence[str] = ()
     review: Callable[[TrainState], Sequence[str]] | None = None
+    begin: Start | None = None
 
 
 class VariationalMethod(ABC):
@@ -96,7 +98,7 @@ class VariationalMethod(ABC):
         state.modules[GUIDE] = parts.guide
         pruning = Phase(
             "prune", parts.steps, parts.objective, adam(parts.learning_rate), constant,
-            extra_optimizers=parts.optimizers, updates=parts.updates,
+            extra_optimizers=parts.optimizers, updates=parts.updates, start=parts.begin,
         )  # fmt: skip
         fixed = _fixed(state, parts.fixed, parts.learnt_noise, parts.decide)
         known = None if isinstance(parts.price, BudgetControl) else parts.price  # one that follows a budget is no price

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import ceil, sqrt
 
 from bayesprune.budgets.limits import Limits
+from bayesprune.budgets.measured import missed_latency
 from bayesprune.data import Split, steps_per_epoch
 from bayesprune.inference.deciding import Decision
 from bayesprune.run.method import Reason
@@ -85,7 +86,7 @@ class Review:
 
     def __call__(self, state: TrainState) -> Sequence[str]:
         """The lines."""
-        return [*judged_early(state), *cut_for_budget(state), *self._lost(state)]
+        return [*judged_early(state), *cut_for_budget(state), *missed_latency(state, self.limits), *self._lost(state)]
 
     def _lost(self, state: TrainState) -> list[str]:
         measured = [record for record in state.history if record["validation_nll"] is not None]

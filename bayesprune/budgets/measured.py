@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from bayesprune.budgets.limits import Limits
@@ -10,8 +11,9 @@ from bayesprune.budgets.predicted import predicted_latency, table_of
 from bayesprune.run.budget import LATENCY
 from bayesprune.training import TrainState
 
-TRIES, NEAR = 3, 0.9
-"""How often a choice is measured at most, and from which share of a latency's budget on it is near enough."""
+TRIES, NEAR, BEYOND = 3, 0.9, 1.1
+"""How often a choice is measured at most; from which share of a latency's budget on it is near enough, and beyond which
+share the result says that it is missed."""
 
 
 def measured_within(state: TrainState, limits: Limits, choose: Callable[[], Tensor]) -> Tensor:
@@ -28,7 +30,7 @@ def measured_within(state: TrainState, limits: Limits, choose: Callable[[], Tens
     gates = choose()
     if not limits.has_latency:
         return gates
-    allowed = next(n for b, n in zip(limits.budgets, limits.numbers(state), strict=True) if b.kind == LATENCY)
+    allowed = _allowed(state, limits)
     best: tuple[float, Tensor] | None = None
     for _ in range(TRIES):
         found = whole_ms(state, gates)
@@ -42,3 +44,22 @@ def measured_within(state: TrainState, limits: Limits, choose: Callable[[], Tens
             break
         gates = again
     return gates if best is None else best[1]
+
+
+def missed_latency(state: TrainState, limits: Limits | None) -> list[str]:
+    """A line where the network as it is takes notably longer than its budget, by the median of 5 measurements."""
+    if limits is None or not limits.has_latency:
+        return []
+    allowed = _allowed(state, limits)
+    found = whole_ms(state, torch.ones(state.structure.gate_count, dtype=torch.bool))
+    if found <= BEYOND * allowed:
+        return []
+    return [
+        f"one sample takes {found:.3g} ms and the budget allows {allowed:.3g} ms: other work on this machine disturbs "
+        "the measurements, or the budget is next to what the smallest network takes"
+    ]
+
+
+def _allowed(state: TrainState, limits: Limits) -> float:
+    """Milliseconds."""
+    return next(n for b, n in zip(limits.budgets, limits.numbers(state), strict=True) if b.kind == LATENCY)

@@ -22,9 +22,9 @@ from bayesprune.training import TrainState
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of its channels at which a layer is measured; 0 stands for one channel."""
 
-REPEATS, SPENT_MS, TIMES = (5, 50), 30.0, 5
-"""Passes of one measurement at least and at most, about how long it takes, and of how many a whole network has its
-median."""
+PASSES, SPENT_MS, BLOCKS, TIMES = (5, 30), 10.0, 3, 5
+"""Passes of a block at least and at most, and about how long it takes; blocks of one measurement, and measurements of
+a whole network."""
 
 Tell = Callable[[int, int], None]
 """Called with the measurements that are made, and how many there are."""
@@ -75,11 +75,14 @@ class Measured:
 
 
 def time_ms(network: nn.Module, example: Batch) -> float:
-    """Median milliseconds of one sample; quick networks are passed more often."""
-    least, most = REPEATS
+    """Milliseconds of one sample: the least of three blocks' medians, since other work on the machine only adds to it.
+
+    Quick networks are passed more often.
+    """
+    least, most = PASSES
     first = latency_ms(network, example, repeats=least, warmup=2)
-    repeats = min(most, round(SPENT_MS / max(first, 1e-6)))
-    return first if repeats <= least else latency_ms(network, example, repeats=repeats, warmup=0)
+    passes = max(least, min(most, round(SPENT_MS / max(first, 1e-6))))
+    return min(first, *(latency_ms(network, example, repeats=passes, warmup=0) for _ in range(BLOCKS - 1)))
 
 
 def whole_ms(state: TrainState, open_gates: Tensor) -> float:
@@ -153,7 +156,7 @@ def _called(state: TrainState) -> dict[str, _Called]:
 
 def _is_measured(module: nn.Module) -> bool:
     """Plain linear and convolution layers; what computes its weight anew is part of the rest."""
-    plain = isinstance(module, nn.Linear) or isinstance(module, CONVOLUTION)
+    plain = isinstance(module, (nn.Linear, CONVOLUTION))
     return plain and type(module).__module__.startswith("torch.nn.modules") and "weight" in module._parameters
 
 

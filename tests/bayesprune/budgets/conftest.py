@@ -1,6 +1,5 @@
 """A clock that tells by a rule how long networks take: nothing here hangs on what else the machine does."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ def ruled_ms(network: nn.Module, example: Any) -> float:
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[nn.Module]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     """The networks that were timed."""
     timed: list[nn.Module] = []
 
@@ -31,4 +30,4 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[nn.Module]]:
         return ruled_ms(network, example)
 
     monkeypatch.setattr(measuring, "time_ms", time_ms)
-    yield timed
+    return timed

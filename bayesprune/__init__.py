@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bayesprune.data import Data
     from bayesprune.data import load as load_data
     from bayesprune.experiments.facade import compare, load, prune, to_datatree
+    from bayesprune.experiments.inspecting import inspect
     from bayesprune.experiments.restarts import as_restarts
     from bayesprune.inference.combined import Variational
     from bayesprune.inference.multipliers.options import (
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from bayesprune.inference.spike_slab.flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab.group_options import GroupHorseshoeOptions, GroupLassoOptions
     from bayesprune.inference.spike_slab.options import SpikeSlabOptions
+    from bayesprune.inspection import Inspection
     from bayesprune.pruners.deep_ensemble import EnsembleOptions
     from bayesprune.pruners.dropout import DropoutOptions
     from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
@@ -85,6 +87,7 @@ __all__ = [
     "GroupLassoOptions",
     "HorseshoeOptions",
     "InputShapeError",
+    "Inspection",
     "JeffreysOptions",
     "L0Options",
     "Metric",
@@ -120,6 +123,7 @@ __all__ = [
     "for_arviz",
     "graphs",
     "inference",
+    "inspect",
     "load",
     "load_data",
     "load_tree",
@@ -137,8 +141,10 @@ _MODULES = frozenset({"data", "experiments", "graphs", "inference", "models", "s
 _PLACES = {
     "bayesprune.data": ("Data",),
     "bayesprune.experiments.facade": ("compare", "load", "prune", "to_datatree"),
+    "bayesprune.experiments.inspecting": ("inspect",),
     "bayesprune.experiments.restarts": ("as_restarts",),
     "bayesprune.inference.combined": ("Variational",),
+    "bayesprune.inspection": ("Inspection",),
     "bayesprune.inference.spike_slab.group_options": ("GroupHorseshoeOptions", "GroupLassoOptions"),
     "bayesprune.inference.multipliers.options": (
         "BmrsOptions", "HorseshoeOptions", "JeffreysOptions", "L0Options", "SbpOptions",

@@ -79,6 +79,16 @@ _COMMANDS = {
         "Into the folder go the runs, NAME.html, tables.md, the pictures as PNG files and results.json. Every figure "
         "is that of the last epoch; a figure that is missed says so.",
     ),
+    "inspect": _Command(
+        "Every layer of a network: what can be removed, tied with what, left whole and why.",
+        (
+            "inspect lenet5",
+            "inspect package.module:callable --shape 3 224 224 --classes 1000",
+            "inspect lenet5 --keep conv1 --json",
+        ),
+        "Totals and the smallest possible cost stand below the table, and what --keep must name where a run would "
+        "refuse the network.",
+    ),
     "posterior": _Command(
         "ArviZ summary and plot of a run's gates.",
         ("posterior runs/7568d3d2f1f1", "posterior runs --netcdf gates.nc"),

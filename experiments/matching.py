@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bayesprune.experiments.run_settings import method_of, place_of
-from bayesprune.run.budget import Budget
+from bayesprune.run.budget import Budget, parse_budgets
 from bayesprune.run.shares import is_table
 from bayesprune.store.runs import RunRecord
 
@@ -67,5 +67,5 @@ def _sized_by(run: RunRecord, source: RunRecord) -> bool:
     return (
         budget is not None
         and not is_table(budget)
-        and Budget.parse(budget) == Budget("macs", float(source.result["macs"]), relative=False)
+        and parse_budgets(budget) == (Budget("macs", float(source.result["macs"]), relative=False),)
     )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bayesprune.inference.budgeting import Limit
+from bayesprune.budgets.limits import Limits
+from bayesprune.budgets.measured import measured_within
 from bayesprune.inference.differences import Choice, ExactDifferences
 from bayesprune.inference.last_seen import look
 from bayesprune.inference.multiples import round_counts
@@ -40,7 +41,7 @@ class Decide:
     Args:
         watch: of the pruning phase: it knows the price, and the best network visited.
         sample: training examples for differences.
-        limit: of a budget.
+        limits: of budgets.
         free: whether the price only served to meet the budget, so that what fits in costs nothing.
         round_to: every group keeps a multiple of so many channels.
         began: the gates, of all there ever were, that the run began with; None for all.
@@ -50,20 +51,33 @@ class Decide:
         self,
         watch: Watch,
         sample: Sample,
-        limit: Limit | None = None,
+        limits: Limits | None = None,
         *,
         free: bool = False,
         round_to: int = 1,
         began: Tensor | None = None,
     ) -> None:
-        self.watch, self.sample, self.limit, self.free = watch, sample, limit, free
+        self.watch, self.sample, self.limits, self.free = watch, sample, limits, free
         self.round_to, self.began = round_to, began
 
     def __call__(self, state: TrainState) -> None:
         """Decide."""
-        choice = self._choose(state)
+        choice = self._within(state)
         look(state)
         settle(state, choice, self.began)
+
+    def _within(self, state: TrainState) -> Choice:
+        """The gates to open, measured where there is a budget of latency."""
+        if self.limits is None:
+            return self._choose(state)
+        choices: list[Choice] = []
+
+        def choose() -> Tensor:
+            choices.append(self._choose(state))
+            return choices[-1].open
+
+        taken = measured_within(state, self.limits, choose)
+        return next(choice for choice in choices if choice.open is taken)
 
     def _choose(self, state: TrainState) -> Choice:
         """The gates to open; the state is the one to open them in."""
@@ -81,13 +95,15 @@ class Decide:
         """Which gates to open in the network as it is, and the objective of that."""
         with ExactDifferences(state, self.sample, self.watch.price, free=self.free) as look:
             chosen = Choice(look.threshold())
-            if self.limit is not None:
-                look.fit(chosen, self.limit)
+            if self.limits is not None:
+                look.fit(chosen, self.limits)
                 if self.free:
-                    look.fill(chosen, self.limit)
-            look.improve(chosen, self.limit)
+                    look.fill(chosen, self.limits)
+            look.improve(chosen, self.limits)
             chosen.open = state.structure.consistent(chosen.open)
-            round_counts(look, chosen, self.round_to, self.limit)
+            round_counts(look, chosen, self.round_to, self.limits)
+            if self.limits is not None and self.free:
+                look.fill_up(chosen, self.limits, self.round_to)
             return chosen, look.objective(chosen.open)
 
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bayesprune.inference.budgeting import Limit, spent
+from bayesprune.budgets.limits import Limits
 from bayesprune.inference.objective import GATES, gate_optimizer, guide_of
 from bayesprune.inference.visited import Objective, Sample
 from bayesprune.models.prices import Price
+from bayesprune.pruners.filling import filled
 from bayesprune.structure import Gating
 from bayesprune.training import TrainState
 
@@ -74,7 +75,7 @@ class ExactDifferences:
         losses = self.sample.gated_losses(self.state, self._gating, gates.to(self.state.place.device))
         return Objective(losses, price, self.sample.size)
 
-    def improve(self, chosen: Choice, limit: Limit | None) -> None:
+    def improve(self, chosen: Choice, limits: Limits | None) -> None:
         """Close or open single gates, the most doubtful first, while that lowers the objective."""
         present = self.objective(chosen.open)
         for _ in range(SWEEPS):
@@ -82,7 +83,7 @@ class ExactDifferences:
             for gate in self._doubtful():
                 if self.left <= 0:
                     return
-                trial = self._flipped(chosen.open, gate, limit)
+                trial = self._flipped(chosen.open, gate, limits)
                 if trial is None:
                     continue
                 self.left -= 1
@@ -93,32 +94,35 @@ class ExactDifferences:
             if not changed:
                 return
 
-    def fit(self, chosen: Choice, limit: Limit) -> None:
-        """Close the gates that are worth least for the cost they save until the budget is met."""
-        budget, allowed = limit
-        for gate in self._least_worth(chosen.open, limit):
-            if spent(budget, self.cost, chosen.open.float()) <= allowed:
+    def fit(self, chosen: Choice, limits: Limits) -> None:
+        """Close the gates that are worth least for the cost they save until the budgets are met."""
+        for gate in self._least_worth(chosen.open, limits):
+            if limits.meets(self.state, chosen.open.double()):
                 return
             trial = self._flipped(chosen.open, gate, None)
             if trial is not None and not bool(trial[gate]):
                 chosen.open, chosen.cut[gate] = trial, True
 
-    def fill(self, chosen: Choice, limit: Limit) -> None:
-        """Open undecided gates, the most probable first, while the budget allows it: there they cost nothing."""
-        budget, allowed = limit
+    def fill(self, chosen: Choice, limits: Limits) -> None:
+        """Open undecided gates, the most probable first, while the budgets allow it: there they cost nothing."""
         undecided = (~chosen.open & ~chosen.cut & (self.theta > 0)).nonzero().flatten()
         for gate in undecided[self.theta[undecided].argsort(descending=True, stable=True)].tolist():
             trial = chosen.open.clone()
             trial[gate] = True
-            if spent(budget, self.cost, trial.float()) <= allowed:
+            if limits.meets(self.state, trial.double()):
                 chosen.open = trial
 
-    def _flipped(self, open_gates: Tensor, gate: int, limit: Limit | None) -> Tensor | None:
+    def fill_up(self, chosen: Choice, limits: Limits, round_to: int) -> None:
+        """Open the closed gates that are worth most until no more than a small share of a budget is free."""
+        opened = filled(self.state, limits, chosen.open, self.rises() + self.theta, round_to)
+        chosen.open, chosen.cut = opened, chosen.cut & ~opened
+
+    def _flipped(self, open_gates: Tensor, gate: int, limits: Limits | None) -> Tensor | None:
         """The gates with one flipped; None where that empties a layer or breaks the budget."""
         trial = open_gates.clone()
         trial[gate] = ~trial[gate]
         if bool(trial[gate]):
-            fits = limit is None or spent(limit[0], self.cost, trial.float()) <= limit[1]
+            fits = limits is None or limits.meets(self.state, trial.double())
             return trial if fits else None
         return trial if torch.equal(self.state.structure.protect(trial, self.theta), trial) else None
 
@@ -135,7 +139,7 @@ class ExactDifferences:
             1e-12
         )
 
-    def _least_worth(self, open_gates: Tensor, limit: Limit) -> list[int]:
+    def _least_worth(self, open_gates: Tensor, limits: Limits) -> list[int]:
         """Open gates from the first to cut to the last: the least rise of the loss for the cost it saves.
 
         Where there are too many gates for exact differences their averaged gradients stand for them.
@@ -146,8 +150,8 @@ class ExactDifferences:
             if self._flipped(open_gates, gate, None) is not None
         ]
         rises = self._exact_rises(open_gates, gates) if len(gates) <= self.left else self.rises().tolist()
-        saved = self._saved(open_gates, limit).tolist()
-        return sorted(gates, key=lambda gate: rises[gate] / max(saved[gate], 1e-9))
+        saved = self._saved(open_gates, limits).tolist()
+        return sorted(gates, key=lambda gate: rises[gate] / max(saved[gate], 1e-12))
 
     def _exact_rises(self, open_gates: Tensor, gates: list[int]) -> dict[int, float]:
         """By how much closing each gate alone raises the loss, in nats."""
@@ -165,10 +169,9 @@ class ExactDifferences:
             return self.theta
         return -gate_optimizer(self.state).average(guide_of(self.state).theta).cpu() * self.sample.size
 
-    def _saved(self, open_gates: Tensor, limit: Limit) -> Tensor:
-        """What closing each gate [J] saves of the budget's cost."""
+    def _saved(self, open_gates: Tensor, limits: Limits) -> Tensor:
+        """What closing each gate [J] saves of the budget that is the hardest to meet, as a share of it."""
         variable = open_gates.double().requires_grad_(True)
         with torch.enable_grad():
-            macs, params = self.cost(variable)
-            (saved,) = torch.autograd.grad(macs if limit[0].kind == "macs" else params, variable)
+            (saved,) = torch.autograd.grad(limits.used(self.state, variable), variable)
         return saved

@@ -12,10 +12,11 @@ from typing import Any
 
 from torch.optim import Optimizer
 
+from bayesprune.budgets.predicted import table_of
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.inference import onset
-from bayesprune.inference.budgeting import BudgetControl, checked_limit
+from bayesprune.inference.budgeting import BudgetControl, WithinBudget
 from bayesprune.inference.deciding import Decide
 from bayesprune.inference.estimators import GateEstimator, SampledLabelCurvature, estimator
 from bayesprune.inference.estimators.flips import SalientFlips
@@ -34,8 +35,9 @@ from bayesprune.inference.watch import Watch
 from bayesprune.inference.weight_laws import WeightLaw
 from bayesprune.models.prices import CostPrice
 from bayesprune.models.priors.weights import GaussianSlab
+from bayesprune.pruners.budgeted import checked_limits
 from bayesprune.pruners.rounding import check_multiple
-from bayesprune.run.budget import Budget
+from bayesprune.run.budget import parse_budgets
 from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
 from bayesprune.tasks.likelihood import Categorical
@@ -80,16 +82,19 @@ class Flattened(VariationalMethod):
         law = self.weight_law(options, chosen, recipe)
         _check_law(law)
         updates: list[Update] = [Settle(recipe.horizon), hold_last]
-        budget = None if settings.budget is None else Budget.parse(settings.budget)
-        limit = None if budget is None else checked_limit(budget, state, options.round_to)
+        budgets = None if settings.budget is None else parse_budgets(settings.budget)
+        limits = None if budgets is None else checked_limits(state, budgets, options.round_to)
         follows = options.follows_budget(settings)
-        if limit is not None and follows:
-            steps = round(options.budget_share * recipe.prune_steps)
-            price = control = BudgetControl(price, limit, steps, state)
+        rule = removal_rule(options.removal, 1 / (len(data.train) * options.slab**2))
+        if limits is not None and follows:
+            steps, horizon = round(options.budget_share * recipe.prune_steps), round(recipe.horizon(0))
+            price = control = BudgetControl(
+                price, limits, steps, state, last=recipe.prune_steps, lead=horizon, size=len(data.train)
+            )
             updates.append(partial(_follow, control))
+            rule = WithinBudget(rule, limits)
         sample = Sample.draw(data.train, settings.seed, MOST_EXAMPLES)
         watch = Watch(sample.first(_watched(recipe, settings)), price, recipe.shrink_every)
-        rule = removal_rule(options.removal, 1 / (len(data.train) * options.slab**2))
         updates += [watch, Shrink(recipe.shrink_every, rule, options.round_to)]
 
         def optimizers(state: TrainState) -> dict[str, Optimizer]:
@@ -105,11 +110,12 @@ class Flattened(VariationalMethod):
                 estimate_every=options.estimate_every, warm_up=recipe.warm_up if law.means_first else None,
             ),
             recipe.prune_steps, recipe.learning_rate, optimizers, updates,
-            Decide(watch, sample, limit, free=follows, round_to=options.round_to, began=began),
+            Decide(watch, sample, limits, free=follows, round_to=options.round_to, began=began),
             recipe.fixed, options.learnt_noise, price,
             waits=getattr(options, "means_first", True),
             notes=[*few_steps(recipe.prune_steps, data.train, settings), *said],
-            review=Review(len(data.train), len(data.validation), limit),
+            begin=None if limits is None or not limits.has_latency else _measure_latency,
+            review=Review(len(data.train), len(data.validation), limits),
         )  # fmt: skip
 
 
@@ -117,6 +123,11 @@ def _follow(control: BudgetControl, state: TrainState) -> None:
     """After a step: let prices follow the budget, once gates may move."""
     if not onset.waits(state):
         control.update(state)
+
+
+def _measure_latency(state: TrainState) -> None:
+    """Fill the run's table before gates are put on the network."""
+    table_of(state)
 
 
 def _check_law(law: WeightLaw) -> None:

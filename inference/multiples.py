@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from bayesprune.inference.budgeting import Limit, spent
+from bayesprune.budgets.limits import Limits
 from bayesprune.inference.differences import Choice, ExactDifferences
 from bayesprune.pruners.rounding import channel_counts, open_counts, rounded_gates
 
 
-def round_counts(look: ExactDifferences, chosen: Choice, multiple: int, limit: Limit | None) -> None:
+def round_counts(look: ExactDifferences, chosen: Choice, multiple: int, limits: Limits | None) -> None:
     """Open channels until every group has a multiple; close a whole multiple where that lowers the objective.
 
     For a budget more multiples are closed, those that are worth least for the cost they save, until it is met.
@@ -16,7 +16,7 @@ def round_counts(look: ExactDifferences, chosen: Choice, multiple: int, limit: L
         look: at the network as it is.
         chosen: the gates to open; it is changed.
         multiple: such as 8; with 1 nothing happens.
-        limit: of a budget, which one multiple in every group is known to meet.
+        limits: of budgets, which one multiple in every group is known to meet.
     """
     if multiple == 1:
         return
@@ -38,17 +38,17 @@ def round_counts(look: ExactDifferences, chosen: Choice, multiple: int, limit: L
         trial = fewer(name) if count > before[name] else None
         if trial is not None and (value := look.objective(trial).value) < present:
             chosen.open, present = trial, value
-    while limit is not None and spent(limit[0], look.cost, chosen.open.float()) > limit[1]:
+    while limits is not None and not limits.meets(look.state, chosen.open.double()):
         trials = [trial for name in before if (trial := fewer(name)) is not None]
         if not trials:  # layers that read parts of a group need more than one multiple: the budget goes first
-            look.fit(chosen, limit)
+            look.fit(chosen, limits)
             break
-        best = min(trials, key=lambda trial: _loss_for_cost(look, chosen.open, trial, limit))
+        best = min(trials, key=lambda trial: _loss_for_cost(look, chosen.open, trial, limits))
         chosen.open, chosen.cut = best, chosen.cut | (chosen.open & ~best)
 
 
-def _loss_for_cost(look: ExactDifferences, open_gates: Tensor, trial: Tensor, limit: Limit) -> float:
+def _loss_for_cost(look: ExactDifferences, open_gates: Tensor, trial: Tensor, limits: Limits) -> float:
     """By how much closing the gates that a trial lacks raises the loss, for each unit of the cost that it saves."""
     rise = float(look.rises()[open_gates & ~trial].sum())
-    saved = spent(limit[0], look.cost, open_gates.float()) - spent(limit[0], look.cost, trial.float())
-    return rise / max(saved, 1e-9)
+    saved = float(limits.used(look.state, open_gates.double()) - limits.used(look.state, trial.double()))
+    return rise / max(saved, 1e-12)

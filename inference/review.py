@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from math import ceil, sqrt
 from typing import Any
 
+from bayesprune.budgets.limits import Limits
+from bayesprune.budgets.measured import missed_latency
 from bayesprune.data import Split, steps_per_epoch
-from bayesprune.inference.budgeting import Limit
+from bayesprune.inference.deciding import Decision
+from bayesprune.run.method import Reason
 from bayesprune.run.settings import RunSettings
 from bayesprune.tasks import Metric
 from bayesprune.training import TrainState
@@ -108,6 +111,22 @@ def error_of(metric: Metric, score: float, examples: int) -> float:
     return 2 * sqrt(2 * score * (1 - score) / max(examples, 1))
 
 
+def cut_for_budget(state: TrainState) -> list[str]:
+    """A line where gates that were open in the end were closed to meet the budget: how many, and of which groups."""
+    reason = state.memory(Decision).reason
+    if reason is None:
+        return []
+    cut = reason == int(Reason.CUT_FOR_BUDGET)
+    if not bool(cut.any()):
+        return []
+    counts = {name: int(cut[place].sum()) for name, place in state.structure.initial_slices().items()}
+    named = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    return [
+        f"{int(cut.sum())} of {len(cut)} gates were open in the end and were closed to meet the budget ({named}): "
+        "prices follow the budget closer in more epochs"
+    ]
+
+
 class Review:
     """After the run: whether it judged before it had learnt, or lost more than its prices or its budget explain.
 
@@ -117,15 +136,15 @@ class Review:
     Args:
         size: training examples N.
         validation: examples of the validation split.
-        limit: of a budget.
+        limits: of budgets.
     """
 
-    def __init__(self, size: int, validation: int, limit: Limit | None) -> None:
-        self.size, self.validation, self.limit = size, validation, limit
+    def __init__(self, size: int, validation: int, limits: Limits | None) -> None:
+        self.size, self.validation, self.limits = size, validation, limits
 
     def __call__(self, state: TrainState) -> Sequence[str]:
         """The lines."""
-        return [*judged_early(state), *self._lost(state)]
+        return [*judged_early(state), *cut_for_budget(state), *missed_latency(state, self.limits), *self._lost(state)]
 
     def _lost(self, state: TrainState) -> list[str]:
         measured = [record for record in state.history if record["validation_nll"] is not None]
@@ -141,7 +160,7 @@ class Review:
         worse = -metric.better(after, before)
         if lost <= max(saved, 0.0) or worse <= error_of(metric, before, self.validation):
             return []
-        cure = "a lower price" if self.limit is None else "a larger budget"
+        cure = "a lower price" if self.limits is None else "a larger budget"
         return [
             f"validation {metric.label} {'fell' if metric.higher_is_better else 'rose'} from "
             f"{metric.show(before, 1)} in epoch {best['epoch']} to {metric.show(after, 1)}: {lost:,.0f} nats of "
@@ -151,7 +170,4 @@ class Review:
 
     def _meets_budget(self, state: TrainState) -> bool:
         """Whether a budget that was used up explains what was lost."""
-        if self.limit is None:
-            return False
-        budget, allowed = self.limit
-        return budget.spent(state.network_macs(), state.params()) >= UNUSED * allowed
+        return self.limits is not None and self.limits.share_now(state) >= UNUSED

@@ -49,6 +49,7 @@ class Parts:
         own_likelihood: whether gates learn by another likelihood than the task's.
         notes: what the user should know before training begins.
         review: what the user should know of the result.
+        begin: what is done before the first step of pruning; None for nothing.
     """
 
     guide: GateGuide
@@ -67,6 +68,7 @@ class Parts:
     own_likelihood: bool = False
     notes: Sequence[str] = ()
     review: Callable[[TrainState], Sequence[str]] | None = None
+    begin: Start | None = None
 
 
 class VariationalMethod(ABC):
@@ -104,7 +106,7 @@ class VariationalMethod(ABC):
             onset.prepare(state, data, parts.steps, own_likelihood=parts.own_likelihood)
         pruning = Phase(
             "prune", parts.steps, parts.objective, adam(parts.learning_rate), constant,
-            extra_optimizers=parts.optimizers, updates=parts.updates,
+            extra_optimizers=parts.optimizers, updates=parts.updates, start=parts.begin,
         )  # fmt: skip
         fixed = _fixed(state, parts.fixed, parts.learnt_noise, parts.decide)
         known = None if isinstance(parts.price, BudgetControl) else parts.price  # one that follows a budget is no price

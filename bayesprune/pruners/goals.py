@@ -1,23 +1,29 @@
 """What a run's size asks for: of weights or channels, over the whole network or layer by layer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 
 import torch
 from torch import Tensor
 
+from bayesprune.budgets.limits import Limits
+from bayesprune.budgets.measured import measured_within
+from bayesprune.budgets.measuring import whole_ms
 from bayesprune.errors import BudgetError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, cut, kept_count
-from bayesprune.pruners.budgeted import checked_limit, open_within, removable
+from bayesprune.pruners.budgeted import checked_limits, open_within, removable
 from bayesprune.pruners.by_layer import channel_goals, cut_each, on_the_way, weight_goals
 from bayesprune.pruners.options import PruneOptions
 from bayesprune.pruners.rounding import check_multiple, open_counts, rounded_counts
 from bayesprune.pruners.schedule import Rounds, scores_alive
-from bayesprune.run.budget import Budget
+from bayesprune.run.budget import LATENCY, parse_budgets
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.shares import is_table, shares_of
 from bayesprune.training import TrainState
+
+_TICKS = 10**6
+"""Of a millisecond: rounds of pruning count in whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -81,23 +87,42 @@ class CostGoal:
     """What the network may cost in the end.
 
     Attributes:
-        kind: "macs" or "params".
-        total: at the start.
-        goal: in the end.
+        limits: one or several.
+        hardest: the place of the one that leaves the smallest share of its cost; rounds count in that.
+        total: of it at the start.
+        goal: of it in the end.
         round_to: every group keeps a multiple of so many channels.
     """
 
-    kind: str
+    limits: Limits
+    hardest: int
     total: int
     goal: int
     round_to: int
 
+    @classmethod
+    def of(cls, limits: Limits, whole: Sequence[float], round_to: int) -> "CostGoal":
+        """Of limits, and what the network costs at the start of each kind."""
+        hardest = min(range(len(whole)), key=lambda place: limits.allowed[place] / whole[place])
+        scale = _TICKS if limits.budgets[hardest].kind == LATENCY else 1
+        total = round(scale * whole[hardest])
+        return cls(limits, hardest, total, min(total, floor(scale * limits.allowed[hardest])), round_to)
+
     def choose(self, rounds: Rounds, number: int, state: TrainState, preferences: Tensor) -> Tensor:
         """The gates [J] that are open after a round, from 1."""
-        whole = Budget(self.kind, 1.0, relative=True)
-        alive = round(whole.spent(state.network_macs(), state.params()))
-        allowed = rounds.after(number, alive, self.total, self.goal, torch.zeros(0))
-        return open_within(state, preferences, Budget(self.kind, float(allowed), relative=False), self.round_to)
+        now = self.limits.costs(state, torch.ones(state.structure.gate_count)).tolist()[self.hardest]
+        scale = _TICKS if self.limits.budgets[self.hardest].kind == LATENCY else 1
+        left = rounds.after(number, round(scale * now), self.total, self.goal, torch.zeros(0))
+        limits = (
+            self.limits if left <= self.goal else self._between((self.total - left) / (self.total - self.goal), state)
+        )
+        return measured_within(state, limits, lambda: open_within(state, preferences, limits, self.round_to))
+
+    def _between(self, done: float, state: TrainState) -> Limits:
+        """Limits on the way from the whole cost (done = 0) to the goal (done = 1), in equal steps."""
+        pairs = zip(self.limits.whole(state), self.limits.numbers(state), strict=True)
+        numbers = tuple(whole + done * (min(number, whole) - whole) for whole, number in pairs)
+        return Limits(self.limits.budgets, numbers).fixed()
 
 
 @dataclass(frozen=True)
@@ -163,8 +188,8 @@ def unit_goal(settings: RunSettings, options: PruneOptions, state: TrainState) -
         sizes = {group.name: len(group.kept) for group in state.structure.groups}
         _check_rounded(goals, sizes, options.round_to)
         return CountGoal(sizes, goals, options.round_to)
-    budget = Budget.parse(settings.budget)
-    open_within(state, torch.ones(state.structure.gate_count), budget, options.round_to)
-    total = round(budget.spent(state.initial_macs, state.initial_params))
-    goal = min(total, floor(checked_limit(state, budget)))
-    return CostGoal(budget.kind, total, goal, options.round_to)
+    limits = checked_limits(state, parse_budgets(settings.budget), options.round_to)
+    whole = torch.ones(state.structure.gate_count)
+    latency = whole_ms(state, whole.bool()) if limits.has_latency else 0.0
+    costs = [one.spent(state.initial_macs, state.initial_params, latency) for one in limits.budgets]
+    return CostGoal.of(limits, costs, options.round_to)

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bayesprune.budgets.measured import missed_latency
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, raised
-from bayesprune.pruners.goals import unit_goal
+from bayesprune.pruners.goals import CostGoal, unit_goal
 from bayesprune.pruners.options import PruneOptions
 from bayesprune.pruners.problem import Problem, UnitScore, check_finite
 from bayesprune.pruners.reading import normal_of, options_of
@@ -76,7 +77,9 @@ class UnitPruner:
         stages = stages_of(settings, options, state, data)
         objective = None if self.objective is None else self.objective(options, stages.fixed(stages.epochs).noise)
         phases = stages.around(prunes, at_start=self.at_start, objective=objective)
-        return Plan(phases, stages.describe(), dense=stages.dense_objective())
+        limits = size.limits if isinstance(size, CostGoal) else None
+        review = partial(missed_latency, limits=limits)
+        return Plan(phases, stages.describe(), dense=stages.dense_objective(), review=review)
 
     def _prune(
         self, state: TrainState, *, data: Data, options: PruneOptions, choose: Callable[[TrainState, Tensor], Tensor]

@@ -1,6 +1,7 @@
-"""Budgets: a wished-for cost, as a number or as a share of the network's."""
+"""Budgets: a wished-for cost, as a number or as a share of the network's; one or several at once."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite
@@ -11,8 +12,18 @@ from bayesprune.errors import BudgetError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_FORM = re.compile(r"(macs|params)\s*=\s*([0-9.]+(?:e[0-9]+)?)\s*(%|k|m)?", re.IGNORECASE)
-_FACTORS = {"k": "1e3", "m": "1e6", "%": "0.01", "": "1"}
+MACS, PARAMS, LATENCY = "macs", "params", "latency"
+KINDS = (MACS, PARAMS, LATENCY)
+"""What a budget can be about, in the order in which several are written."""
+
+_FORM = re.compile(r"(macs|params|latency)\s*=\s*([0-9.]+(?:e-?[0-9]+)?)\s*(%|k|m|us|ms|s)?", re.IGNORECASE)
+_COUNTS = {"k": "1e3", "m": "1e6", "%": "0.01", "": "1"}
+_TIMES = {"us": "1e-3", "ms": "1", "s": "1e3", "%": "0.01"}
+_UNITS = {MACS: _COUNTS, PARAMS: _COUNTS, LATENCY: _TIMES}
+_WRITE = (
+    "write macs=150k, params=40000 or macs=10%, latency=2ms or latency=50%, above 0 and at most 100 %, several at "
+    "once with a comma between them, or for each layer the share of its channels to keep: conv1=50%,fc1=10%"
+)
 
 
 def plain_decimal(number: Decimal) -> str:
@@ -23,11 +34,11 @@ def plain_decimal(number: Decimal) -> str:
 
 @dataclass(frozen=True)
 class Budget:
-    """At most so many multiply-accumulates or parameters.
+    """At most so many multiply-accumulates, parameters, or milliseconds for one sample.
 
     Attributes:
-        kind: "macs" or "params".
-        amount: the number, or the share of the initial network when `relative`.
+        kind: "macs", "params" or "latency".
+        amount: the number (of milliseconds for a latency), or the share of the initial network's when `relative`.
         relative: whether the amount is a share.
     """
 
@@ -37,40 +48,70 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
-        """Read "macs=150k", "params=5%" or "macs=1.5m".
+        """Read "macs=150k", "params=5%", "macs=1.5m", "latency=2ms", "latency=500us" or "latency=50%".
 
         Raises:
             BudgetError: it has another form, or is not above 0 (or, as a share, above 100 %).
         """
         match = _FORM.fullmatch(text.strip())
+        kind, number, unit = (str(part or "").lower() for part in match.groups()) if match else ("", "", "")
         try:
-            kind, number, unit = match.groups() if match else ("", "", None)
             # in decimals: 57 % are 0.57, which 57 * 0.01 is not
-            amount = float(Decimal(number) * Decimal(_FACTORS[(unit or "").lower()]))
-        except (ValueError, ArithmeticError):
-            amount, kind, unit = 0.0, "", None
-        relative = unit == "%"
-        if not (isfinite(amount) and amount > 0) or (relative and amount > 1):
-            raise BudgetError(
-                f"budget {text!r}: write macs=150k, params=40000 or macs=10%, above 0 and at most 100 %, "
-                "or for each layer the share of its channels to keep: conv1=50%,fc1=10%"
-            )
-        return cls(kind.lower(), amount, relative)
+            amount = float(Decimal(number) * Decimal(_UNITS[kind][unit]))
+        except (LookupError, ArithmeticError):
+            amount, unit = 0.0, ""
+        if not (isfinite(amount) and amount > 0) or (unit == "%" and amount > 1):
+            raise BudgetError(f"budget {text!r}: {_WRITE}")
+        return cls(kind, amount, unit == "%")
 
     def __str__(self) -> str:
         """The one form of this budget: "macs=150000" for "MACS = 150k", "macs=10%" for "macs=10.0 %"."""
         number = Decimal(repr(self.amount)) * (100 if self.relative else 1)
-        return f"{self.kind}={plain_decimal(number)}{'%' if self.relative else ''}"
+        unit = "%" if self.relative else "ms" if self.kind == LATENCY else ""
+        return f"{self.kind}={plain_decimal(number)}{unit}"
 
-    def limit(self, macs: int, params: int) -> float:
+    def limit(self, macs: float, params: float, latency: float = 0.0) -> float:
         """The number allowed for a network that costs so much at the start."""
-        whole = macs if self.kind == "macs" else params
-        return round(self.amount * whole, 6) if self.relative else self.amount  # 0.29 * 100 is below 29
+        if not self.relative:
+            return self.amount
+        return round(self.amount * self.spent(macs, params, latency), 6)  # 0.29 * 100 is below 29
 
     def part(self, macs: "Tensor", params: "Tensor") -> "Tensor":
-        """The part of a cost that this budget is about, as a tensor."""
-        return macs if self.kind == "macs" else params
+        """The part of a cost that this budget is about, as a tensor; of latency the costs say nothing."""
+        return macs if self.kind == MACS else params
 
-    def spent(self, macs: float, params: float) -> float:
+    def spent(self, macs: float, params: float, latency: float = 0.0) -> float:
         """The part of a cost that this budget is about."""
-        return macs if self.kind == "macs" else params
+        return {MACS: macs, PARAMS: params, LATENCY: latency}[self.kind]
+
+    def shown(self, number: float) -> str:
+        """A number of this kind for people: "26,620" or "1.93 ms"."""
+        return f"{number:.3g} ms" if self.kind == LATENCY else f"{number:,.0f}"
+
+
+def parse_budgets(given: str | Sequence[str]) -> tuple[Budget, ...]:
+    """Read one budget or several: "macs=10%,params=5%" or a list of such; at most one of each kind.
+
+    Returns:
+        The budgets in the order macs, params, latency.
+
+    Raises:
+        BudgetError: one has another form, or two are of one kind.
+    """
+    whole = [given] if isinstance(given, str) else list(given)
+    parts = [part for text in whole for part in str(text).split(",")]
+    try:
+        found = [Budget.parse(part) for part in parts]
+    except BudgetError:
+        if len(parts) == 1:
+            raise
+        raise BudgetError(f"budget {','.join(map(str, whole))!r}: {_WRITE}") from None
+    kinds = [budget.kind for budget in found]
+    if len(set(kinds)) < len(kinds) or not found:
+        raise BudgetError(f"budget {','.join(map(str, whole))!r} says {kinds} and not each once: {_WRITE}")
+    return tuple(sorted(found, key=lambda budget: KINDS.index(budget.kind)))
+
+
+def budgets_text(given: str | Sequence[str]) -> str:
+    """The one form of one or several budgets: "macs=10%,params=5%"."""
+    return ",".join(map(str, parse_budgets(given)))

@@ -113,6 +113,7 @@ def _run(
     if fresh is not None:
         state.fresh = partial(_prepared_anew, fresh, state.example, PRECISIONS[settings.precision])
     state.move(place)
+    state.tell = progress
     data = augmented(placed(given_data, place), settings.augment)
     plan = method.plan(state, data, settings)
     state.move(place)

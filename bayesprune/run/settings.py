@@ -9,7 +9,7 @@ from bayesprune.data import Split, steps_per_epoch
 from bayesprune.data.augment import AUGMENTATIONS
 from bayesprune.devices import check_device, check_precision
 from bayesprune.errors import SettingError, UnknownNameError, nearest_name
-from bayesprune.run.budget import Budget
+from bayesprune.run.budget import budgets_text
 from bayesprune.run.shares import as_text, is_table, shares_of
 
 TARGET_STEPS, MOST_EPOCHS = 22_000, 120
@@ -54,9 +54,10 @@ class RunSettings:
         augment: "crop-flip" moves and flips training pictures at random (`data.augment`); None leaves them as they are.
         density: share of the weights to keep, for methods that prune weights, 0.1 or "10%"; or a table with one for
             each layer, {"fc1": 0.1, "fc2": "50%"} or "fc1=10%,fc2=50%" (kept as "fc1=0.1,fc2=0.5"): others stay whole.
-        budget: e.g. "macs=150k" or "params=5%", for methods that prune structure; beside a price it only caps what
-            that price leaves. For methods that choose channels by a score also a table with the share of its channels
-            that each layer keeps at most.
+        budget: e.g. "macs=150k", "params=5%" or "latency=2ms" (one sample, one thread, on the device of the run), for
+            methods that prune structure; several at once as "macs=10%,params=5%" or a list; beside a price it only caps
+            what that price leaves. For methods that choose channels by a score also a table with the share of its
+            channels that each layer keeps at most.
         price: nats of training log-likelihood a gate must be worth (ln gamma): a number, or "fc1=20,fc2=10".
         estimator: of the gates' gradient.
         keep: layers whose outputs stay whole.
@@ -114,6 +115,8 @@ class RunSettings:
         for name in ("density", "budget"):
             if is_table(getattr(self, name)):
                 object.__setattr__(self, name, as_text(shares_of(name, getattr(self, name))))
+        if isinstance(self.budget, list | tuple):
+            object.__setattr__(self, "budget", budgets_text(_entries("budget", self.budget, str, "budgets")))
         check_type("budget", self.budget, str | None, "text such as macs=150k, or a table of shares by layer")
         check_type("flatten_inputs", self.flatten_inputs, bool, "true or false")
         check_type("task", self.task, str | None, "the name of a task")
@@ -262,8 +265,8 @@ def _aux(given: Any) -> dict[str, float]:
 
 
 def _one_budget(budget: str | None) -> str | None:
-    """A budget in its one form; a table of shares by layer has it already."""
-    return budget if budget is None or is_table(budget) else str(Budget.parse(budget))
+    """Budgets in their one form; a table of shares by layer has it already."""
+    return budget if budget is None or is_table(budget) else budgets_text(budget)
 
 
 def _as_number(value: Any) -> Any:

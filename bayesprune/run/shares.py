@@ -5,8 +5,9 @@ from math import isfinite
 from typing import Any
 
 from bayesprune.errors import BudgetError
+from bayesprune.run.budget import KINDS
 
-_WHOLE = ("macs", "params")
+_WHOLE = KINDS
 
 
 def is_table(size: object) -> bool:
@@ -32,7 +33,10 @@ def shares_of(size: str, given: str | Mapping[str, Any]) -> dict[str, float]:
         pairs = [(str(name), share) for name, share in given.items()]
     shares = {name: _share(share) for name, share in pairs}
     if len(shares) < len(pairs) or not shares or "" in shares or not all(0 < share <= 1 for share in shares.values()):
-        whole = {"budget": "macs=150k, params=40000 or macs=10%", "density": "one number above 0 and at most 1"}[size]
+        whole = {
+            "budget": "macs=150k, params=40000, macs=10% or latency=2ms",
+            "density": "one number above 0 and at most 1",
+        }[size]
         raise BudgetError(
             f"{size} {given!r}: write {whole}, or for each layer a share above 0 and at most 1 (100%), named once: "
             "conv1=50%,fc1=10%; layers that are not named stay whole"

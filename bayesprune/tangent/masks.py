@@ -6,13 +6,13 @@ from math import floor
 import torch
 from torch import Tensor, nn
 
+from bayesprune.budgets.limits import Limits
 from bayesprune.errors import BudgetError, UnknownNameError
 from bayesprune.pruners.allocation import Layers, class_blind, class_uniform, cut, explicit, kept_count
 from bayesprune.pruners.budgeted import open_within
 from bayesprune.pruners.problem import check_finite
 from bayesprune.pruners.scores import l1_norms_of
 from bayesprune.pruners.units import unit_preferences
-from bayesprune.run.budget import Budget
 from bayesprune.structure import Structure
 from bayesprune.structure.copying import copied
 from bayesprune.structure.spike import spike_outputs
@@ -75,7 +75,7 @@ def choice(chosen: str | Mapping[str, float]) -> Choose:
     return lambda scores, density, least: _cut(allocate(Layers(scores, scores)), density, least)
 
 
-def channels_within(state: TrainState, network: nn.Module, budget: Budget) -> Tensor:
+def channels_within(state: TrainState, network: nn.Module, limits: Limits) -> Tensor:
     """Open gates, bool [J], of the channels with the largest L1 norms, the same share of every group.
 
     Raises:
@@ -83,7 +83,7 @@ def channels_within(state: TrainState, network: nn.Module, budget: Budget) -> Te
         NetworkError: norms that are not finite.
     """
     scores = l1_norms_of(network, state.structure)
-    return open_within(state, unit_preferences(state.structure, scores, class_uniform), budget)
+    return open_within(state, unit_preferences(state.structure, scores, class_uniform), limits)
 
 
 def channel_masks(network: nn.Module, structure: Structure, open_gates: Tensor) -> Masks:

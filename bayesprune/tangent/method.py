@@ -2,13 +2,15 @@
 
 from torch import Tensor
 
+from bayesprune.budgets.limits import Limits
 from bayesprune.data import Data, last_batch, load
 from bayesprune.data.placing import placed
 from bayesprune.errors import DataError, NetworkError, SettingError
+from bayesprune.pruners.budgeted import checked_limits
 from bayesprune.pruners.controls import check_movable
 from bayesprune.pruners.reading import normal_of, options_of
 from bayesprune.pruners.trainings import stages_of
-from bayesprune.run.budget import Budget
+from bayesprune.run.budget import parse_budgets
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings
 from bayesprune.tangent.objective import TangentTransfer
@@ -51,9 +53,14 @@ class NeuralTangentTransfer:
             raise SettingError(f"{self.name} takes density=... or budget=..., not both")
         if settings.budget is not None and (given := settings.options.keys() & {"masks", "first", "least", "trim"}):
             raise SettingError(f"{', '.join(sorted(given))}: for masks of weights; leave out, or give density=...")
+        limits = None if settings.budget is None else checked_limits(state, parse_budgets(settings.budget))
         if settings.budget is not None and options.control not in (None, "fresh"):
             raise SettingError(
                 f"control={options.control!r} moves masks of weights about: give density=..., or leave it out"
+            )
+        if limits is not None and limits.has_latency:
+            raise SettingError(
+                f"{self.name} takes budgets of macs and params, and none of latency: {settings.budget!r}"
             )
         check_movable(options.control, state)
         _check_inputs(state)
@@ -62,14 +69,13 @@ class NeuralTangentTransfer:
         usual_steps, usual_decay = USUAL[network_kind(state.network)]
         steps = options.steps or usual_steps
         decay = usual_decay if options.transfer_decay is None else options.transfer_decay
-        budget = None if settings.budget is None else Budget.parse(settings.budget)
         density = settings.density if isinstance(settings.density, float) else None
         objective = TangentTransfer(
-            _density(settings, budget, state), options.kernel_weight, decay, options.kernel == "projected"
+            _density(settings, limits, state), options.kernel_weight, decay, options.kernel == "projected"
         )
         own = data if options.transfer_data is None else placed(_other(options.transfer_data, data), state.place)
         _check_last_batch(own, options.transfer_batch, steps)
-        transfer = Transfer(options, own, objective, steps, density, budget, dict(state.masks))
+        transfer = Transfer(options, own, objective, steps, density, limits, dict(state.masks))
         first = Phase(
             "transfer", steps, objective, adam(options.transfer_rate), constant,
             updates=[transfer.update], start=transfer.begin, batch_size=options.transfer_batch, train=own.train,
@@ -97,13 +103,13 @@ def _check_inputs(state: TrainState) -> None:
         )
 
 
-def _density(settings: RunSettings, budget: Budget | None, state: TrainState) -> float:
+def _density(settings: RunSettings, limits: Limits | None, state: TrainState) -> float:
     """By which the decay is divided: of the weights, or the share of the cost that the budget leaves."""
-    if budget is None:
+    if limits is None:
         assert isinstance(settings.density, float)
         return settings.density
-    whole = budget.spent(state.initial_macs, state.initial_params)
-    return min(1.0, budget.limit(state.initial_macs, state.initial_params) / whole)
+    pairs = zip(limits.whole(state), limits.numbers(state), strict=True)
+    return min(1.0, *(number / whole for whole, number in pairs))
 
 
 def _check_last_batch(data: Data, size: int, steps: int) -> None:

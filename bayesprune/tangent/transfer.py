@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bayesprune.budgets.limits import Limits
 from bayesprune.data import Data
 from bayesprune.pruners.controls import CONTROLS, fresh
 from bayesprune.pruners.problem import Problem
@@ -15,7 +16,6 @@ from bayesprune.pruners.saliency import logit_snip
 from bayesprune.pruners.scores import magnitude
 from bayesprune.pruners.trimming import trim
 from bayesprune.pruners.weights import alive
-from bayesprune.run.budget import Budget
 from bayesprune.structure import evaluating, weights_of
 from bayesprune.structure.modes import train_mode
 from bayesprune.tangent.capture import check_separate
@@ -40,7 +40,7 @@ class Transfer:
         objective: of the transfer.
         steps: of the transfer.
         density: of the student's weights; None where channels are removed.
-        budget: what the student may cost; None where weights are.
+        limits: what the student may cost; None where weights are.
         within: masks of an earlier pruning, by parameter name: what they hold at 0 does not come back.
     """
 
@@ -49,7 +49,7 @@ class Transfer:
     objective: TangentTransfer
     steps: int
     density: float | None
-    budget: Budget | None
+    limits: Limits | None
     within: Mapping[str, Tensor] = field(default_factory=dict)
 
     def begin(self, state: TrainState) -> None:
@@ -75,8 +75,8 @@ class Transfer:
 
     def choose(self, state: TrainState, *, first: bool = False) -> Masks:
         """The masks of the weights, or channels, that the student keeps now."""
-        if self.budget is not None:
-            open_gates = channels_within(state, state.network, self.budget)
+        if self.limits is not None:
+            open_gates = channels_within(state, state.network, self.limits)
             state.memory(Student).open_gates = open_gates
             return channel_masks(state.network, state.structure, open_gates)
         assert self.density is not None

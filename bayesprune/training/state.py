@@ -31,6 +31,7 @@ from bayesprune.tasks import Classification, Task
 from bayesprune.training.heads import Heads
 from bayesprune.training.masks import apply_masks
 from bayesprune.training.memory import Memory
+from bayesprune.training.progress import Progress
 
 Kind = TypeVar("Kind", bound=Memory)
 
@@ -90,6 +91,7 @@ class TrainState:
         learning_rate: of the step being made.
         make_optimizers: makes the present phase's optimizers anew; the loop sets it.
         fresh: makes the dense network anew, with the initial weights of a seed; None where only its user could.
+        tell: is told how far things are that take long and are no steps; None where nobody watches.
     """
 
     network: nn.Module
@@ -118,6 +120,7 @@ class TrainState:
     learning_rate: float = 0.0
     make_optimizers: Callable[[], None] | None = None
     fresh: Callable[[int], nn.Module] | None = None
+    tell: Callable[[Progress], None] | None = None
     refusal: NetworkError | None = None
     collapsed: Steps = field(default_factory=list)
     find_structure: Callable[[nn.Module], Structure] | None = None

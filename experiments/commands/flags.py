@@ -70,8 +70,9 @@ class RunFlags:
         output: Of a network that says several things, the one that counts, by its key or place; by default the first.
         aux: Outputs that are trained on the same targets beside it: NAME=WEIGHT, such as aux1=0.3.
         price: What a gate must be worth in nats of training log-likelihood (ln gamma): 20, or inputs=5,fc1=20,fc2=10.
-        budget: At most so much: macs=150k, params=40000 or macs=10%; beside a price, a cap on what that price leaves.
-            For methods that choose channels also the share that each layer keeps: conv1=50%,fc1=10%.
+        budget: At most so much: macs=150k, params=40000, macs=10% or latency=2ms (one sample, here), or several at
+            once: macs=10%,params=5%; beside a price, a cap on what that price leaves. For methods that choose channels
+            also the share that each layer keeps: conv1=50%,fc1=10%.
         density: Share of the weights to keep, where weights are pruned: 0.1 or 10%, or for each layer fc1=10%,fc2=50%.
         keep: Layers whose outputs stay whole.
         inputs: Gates on input features: auto, all or none.

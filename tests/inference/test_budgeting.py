@@ -1,84 +1,162 @@
-"""Meeting a budget: the price controller, and what cannot be met."""
+"""Meeting budgets: the price at which what is worth it fits, along the path, and what cannot be met."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import exp, log
 
 import pytest
 import torch
+from torch import Tensor
 
+from bayesprune.budgets.limits import Limits
 from bayesprune.errors import BudgetError
 from bayesprune.inference.budgeting import (
-    GAIN,
+    AIM,
+    EVERY,
     LEAST,
-    MOST,
+    SHARPEST,
+    SMOOTHING,
+    STEEPEST,
     BudgetControl,
-    checked_limit,
+    WithinBudget,
+    clearing,
 )
+from bayesprune.inference.objective import gate_optimizer, guide_of
+from bayesprune.inference.removal import Closed
 from bayesprune.models.prices import EqualPrice
-from bayesprune.run.budget import Budget
+from bayesprune.pruners.budgeted import checked_limits
+from bayesprune.run.budget import parse_budgets
 from bayesprune.training import TrainState
 
 MakeState = Callable[..., TrainState]
 MACS = 6 * 5 + 5 * 4 + 4 * 3
+WORTH = (9, 8, 7, 6, 5, 4, 9.5, 8.5, 7.5, 6.5, 5.5, 9.2, 8.2, 7.2, 6.2)
+"""Of 6 inputs, 5 and 4 hidden units."""
 
 
-def step_control(control: BudgetControl, state: TrainState, step: int, theta: float) -> float:
-    """Prices at a step at which every gate has this theta, then the update; returns the price."""
+def limits_of(text: str, *allowed: float) -> Limits:
+    return Limits(parse_budgets(text), allowed)
+
+
+def cost_by_hand(opened: Sequence[bool]) -> tuple[int, int]:
+    """Multiply-accumulates and parameters of the perceptron 6-5-4-3 with these 15 gates."""
+    inputs, first, second = sum(opened[:6]), sum(opened[6:11]), sum(opened[11:])
+    macs = inputs * first + first * second + second * 3
+    return macs, macs + first + second + 3
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("macs=30", (30,)), ("params=25", (25,)), ("macs=40,params=30", (40, 30)), ("macs=20,params=60", (20, 60))],
+)
+def test_the_price_clears_the_market(text: str, numbers: tuple[float, ...], gated_state: MakeState) -> None:
+    """By hand: of all prices between neighbouring worths it is the lowest at which what is worth more fits."""
+    state, kinds = gated_state(), [one.kind for one in parse_budgets(text)]
+    found = clearing(state, limits_of(text, *numbers), torch.tensor(WORTH))
+    ascending = sorted(WORTH)
+
+    def fits(price: float) -> bool:
+        spent = dict(zip(("macs", "params"), cost_by_hand([worth > price for worth in WORTH]), strict=True))
+        return all(spent[kind] <= AIM * number for kind, number in zip(kinds, numbers, strict=True))
+
+    prices = [(low + high) / 2 for low, high in zip(ascending, ascending[1:], strict=False)]
+    assert found == pytest.approx(next(price for price in prices if fits(price)))
+
+
+def test_prices_rest_where_all_fits(gated_state: MakeState) -> None:
+    """What is closed does not come back, so nothing more should close there."""
+    assert clearing(gated_state(), limits_of("macs=63", 63.0), torch.tensor(WORTH)) == LEAST
+
+
+def step_control(control: BudgetControl, state: TrainState, step: int, worth: Tensor, theta: float = 0.5) -> Tensor:
+    """Prices after a look at gates that are worth so many nats of 10 examples."""
+    optimizer = gate_optimizer(state)
+    guide_of(state).theta.data.fill_(theta)
+    optimizer.state[guide_of(state).theta] = {"average": -worth / 10, "count": 10_000}
     state.phase_step = step
-    gates = state.structure.gate_count
-    price = control.log_gamma(state.structure, state.expected_cost(), torch.full((gates,), theta))
     control.update(state)
-    return float(price[0])
+    return control.log_gamma(state.structure, state.expected_cost(), guide_of(state).theta)
 
 
 def test_price_follows_the_path(gated_state: MakeState) -> None:
-    """Above the path (from the whole cost down to the budget, geometrically) the price rises by 2 %, below it falls."""
+    """From the whole cost down to the budget, geometrically; it moves half of the way on the logarithm's scale."""
+    state, worth = gated_state(), torch.tensor(WORTH)
+    limits = limits_of("macs=10", 10.0)
+    control = BudgetControl(EqualPrice(2.0), limits, 100, state, last=200, size=10)
+    half_way = MACS * (10 / MACS) ** 0.5
+    cleared = clearing(state, limits_of("macs=1", half_way), worth / 2)  # in prices at factor 1: of 2 nats
+    prices = step_control(control, state, 50, worth)
+    assert prices.tolist() == pytest.approx([2 * exp((1 - SMOOTHING) * log(cleared))] * 15)
+    unchanged = step_control(control, state, 50 + EVERY // 2, 3 * worth)
+    assert torch.equal(unchanged, prices)
+    end = [step_control(control, state, 100, worth) for _ in range(30)][-1]
+    at_end = clearing(state, limits, worth / 2)
+    assert at_end > cleared
+    assert end.tolist() == pytest.approx([2 * at_end] * 15)
+
+
+def test_the_path_ends_before_the_time_that_gates_take_to_close(gated_state: MakeState) -> None:
+    state, worth = gated_state(), torch.tensor(WORTH)
+    control = BudgetControl(EqualPrice(2.0), limits_of("macs=10", 10.0), 100, state, last=200, lead=60, size=10)
+    early = [step_control(control, state, 40, worth) for _ in range(40)][-1]
+    assert early.tolist() == pytest.approx([2 * clearing(state, limits_of("macs=10", 10.0), worth / 2)] * 15)
+
+
+def test_prices_get_sharper_at_the_margin(gated_state: MakeState) -> None:
+    """Half way from the path's end to the phase's, a price goes by (worth / factor)^-8, within its bounds."""
+    state, worth = gated_state(), torch.tensor(WORTH)
+    control = BudgetControl(EqualPrice(1.0), limits_of("macs=10", 10.0), 100, state, last=200, size=10)
+    prices = [step_control(control, state, 150, worth) for _ in range(40)][-1]
+    for price, value in zip(prices.tolist(), WORTH, strict=True):
+        sharpened = min(STEEPEST, max(1 / STEEPEST, (value / control.factor) ** -SHARPEST))
+        assert price == pytest.approx(control.factor * sharpened, rel=1e-4)
+    assert step_control(control, state, 110, worth).std() < prices.std()
+
+
+def test_open_gates_count_for_more(gated_state: MakeState) -> None:
     state = gated_state()
-    control = BudgetControl(EqualPrice(5.0), (Budget.parse("macs=10"), 10.0), 100, state)
-    half_way = MACS * (10 / MACS) ** 0.5  # 24.9 of 62
-    above, below = 50 * 0.7**2 + 12 * 0.7, 50 * 0.55**2 + 12 * 0.55  # the last layer's outputs have no gates
-    assert below < half_way < above
-    assert step_control(control, state, 50, 0.7) == 5.0
-    assert step_control(control, state, 50, 0.55) == pytest.approx(5.0 * (1 + GAIN))
-    assert step_control(control, state, 100, 0.55) == pytest.approx(5.0)  # at the end that is above
-    assert step_control(control, state, 1000, 0.9) == pytest.approx(5.0 * (1 + GAIN))
+    control = BudgetControl(EqualPrice(1.0), limits_of("macs=10", 10.0), 1, state, size=10)
+    worth = torch.full((15,), 2.0)
+    factors = []
+    for theta in (0.0, 0.5, 1.0):
+        for _ in range(40):
+            step_control(control, state, 10, worth, theta)
+        factors.append(control.factor)
+    assert factors == pytest.approx([1.4, 2.0, 2.6], rel=1e-4)
 
 
-def test_price_is_next_to_nothing_below_the_budget(gated_state: MakeState) -> None:
-    """What is closed does not come back, so nothing more should close there."""
-    state = gated_state()
-    control = BudgetControl(EqualPrice(5.0), (Budget.parse("macs=10"), 10.0), 100, state)
-    step_control(control, state, 1, 0.3)  # 50 * 0.09 + 12 * 0.3 = 8.1
-    assert step_control(control, state, 2, 0.9) == pytest.approx(5.0 * LEAST)
+def test_the_factor_stays_in_the_state(gated_state: MakeState) -> None:
+    """Another controller of the same state goes on with it."""
+    state, worth, limits = gated_state(), torch.tensor(WORTH), limits_of("macs=10", 10.0)
+    prices = step_control(BudgetControl(EqualPrice(5.0), limits, 1, state, size=10), state, 10, worth)
+    again = BudgetControl(EqualPrice(5.0), limits, 1, state, size=10)
+    assert torch.equal(again.log_gamma(state.structure, state.expected_cost(), guide_of(state).theta), prices)
 
 
-def test_price_stays_in_its_range_and_in_the_state(gated_state: MakeState) -> None:
-    """The factor belongs to the state: another controller of the same state goes on with it."""
-    state = gated_state()
-    limit = (Budget.parse("macs=10"), 10.0)
-    control = BudgetControl(EqualPrice(5.0), limit, 1, state)
-    prices = [step_control(control, state, 10, 1.0) for _ in range(300)]
-    assert prices[0] == 5.0
-    assert prices[-1] == pytest.approx(5.0 * MOST)
-    again = BudgetControl(EqualPrice(5.0), limit, 1, state)
-    assert step_control(again, state, 10, 1.0) == pytest.approx(5.0 * MOST)
+@pytest.mark.parametrize("budget", [62, 40, 20, 5])
+def test_no_more_is_removed_than_the_budget_asks_for(budget: int, gated_state: MakeState) -> None:
+    """By hand: the fewest of the most useful gates that cost at least the budget, of those that are closed."""
+    theta = torch.tensor([1.0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0])
+    state = gated_state(theta)
+    gate_optimizer(state).state[guide_of(state).theta] = {"average": -torch.tensor(WORTH), "count": 10_000}
+    rule = WithinBudget(Closed(), limits_of(f"macs={budget}", float(budget)))
+    left = ~rule.removable(state)
+    assert bool(left[theta > 0].all())
+    order = sorted((gate for gate in range(15) if theta[gate] == 0), key=lambda gate: -WORTH[gate])
+    for count in range(len(order) + 1):
+        opened = [theta[gate] > 0 or gate in order[:count] for gate in range(15)]
+        if cost_by_hand([bool(one) for one in opened])[0] >= budget:
+            break
+    assert left.tolist() == opened
 
 
-def test_prices_rest_at_exactly_the_budget(gated_state: MakeState) -> None:
-    state = gated_state(1.0)
-    control = BudgetControl(EqualPrice(5.0), (Budget.parse(f"macs={MACS}"), float(MACS)), 100, state)
-    assert step_control(control, state, 50, 1.0) == 5.0
-    assert step_control(control, state, 51, 1.0) == pytest.approx(5.0 * LEAST)
-
-
-@pytest.mark.parametrize("written", ["macs=2", "params=5", "macs=1%"])
+@pytest.mark.parametrize("written", ["macs=2", "params=5", "macs=1%", "macs=100%,params=5", "macs=2,params=100%"])
 def test_a_budget_that_no_network_meets(written: str, gated_state: MakeState) -> None:
     """One channel a group: 1 + 1 + 3 multiply-accumulates and 1 + 1 + 3 biases more."""
     state = gated_state()
     with pytest.raises(
         BudgetError, match=r"no network of this kind meets .* with as few channels as possible it needs (5|10)"
     ):
-        checked_limit(Budget.parse(written), state)
-    assert checked_limit(Budget.parse("macs=5"), state)[1] == 5
-    assert checked_limit(Budget.parse("params=10"), state)[1] == 10
+        checked_limits(state, parse_budgets(written))
+    assert checked_limits(state, parse_budgets("macs=5,params=10")).allowed == (5, 10)

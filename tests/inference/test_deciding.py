@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bayesprune.inference.budgeting import Limit, checked_limit
+from bayesprune.budgets.limits import Limits
 from bayesprune.inference.deciding import Decide, Decision
 from bayesprune.inference.differences import ExactDifferences
 from bayesprune.inference.guides import GateGuide
@@ -24,7 +24,8 @@ from bayesprune.models import LeNet5
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.prices import EqualPrice
 from bayesprune.models.priors.gates import FlatteningGatePrior
-from bayesprune.run.budget import Budget
+from bayesprune.pruners.budgeted import checked_limits
+from bayesprune.run.budget import parse_budgets
 from bayesprune.run.method import Reason
 from bayesprune.structure import find
 from bayesprune.training import TrainState
@@ -40,10 +41,10 @@ def sample(size: int = 40) -> Sample:
     return Sample(inputs, (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0.5).long(), size)
 
 
-def deciding(state: TrainState, price: float, limit: Limit | None = None) -> Decide:
+def deciding(state: TrainState, price: float, limits: Limits | None = None) -> Decide:
     state.remember_initial()
     state.step = 1_000
-    return Decide(Watch(sample(), EqualPrice(price), 1), sample(), limit)
+    return Decide(Watch(sample(), EqualPrice(price), 1), sample(), limits)
 
 
 @torch.no_grad()
@@ -104,10 +105,10 @@ def test_reasons(gated_state: MakeState) -> None:
 def test_budget_is_met(kind: str, share: float, gated_state: MakeState) -> None:
     """All gates open, and prices that close none: what is closed was cut for the budget, and no more than needed."""
     state = gated_state(1.0)
-    limit = checked_limit(Budget.parse(f"{kind}={round(100 * share)}%"), state)
-    assert limit[1] == pytest.approx(share * (MACS if kind == "macs" else PARAMS))
+    limit = checked_limits(state, parse_budgets(f"{kind}={round(100 * share)}%"))
+    assert limit.allowed[0] == pytest.approx(share * (MACS if kind == "macs" else PARAMS))
     deciding(state, 1e-6, limit)(state)
-    assert limit[0].spent(state.network_macs(), state.params()) <= limit[1]
+    assert limit.budgets[0].spent(state.network_macs(), state.params()) <= limit.allowed[0]
     assert all(len(group.kept) >= 1 for group in state.structure.groups)
     memory = state.memory(Decision)
     assert memory.reason is not None
@@ -122,7 +123,7 @@ def test_budget_is_met(kind: str, share: float, gated_state: MakeState) -> None:
 def test_what_costs_exactly_the_budget_meets_it(gated_state: MakeState) -> None:
     """Nothing is cut."""
     state = gated_state(1.0)
-    deciding(state, 1e-6, (Budget.parse(f"macs={MACS}"), float(MACS)))(state)
+    deciding(state, 1e-6, Limits(parse_budgets(f"macs={MACS}"), (float(MACS),)))(state)
     memory = state.memory(Decision)
     assert memory.reason is not None
     assert not bool((memory.reason == int(Reason.CUT_FOR_BUDGET)).any())
@@ -166,11 +167,11 @@ def test_losses_do_not_change_the_network(gated_state: MakeState) -> None:
 def test_a_budget_is_met_with_and_without_exact_differences(steps: int, gated_state: MakeState) -> None:
     """After one step of training there is no effort for 15 differences: averaged gradients stand for them."""
     state = gated_state(1.0)
-    limit = checked_limit(Budget.parse("macs=40%"), state)
+    limit = checked_limits(state, parse_budgets("macs=40%"))
     decide = deciding(state, 1e-6, limit)
     state.step = steps
     decide(state)
-    assert limit[0].spent(state.network_macs(), state.params()) <= limit[1]
+    assert limit.budgets[0].spent(state.network_macs(), state.params()) <= limit.allowed[0]
 
 
 def test_undecided_gates_fill_a_budget(gated_state: MakeState, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +182,7 @@ def test_undecided_gates_fill_a_budget(gated_state: MakeState, monkeypatch: pyte
     state = gated_state(theta)
     state.remember_initial()
     state.step = 1_000
-    limit = checked_limit(Budget.parse("macs=14"), state)
+    limit = checked_limits(state, parse_budgets("macs=14"))
     Decide(Watch(sample(), EqualPrice(1.0), 1), sample(), limit, free=True)(state)
     assert left(state).nonzero().flatten().tolist() == [0, 1, 6, 7, 11, 12]  # 2 x 2 + 2 x 2 + 2 x 3
     assert posterior(state).count(Reason.CUT_FOR_BUDGET) == 0

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import BudgetError
-from bayesprune.inference.budgeting import checked_limit
 from bayesprune.inference.differences import ExactDifferences
 from bayesprune.inference.updates import Shrink, posterior
 from bayesprune.models import LeNet300
-from bayesprune.run.budget import Budget
+from bayesprune.pruners.budgeted import checked_limits
+from bayesprune.run.budget import parse_budgets
 from bayesprune.run.method import Reason
 from bayesprune.training import TrainState
 
@@ -94,7 +94,7 @@ def test_each_group_is_judged_with_those_before_it_as_they_were_chosen(
 @pytest.mark.parametrize("share", [0.9, 0.6, 0.45])
 def test_a_budget_is_met_in_multiples(share: float, multiple: int, gated_state: MakeState) -> None:
     state = gated_state(1.0)
-    decide = deciding(state, 0.01, checked_limit(Budget.parse(f"macs={share * MACS:.0f}"), state, multiple))
+    decide = deciding(state, 0.01, checked_limits(state, parse_budgets(f"macs={share * MACS:.0f}"), multiple))
     decide.round_to = multiple
     decide(state)
     inputs, first, second = counts = counts_left(state)
@@ -117,7 +117,7 @@ def test_multiples_are_cut_where_least_is_lost_for_the_cost(
     slopes = torch.arange(15.0) / 10 - 50.0
     slopes[state.structure.slices()[worthless]] += 50.0
     step_gates(state, slopes)
-    decide = deciding(state, 1e-6, checked_limit(Budget.parse(f"macs={macs}"), state, 2))
+    decide = deciding(state, 1e-6, checked_limits(state, parse_budgets(f"macs={macs}"), 2))
     decide.round_to = 2
     decide(state)
     assert torch.equal(left(state), first_of_each(counts))
@@ -132,7 +132,7 @@ def test_what_is_lost_is_weighed_against_what_is_saved(gated_state: MakeState, m
     slopes = torch.full((15,), -50.0)
     slopes[4:6], slopes[13:] = -0.9 / 40, -1.0 / 40
     step_gates(state, slopes)
-    decide = deciding(state, 1e-6, checked_limit(Budget.parse("macs=52"), state, 2))
+    decide = deciding(state, 1e-6, checked_limits(state, parse_budgets("macs=52"), 2))
     decide.round_to = 2
     decide(state)
     assert counts_left(state) == [6, 5, 2]
@@ -142,10 +142,10 @@ def test_a_budget_that_multiples_cannot_meet_is_refused_before_training(gated_st
     state = gated_state(1.0)
     state.remember_initial()
     least = 3 * 3 + 3 * 3 + 3 * 3
-    assert checked_limit(Budget.parse(f"macs={least}"), state, 3)[1] == least
+    assert checked_limits(state, parse_budgets(f"macs={least}"), 3).allowed[0] == least
     with pytest.raises(BudgetError, match=f"round_to=3 it needs {least}"):
-        checked_limit(Budget.parse(f"macs={least - 1}"), state, 3)
-    checked_limit(Budget.parse(f"macs={least - 1}"), state)
+        checked_limits(state, parse_budgets(f"macs={least - 1}"), 3)
+    checked_limits(state, parse_budgets(f"macs={least - 1}"))
 
 
 def test_closed_channels_stay_that_fill_a_multiple(gated_state: MakeState) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from bayesprune.budgets.limits import Limits
 from bayesprune.data import Data, TensorSplit
 from bayesprune.errors import PruningWarning
 from bayesprune.inference.parsimonious import Parsimonious
 from bayesprune.inference.review import Review, few_steps
 from bayesprune.models import LeNet300
-from bayesprune.run.budget import Budget
+from bayesprune.run.budget import parse_budgets
 from bayesprune.run.running import run
 from bayesprune.run.settings import RunSettings
 from bayesprune.tasks import Classification
@@ -72,8 +73,8 @@ def test_a_budget_explains_what_it_was_used_for(gated_state: MakeState) -> None:
     """62 multiply-accumulates: a budget of 100 is used, one of 1,000 is not."""
     history = [epoch(1, 0.9, 0.3, 200.0), epoch(2, 0.7, 0.6, 100.0)]
     state = gated_state(1.0)
-    assert reviewed(state, history, limit=(Budget.parse("macs=100"), 100.0)) == []
-    assert len(reviewed(state, history, limit=(Budget.parse("macs=1000"), 1_000.0))) == 1
+    assert reviewed(state, history, limit=Limits(parse_budgets("macs=100"), (100.0,))) == []
+    assert len(reviewed(state, history, limit=Limits(parse_budgets("macs=1000"), (1_000.0,)))) == 1
 
 
 def test_few_steps_name_the_epochs_that_are_needed() -> None:

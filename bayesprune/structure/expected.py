@@ -23,6 +23,7 @@ class _Term:
         arriving, selection: gates of each position read, or None.
         common: for each position read, the positions written that have the same gate; None where there are
             none.
+        sections: gates of the sections that hold the layer; it is there while all of them are open.
     """
 
     unit: float
@@ -31,6 +32,7 @@ class _Term:
     arriving: Tensor | None
     selection: Tensor | None
     common: Tensor | None
+    sections: Tensor
 
     @property
     def is_product(self) -> bool:
@@ -39,7 +41,7 @@ class _Term:
 
     def to(self, device: torch.device) -> "_Term":
         """The same on a device."""
-        places = ("written", "arriving", "selection", "common")
+        places = ("written", "arriving", "selection", "common", "sections")
         moved: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name).to(device) for name in places
         }
@@ -47,6 +49,10 @@ class _Term:
 
     def expected(self, padded: Tensor) -> Tensor:
         """Expected number of open pairs at theta padded with a 1."""
+        return self._pairs(padded) * padded[self.sections].prod()
+
+    def _pairs(self, padded: Tensor) -> Tensor:
+        """The same while the sections are open."""
         writes = padded.new_ones(()) if self.written is None else padded[self.written].sum()
         if self.arriving is None:
             return writes
@@ -65,11 +71,13 @@ class _Products:
     Attributes:
         units: [T, 2] multiply-accumulates and parameters a pair of each term.
         written, read: [T, J + 1] how often each gate is among those written and read; the last entry is no gate's.
+        sections: [T, D] gates of the sections that hold each term's layer, J where there are fewer.
     """
 
     units: Tensor
     written: Tensor
     read: Tensor
+    sections: Tensor
 
     @classmethod
     def of(cls, terms: Sequence[_Term], gates: int) -> "_Products":
@@ -82,16 +90,24 @@ class _Products:
             return torch.stack(counted).double() if counted else torch.zeros(0, gates + 1, dtype=torch.float64)
 
         units = torch.tensor([[term.unit_macs, term.unit] for term in terms], dtype=torch.float64).reshape(-1, 2)
-        return cls(units, counts([term.written for term in terms]), counts([term.arriving for term in terms]))
+        depth = max((len(term.sections) for term in terms), default=0)
+        sections = torch.full((len(terms), depth), gates)
+        for row, term in zip(sections, terms, strict=True):
+            row[: len(term.sections)] = term.sections
+        return cls(units, counts([t.written for t in terms]), counts([t.arriving for t in terms]), sections)
 
     def expected(self, padded: Tensor) -> Tensor:
         """Expected (macs, params) [2] at theta padded with a 1."""
         values = padded.to(self.units)
-        return (self.written.mv(values) * self.read.mv(values) @ self.units).to(padded)
+        pairs = self.written.mv(values) * self.read.mv(values)
+        if self.sections.shape[1]:
+            pairs = pairs * values[self.sections].prod(1)
+        return (pairs @ self.units).to(padded)
 
     def to(self, device: torch.device) -> "_Products":
         """The same on a device."""
-        return _Products(*(_wide_on(device, part) for part in (self.units, self.written, self.read)))
+        wide = (_wide_on(device, part) for part in (self.units, self.written, self.read))
+        return _Products(*wide, self.sections.to(device))
 
 
 def _wide_on(device: torch.device, part: Tensor) -> Tensor:
@@ -105,8 +121,8 @@ class ExpectedCost:
     With independent gates, open with probability theta, the expectation of every layer's cost is multilinear
     in theta (methods note, section 7C): the product of the expected numbers of its inputs and outputs, and
     where a layer reads and writes the same group (a convolution between two points of one residual stream) a
-    gate's pairs with itself count once and not squared. It is exact; at theta in {0, 1} it is the compacted
-    network's cost. What no prunable layer multiplies (`OTHER`) is a constant.
+    gate's pairs with itself count once and not squared. What a section holds counts while the section's gate is
+    open, one factor more. It is exact; at theta in {0, 1} it is the compacted network's cost. What no prunable layer multiplies (`OTHER`) is a constant.
 
     Args:
         network: in its present shape.
@@ -123,7 +139,7 @@ class ExpectedCost:
         written = {(axis.layer, axis.tensor): axis.gates for axis in structure.axes}
         readers = {reader.layer: reader for reader in structure.readers}
         terms = [
-            _term(parameter.numel(), written.get((layer_name, name)), reader, used)
+            _term(parameter.numel(), written.get((layer_name, name)), reader, used, _holding(structure, layer_name, name))
             for layer_name, layer in network.named_modules()
             for name, parameter in layer.named_parameters(recurse=False)
             for reader, used in [_weight_use(layer_name, layer, name, readers, positions)]
@@ -167,7 +183,13 @@ def _weight_use(
     return readers.get(layer_name), positions.get(layer_name, positions.get(plain_name(layer_name), 0))
 
 
-def _term(size: int, written: Tensor | None, reader: Reader | None, used: int) -> _Term:
+def _holding(structure: Structure, layer: str, tensor: str) -> Tensor:
+    """The gates of the sections that hold a parameter."""
+    gates = zip(structure.sections, structure.section_gates.tolist(), strict=True)
+    return torch.tensor([gate for one, gate in gates if one.holds(layer, tensor)], dtype=torch.long)
+
+
+def _term(size: int, written: Tensor | None, reader: Reader | None, used: int, sections: Tensor) -> _Term:
     """A parameter's term."""
     arriving = None if reader is None else reader.arriving[reader.selected]
     unit = size / max(1, (1 if written is None else len(written)) * (1 if arriving is None else len(arriving)))
@@ -176,4 +198,5 @@ def _term(size: int, written: Tensor | None, reader: Reader | None, used: int) -
         length = 2 + int(torch.cat([written, arriving]).max())
         same = written[written != UNGATED].bincount(minlength=length)[arriving]  # the last entry: no gate
         common = same if bool(same.any()) else None
-    return _Term(unit, unit * used, written, arriving, None if reader is None else reader.selection, common)
+    selection = None if reader is None else reader.selection
+    return _Term(unit, unit * used, written, arriving, selection, common, sections)

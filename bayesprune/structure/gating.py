@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import SettingError, UnsupportedLayerError
+from bayesprune.sections.gating import Gate, hook_sections
 from bayesprune.structure.groups import UNGATED, Reader, Structure
 
 
@@ -54,10 +55,12 @@ class Gating:
             network.get_submodule(reader.layer).register_forward_pre_hook(self._hook(reader.layer, _plan(reader)))
             for reader in structure.readers
         ]
+        gates = structure.section_gates.tolist()
+        self._handles += hook_sections(network, structure.sections, lambda number: self._gate(gates[number]))
 
     @contextmanager
     def applied(self, gates: Tensor) -> Iterator[None]:
-        """Multiply every consumer's inputs by gates [J] or [B, J]; any real numbers, also noise.
+        """Multiply every consumer's inputs, and every section's branch, by gates [J] or [B, J]; any real numbers.
 
         Raises:
             SettingError: they are not J.
@@ -75,6 +78,9 @@ class Gating:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+    def _gate(self, gate: int) -> Gate:
+        return lambda: None if self._gates is None else self._gates.whole[..., gate]
 
     def _hook(self, layer: str, apply: Apply) -> Callable[[nn.Module, Any], Any]:
         def multiply(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:

@@ -1,7 +1,6 @@
 """Bypasses for networks without skips: a stack of layers becomes a section x -> skip(x) + F(x)."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -11,12 +10,18 @@ from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
 from bayesprune.batches import Batch, call
 from bayesprune.errors import NetworkError, SettingError, UnknownNameError, UnsupportedLayerError
+from bayesprune.sections.find import find_sections
+from bayesprune.structure.copying import copied
 from bayesprune.structure.kinds.convolution import CONVOLUTION, TRANSPOSED
 from bayesprune.structure.layers import NORM
 from bayesprune.structure.modes import evaluating, hooked
+from bayesprune.structure.passes import look
 
 _POOLS = {3: nn.AvgPool1d, 4: nn.AvgPool2d, 5: nn.AvgPool3d}
 _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+CHEAP = 0.5
+"""A bypass is made without being asked for where it has less than this share of its stack's parameters."""
+
 _SIMPLE = (NORM, nn.LayerNorm, nn.GroupNorm, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid,
            nn.PReLU, nn.Hardswish, _DropoutNd)  # fmt: skip
 """Layers that belong to the stack of the linear layer or convolution before them."""
@@ -31,6 +36,8 @@ class Bypassed(nn.Module):
             convolution of size 1, or a linear layer, where widths differ.
     """
 
+    section_branch = "branch"  # says which of the two is the skip, however many layers it has
+
     def __init__(self, branch: nn.Module, skip: nn.Module) -> None:
         super().__init__()
         self.branch, self.skip = branch, skip
@@ -44,9 +51,10 @@ class Bypassed(nn.Module):
 def with_bypasses(network: nn.Module, example: Batch, sections: Sequence[str] | None = None) -> nn.Module:
     """A copy of a network some of whose layers are bypassed, so that methods can delete them.
 
-    By default these are, in every `nn.Sequential`, the stacks of a linear layer or convolution and the normalisation,
-    activation and dropout behind it whose bypass costs fewer parameters than they do: layers of equal widths, and
-    convolutions. The last stack of the network, which says its outputs, stays as it is.
+    By default these are the linear layers and convolutions, in an `nn.Sequential` each with the normalisation,
+    activation and dropout behind it, whose bypass has less than half of their parameters: layers of equal widths, and
+    convolutions with large kernels. The last one, which says the network's outputs, stays as it is, and so do layers
+    of sections that the network has already.
 
     Args:
         network: such as `LeNet5` or a VGG; it is left as it is. Weights of bypasses are drawn by torch's generator.
@@ -62,10 +70,13 @@ def with_bypasses(network: nn.Module, example: Batch, sections: Sequence[str] | 
         UnsupportedLayerError: the skip of a section cannot be made; it names the section and the reason.
         NetworkError: nothing can be bypassed.
     """
-    copy = deepcopy(network)
+    copy = copied(network)
+    look(copied(copy), example)  # refuses what the network cannot take
     shapes = _shapes(copy, example)
     if sections is None:
+        inside = {layer for one in find_sections(copy, example).sections for layer in one.layers}
         names = [name for name in _stacks(copy) if name in shapes][:-1]
+        names = [name for name in names if name not in inside]
         made = 0
         for name in names:
             stack = _stack(copy, name)
@@ -73,12 +84,12 @@ def with_bypasses(network: nn.Module, example: Batch, sections: Sequence[str] | 
                 skip = _skip(name, stack, shapes[name][0], shapes[stack[-1][0]][1])
             except UnsupportedLayerError:
                 continue
-            if _params(skip) < sum(_params(layer) for _, layer in stack):
+            if _params(skip) < CHEAP * sum(_params(layer) for _, layer in stack):
                 _bypass(copy, stack, skip)
                 made += 1
         if not made:
             raise NetworkError(
-                "no stack of layers has a bypass that costs less than the stack itself: name the sections to bypass, "
+                "no layer has a bypass with less than half of the layer's parameters: name the sections to bypass, "
                 f"such as sections={names[-1:] or ['fc2']}"
             )
         return copy
@@ -116,13 +127,8 @@ def _shapes(network: nn.Module, example: Batch) -> dict[str, tuple[torch.Size, t
 
 
 def _stacks(network: nn.Module) -> list[str]:
-    """The first layers of all stacks in sequential modules, in order."""
-    found = []
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Sequential):
-            layers = [(child, one) for child, one in module.named_children() if _is_weighted(one)]
-            found += [f"{name}.{child}" if name else child for child, _ in layers]
-    return found
+    """The first layers of all stacks, in the order of the modules."""
+    return [name for name, module in network.named_modules() if name and _is_weighted(module)]
 
 
 def _is_weighted(layer: nn.Module) -> bool:

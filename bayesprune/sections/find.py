@@ -35,8 +35,8 @@ class Found:
 def find_sections(network: nn.Module, example: Batch, *, keep: Collection[str] = ()) -> Found:
     """Find the sections x -> skip(x) + F(x) of a network, wherever a module's forward has such a sum.
 
-    The branch F is the summand that runs more layers with parameters, and runs them for the sum alone; the other
-    summand is the skip, and stays. Every section is tried: with its gate closed the network must say what it says
+    The branch F is the summand that runs more layers with parameters (of equally many the one with more parameters),
+    and runs them for the sum alone; the other summand is the skip, and stays. Every section is tried: with its gate closed the network must say what it says
     once the branch is deleted.
 
     Args:
@@ -83,12 +83,14 @@ def _sections(network: nn.Module, left: dict[str, str]) -> Iterator[Section]:
     """All that the modules' own forwards have, before they are tried."""
     owners = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
     for name, module in network.named_modules():
-        children = dict(module.named_children())
         if type(module).__module__.startswith("torch.nn."):
             continue
-        weights = {child: _weighted(one) for child, one in module.named_modules() if child}
-        if sum(_weighted(one) for one in children.values()) == 0:
+        weights = {child: _weight(one) for child, one in module.named_modules() if child}
+        if not any(layers for layers, _ in weights.values()):
             continue
+        branch = getattr(module, "section_branch", None)
+        if branch is not None:
+            weights = {child: weight if child == branch else (0, 0) for child, weight in weights.items()}
         try:
             graph = traced(module)
         except Exception as error:  # whatever the module's own code raises when it is followed
@@ -178,9 +180,10 @@ def _only_inside(found: Sum, child: str) -> bool:
     return all(node in found.inside for node in calls)
 
 
-def _weighted(module: nn.Module) -> int:
-    """How many of a module's layers have parameters."""
-    return sum(any(True for _ in one.parameters(recurse=False)) for one in module.modules())
+def _weight(module: nn.Module) -> tuple[int, int]:
+    """How many of a module's layers have parameters, and how many parameters there are."""
+    layers = sum(any(True for _ in one.parameters(recurse=False)) for one in module.modules())
+    return layers, sum(parameter.numel() for parameter in module.parameters())
 
 
 def _joined(*names: str) -> str:

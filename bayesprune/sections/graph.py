@@ -31,7 +31,7 @@ class Sum:
 
     Attributes:
         node: the sum.
-        branch: the summand that runs more layers.
+        branch: the summand that runs more layers; of equally many the one with more parameters.
         inside: all that is computed for the branch and for nothing else.
     """
 
@@ -67,12 +67,16 @@ def traced(module: nn.Module) -> fx.Graph:
     return _Shallow().trace(module)
 
 
-def sums(graph: fx.Graph, weights: dict[str, int]) -> Iterator[Sum | tuple[fx.Node, str]]:
+Weight = tuple[int, int]
+"""Layers with parameters, and parameters."""
+
+
+def sums(graph: fx.Graph, weights: dict[str, Weight]) -> Iterator[Sum | tuple[fx.Node, str]]:
     """Every sum of a skip and a branch, or a sum that is none of these and why.
 
     Args:
         graph: of a module's forward.
-        weights: how many layers with parameters each child holds.
+        weights: how many layers with parameters each child holds, and how many parameters.
     """
     for node in graph.nodes:
         first, second = _summands(node)
@@ -83,8 +87,8 @@ def sums(graph: fx.Graph, weights: dict[str, int]) -> Iterator[Sum | tuple[fx.No
             continue  # nothing is common to the two: no skip
         heavy, light = (_weight(part, weights) for part in (one, other))
         if heavy == light:
-            if heavy:
-                yield node, "its two summands run equally many layers, so that none is the skip"
+            if any(heavy):
+                yield node, "its two summands run equally many layers and parameters, so that none is the skip"
             continue
         yield Sum(node, first, one) if heavy > light else Sum(node, second, other)
 
@@ -156,9 +160,10 @@ def _before(node: fx.Node) -> set[fx.Node]:
     return {each for each in found if each.op != "get_attr"}
 
 
-def _weight(inside: frozenset[fx.Node], weights: dict[str, int]) -> int:
-    """Layers with parameters that are run inside."""
-    return sum(weights.get(name, 0) for name in {str(n.target) for n in inside if n.op == "call_module"})
+def _weight(inside: frozenset[fx.Node], weights: dict[str, Weight]) -> Weight:
+    """Of all that is run inside."""
+    found = [weights.get(name, (0, 0)) for name in {str(n.target) for n in inside if n.op == "call_module"}]
+    return sum(layers for layers, _ in found), sum(parameters for _, parameters in found)
 
 
 def _points(node: Any, inside: frozenset[fx.Node], children: Children) -> list[str] | None:

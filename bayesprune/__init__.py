@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         VibOptions,
     )
     from bayesprune.inference.options import ParsimoniousOptions
+    from bayesprune.inference.sections.options import ComplexityOptions, LayerGateOptions
     from bayesprune.inference.spike_slab.edge_options import EdgeOptions
     from bayesprune.inference.spike_slab.flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab.group_options import GroupHorseshoeOptions, GroupLassoOptions
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from bayesprune.run.settings import RunSettings
     from bayesprune.run.shift import OutOfDistribution
     from bayesprune.run.tree.files import load_tree, save_tree
+    from bayesprune.sections.bypass import with_bypasses
     from bayesprune.store.runs import RunRecord
     from bayesprune.tangent.options import TransferOptions
     from bayesprune.tasks import Metric, OwnTask, Task
@@ -70,6 +72,7 @@ __all__ = [
     "BayespruneError",
     "BmrsOptions",
     "BudgetError",
+    "ComplexityOptions",
     "DamageOptions",
     "Data",
     "DataError",
@@ -85,6 +88,7 @@ __all__ = [
     "InputShapeError",
     "JeffreysOptions",
     "L0Options",
+    "LayerGateOptions",
     "Metric",
     "NetworkError",
     "OutOfDistribution",
@@ -128,6 +132,7 @@ __all__ = [
     "tasks",
     "to_datatree",
     "training",
+    "with_bypasses",
 ]
 
 _MODULES = frozenset({"data", "experiments", "inference", "models", "structure", "tasks", "training"})
@@ -142,6 +147,7 @@ _PLACES = {
         "SparseDropoutOptions", "VibOptions",
     ),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
+    "bayesprune.inference.sections.options": ("ComplexityOptions", "LayerGateOptions"),
     "bayesprune.inference.spike_slab.flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab.options": ("SpikeSlabOptions",),
     "bayesprune.inference.spike_slab.edge_options": ("EdgeOptions",),
@@ -155,6 +161,7 @@ _PLACES = {
     "bayesprune.run.settings": ("RunSettings",),
     "bayesprune.run.shift": ("OutOfDistribution",),
     "bayesprune.run.tree.files": ("load_tree", "save_tree"),
+    "bayesprune.sections.bypass": ("with_bypasses",),
     "bayesprune.store.runs": ("RunRecord",),
     "bayesprune.tangent.options": ("TransferOptions",),
     "bayesprune.tasks": ("Metric", "OwnTask", "Task"),

@@ -1,6 +1,7 @@
 """What is written of a result: the row of the result table, and run.json."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -66,6 +67,9 @@ def record_of(pruned: "Pruned") -> RunRecord:
     """What is written to run.json."""
     dense = {layer.name: layer for layer in pruned.dense_layers}
     rows = [_layer_row(layer, dense) | alive(pruned.network, layer) for layer in pruned.layers]
+    left = {row["name"] for row in rows}
+    gone = [replace(layer, inputs=0, outputs=0, params=0, macs=0) for name, layer in dense.items() if name not in left]
+    rows += [_layer_row(layer, dense) | {"nonzero_weights": 0, "fed_outputs": 0} for layer in gone]
     return RunRecord(
         settings=dict(pruned.identity),
         result=result_of(pruned),

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         VibOptions,
     )
     from bayesprune.inference.options import ParsimoniousOptions
+    from bayesprune.inference.sections.options import ComplexityOptions, LayerGateOptions
     from bayesprune.inference.spike_slab.edge_options import EdgeOptions
     from bayesprune.inference.spike_slab.flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab.group_options import GroupHorseshoeOptions, GroupLassoOptions
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from bayesprune.run.settings import RunSettings
     from bayesprune.run.shift import OutOfDistribution
     from bayesprune.run.tree.files import load_tree, save_tree
+    from bayesprune.sections.bypass import with_bypasses
     from bayesprune.store.runs import RunRecord
     from bayesprune.tangent.options import TransferOptions
     from bayesprune.tasks import Metric, OwnTask, Task
@@ -73,6 +75,7 @@ __all__ = [
     "BayespruneError",
     "BmrsOptions",
     "BudgetError",
+    "ComplexityOptions",
     "DamageOptions",
     "Data",
     "DataError",
@@ -90,6 +93,7 @@ __all__ = [
     "Inspection",
     "JeffreysOptions",
     "L0Options",
+    "LayerGateOptions",
     "Metric",
     "NetworkError",
     "OutOfDistribution",
@@ -135,6 +139,7 @@ __all__ = [
     "tasks",
     "to_datatree",
     "training",
+    "with_bypasses",
 ]
 
 _MODULES = frozenset({"data", "experiments", "graphs", "inference", "models", "structure", "tasks", "training"})
@@ -151,6 +156,7 @@ _PLACES = {
         "SparseDropoutOptions", "VibOptions",
     ),
     "bayesprune.inference.options": ("ParsimoniousOptions",),
+    "bayesprune.inference.sections.options": ("ComplexityOptions", "LayerGateOptions"),
     "bayesprune.inference.spike_slab.flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab.options": ("SpikeSlabOptions",),
     "bayesprune.inference.spike_slab.edge_options": ("EdgeOptions",),
@@ -164,6 +170,7 @@ _PLACES = {
     "bayesprune.run.settings": ("RunSettings",),
     "bayesprune.run.shift": ("OutOfDistribution",),
     "bayesprune.run.tree.files": ("load_tree", "save_tree"),
+    "bayesprune.sections.bypass": ("with_bypasses",),
     "bayesprune.store.runs": ("RunRecord",),
     "bayesprune.tangent.options": ("TransferOptions",),
     "bayesprune.tasks": ("Metric", "OwnTask", "Task"),

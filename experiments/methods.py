@@ -5,6 +5,8 @@ from typing import Any
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.inference.multipliers.relatives import RELATIVES
 from bayesprune.inference.parsimonious import Parsimonious
+from bayesprune.inference.sections.complexity_aware import ComplexityAware
+from bayesprune.inference.sections.layer_gates import LayerGates
 from bayesprune.inference.spike_slab.edges import SparseWeights
 from bayesprune.inference.spike_slab.flat import SpikeSlabFlat
 from bayesprune.inference.spike_slab.group_slabs import GroupHorseshoe, GroupLasso
@@ -100,6 +102,8 @@ _TABLE: tuple[Method, ...] = (
     NeuralTangentTransfer(),
     LayerSparsity(),
     Parsimonious(),
+    LayerGates(),
+    ComplexityAware(),
     SpikeSlab(),
     SpikeSlabFlat(),
     GroupLasso(),

@@ -47,6 +47,8 @@ class Decide:
         began: the gates, of all there ever were, that the run began with; None for all.
     """
 
+    differences = ExactDifferences
+
     def __init__(
         self,
         watch: Watch,
@@ -93,7 +95,7 @@ class Decide:
 
     def decided(self, state: TrainState) -> tuple[Choice, Objective]:
         """Which gates to open in the network as it is, and the objective of that."""
-        with ExactDifferences(state, self.sample, self.watch.price, free=self.free) as look:
+        with self.differences(state, self.sample, self.watch.price, free=self.free) as look:
             chosen = Choice(look.threshold())
             if self.limits is not None:
                 look.fit(chosen, self.limits)

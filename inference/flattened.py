@@ -33,7 +33,8 @@ from bayesprune.inference.variational import Parts, VariationalMethod, made_guid
 from bayesprune.inference.visited import Sample
 from bayesprune.inference.watch import Watch
 from bayesprune.inference.weight_laws import WeightLaw
-from bayesprune.models.prices import CostPrice
+from bayesprune.models.complexity import ComplexityPrice
+from bayesprune.models.prices import CostPrice, Price
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.pruners.budgeted import checked_limits
 from bayesprune.pruners.rounding import check_multiple
@@ -56,6 +57,22 @@ class Flattened(VariationalMethod):
 
     takes = frozenset({"price", "budget", "estimator"})
 
+    objective = GatedObjective
+
+    def price(
+        self, state: TrainState, settings: RunSettings, options: Any, examples: int, steps: int
+    ) -> Price:
+        """The price of what is open: `make_price`."""
+        return make_price(state, settings, options, examples, steps)
+
+    def estimating(self, chosen: GateEstimator, options: Any) -> GateEstimator:
+        """The estimator of all gates, made of the one that was chosen."""
+        return chosen
+
+    def start(self, state: TrainState, recipe: Recipe) -> Any:
+        """Inclusion probability at the start, one for all gates or [J]."""
+        return recipe.start
+
     @abstractmethod
     def weight_law(self, options: Any, chosen: GateEstimator, recipe: Recipe) -> WeightLaw:
         """The guide's part for the weights, for the options of a run, its estimator and the recipe's numbers."""
@@ -74,10 +91,10 @@ class Flattened(VariationalMethod):
         """Prices and budget, the guide, the projected step, shrinking and the last decisions."""
         options: ParsimoniousOptions = self.options.of(settings.options)
         recipe = Recipe(state.network, data.train, settings, options, state.likelihood)
-        price = make_price(state, settings, options, len(data.train), recipe.prune_steps)
+        price = self.price(state, settings, options, len(data.train), recipe.prune_steps)
         slab = GaussianSlab(options.slab)
         check_multiple(state.structure, options.round_to)
-        options.check_used(settings, by_cost=isinstance(price, CostPrice))
+        options.check_used(settings, by_cost=isinstance(price, (CostPrice, ComplexityPrice)))
         chosen, said = chosen_estimator(settings.estimator, state)
         law = self.weight_law(options, chosen, recipe)
         _check_law(law)
@@ -104,9 +121,9 @@ class Flattened(VariationalMethod):
 
         began = state.structure.original_gates()
         return Parts(
-            made_guide(state, lambda model: law.make(model, recipe.start), slab),
-            GatedObjective(
-                price, chosen, len(data.train), ramp=recipe.ramp, weight_prior=slab,
+            made_guide(state, lambda model: law.make(model, self.start(state, recipe)), slab),
+            self.objective(
+                price, self.estimating(chosen, options), len(data.train), ramp=recipe.ramp, weight_prior=slab,
                 estimate_every=options.estimate_every, warm_up=recipe.warm_up if law.means_first else None,
             ),
             recipe.prune_steps, recipe.learning_rate, optimizers, updates,

@@ -17,6 +17,7 @@ from bayesprune.models.likelihoods import TaskLikelihood
 from bayesprune.models.prices import Price
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.models.priors.weights import GaussianSlab, WeightPrior
+from bayesprune.structure import Structure
 from bayesprune.training import TrainState
 
 SMALL = 0.25
@@ -92,7 +93,7 @@ class GatedObjective(PerExample):
         self._prior = FlatteningGatePrior(self._log_gamma(state))
         self._model = GatedModel(
             state.network,
-            state.structure,
+            self.acting(state),
             self._prior,
             self.size,
             weight_prior=self.weight_prior,
@@ -103,6 +104,10 @@ class GatedObjective(PerExample):
         guide.masks = state.masks
         self._elbos = {chosen: GatedELBO(chosen)(self._model, guide) for chosen in (self.estimator, self._without)}
         self._every = self.estimate_every if state.network_macs() <= SMALL * state.initial_macs else 1
+
+    def acting(self, state: TrainState) -> Structure:
+        """The structure whose gates act on the network."""
+        return state.structure
 
     def detach(self) -> None:
         """Take the gates off the network."""

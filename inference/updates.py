@@ -72,6 +72,9 @@ def hold_last(state: TrainState) -> None:
     """
     theta = guide_of(state).theta
     is_open = theta >= 0.5
+    if state.structure.sections:  # what is inside a section is needed until that is closed
+        gates = state.structure.section_gates.to(theta.device)
+        is_open = is_open.index_copy(0, gates, theta[gates] > 0)
     if theta.device.type != CPU:
         theta.masked_fill_(state.held().reopened(is_open, theta) & ~is_open, 1.0)
         return

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch.optim import Optimizer
 
@@ -26,8 +26,8 @@ class WeightLaw(Protocol):
     """The guide's part for the weights."""
 
     @property
-    def make(self) -> Callable[[GatedModel, float], GateGuide]:
-        """From a model and the inclusion probability at the start to the guide."""
+    def make(self) -> Callable[[GatedModel, Any], GateGuide]:
+        """From a model and the inclusion probability at the start, a number or [J], to the guide."""
         ...
 
     @property
@@ -71,7 +71,7 @@ class GaussianWeights:
     means_first: bool = False
 
     @property
-    def make(self) -> Callable[[GatedModel, float], GateGuide]:
+    def make(self) -> Callable[[GatedModel, Any], GateGuide]:
         """The guide."""
         return partial(GaussianWeightGuide, deviation=self.deviation, kind=self.kind, draws=self.draws)
 

@@ -11,6 +11,7 @@ from bayesprune.pruners.filling import filled
 from bayesprune.pruners.rounding import rounded_gates
 from bayesprune.run.budget import LATENCY, MACS, Budget
 from bayesprune.structure import Structure
+from bayesprune.structure.groups import key_of
 from bayesprune.training import TrainState
 
 
@@ -106,7 +107,8 @@ def removable(structure: Structure, scores: Tensor) -> Tensor:
     """The gates that can be closed one after the other, in ascending order of score; none whose score is inf."""
     order = scores.argsort(stable=True)
     order = order[scores[order] < float("inf")]
-    best = {place.start + int(scores[place].argmax()) for place in structure.slices().values()}
+    places = [place for name, place in structure.slices().items() if key_of(name) not in structure.section_keys]
+    best = {place.start + int(scores[place].argmax()) for place in places if place.stop > place.start}
     simple = torch.tensor([gate for gate in order.tolist() if gate not in best], dtype=torch.long)
     all_closed = _closed(structure, simple)
     if torch.equal(structure.protect(all_closed, scores), all_closed):

@@ -13,6 +13,8 @@ from bayesprune.run.environment import environment
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.reading_records import inputs_of, task_of
 from bayesprune.run.writing_records import AVERAGES
+from bayesprune.sections.find import find_sections, with_sections
+from bayesprune.sections.value import SUFFIX
 from bayesprune.store.runs import RunRecord
 from bayesprune.structure import Structure, compact, find
 from bayesprune.structure.copying import copied
@@ -70,8 +72,19 @@ def _structure(network: nn.Module, record: RunRecord) -> Structure:
     example, settings = inputs_of(record).zeros(), record.settings
     keep, inputs = settings["keep"], settings["inputs"]
     flatten = settings["flatten_inputs"]
-    found = find(network, example, keep=keep, inputs=inputs, flatten_inputs=flatten, check=False)
-    return with_input_gates(network, found, example, keep, inputs)
+    names = [group["name"] for group in record.groups]
+    sections = [name for name in names if name.endswith(SUFFIX)]
+    units = Structure((), (), ())
+    if len(sections) < len(names) or not names:
+        found = find(network, example, keep=keep, inputs=inputs, flatten_inputs=flatten, check=False)
+        units = with_input_gates(network, found, example, keep, inputs)
+    if not sections:
+        return units
+    known = {one.name: one for one in find_sections(network, example, check=False).sections}
+    missing = [name for name in sections if name not in known]
+    if missing:
+        raise ValueError(f"it has no sections {missing}")
+    return with_sections(units, [known[name] for name in sections])
 
 
 def _spec_of(record: RunRecord, factory: Factory | None) -> NetworkSpec:

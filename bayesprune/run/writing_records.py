@@ -101,9 +101,7 @@ def _layer_row(layer: LayerCost, dense: Mapping[str, LayerCost]) -> dict[str, An
 
 
 def _gone(pruned: "Pruned", there: set[str]) -> list[dict[str, Any]]:
-    """Rows of the layers that went into others: they cost nothing now."""
-    if not pruned.collapsed:
-        return []
+    """Rows of the layers that went into others, or with their section: they cost nothing now."""
     none = dict.fromkeys(COUNTS, 0) | {"nonzero_weights": 0, "fed_outputs": 0}
     return [
         {"name": layer.name, "kind": layer.kind} | none | {f"dense_{count}": getattr(layer, count) for count in COUNTS}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
-from bayesprune.structure.groups import UNGATED, Axis, Group, Structure
+from bayesprune.structure.groups import UNGATED, Axis, Group, Structure, key_of
 from bayesprune.structure.kinds.attention import leave_fast_path
 from bayesprune.structure.layers import resize
 from bayesprune.structure.selectors import plain_name
@@ -27,7 +27,7 @@ def compact(
     masks: MutableMapping[str, Tensor] | None = None,
     alike: MutableMapping[str, list[nn.Parameter]] | None = None,
 ) -> Structure:
-    """Remove the channels whose gates are closed, in place; all gradients are dropped.
+    """Remove the channels whose gates are closed, and closed sections' branches, in place; gradients are dropped.
 
     Parameters stay the same objects, so optimizers keep hold of them; their moments are cut alike, and so are
     masks (name of a parameter -> tensor of its shape) and parameters outside the network that have the shape of one of
@@ -53,6 +53,10 @@ def compact(
     _check(structure, open_gates)
     optimizers, masks = tuple(optimizers), {} if masks is None else masks
     alike = {} if alike is None else alike
+    if structure.sections:
+        from bayesprune.sections.absent import without_closed  # it stands on this package
+
+        structure = without_closed(network, structure, open_gates, optimizers, (masks, alike))
     structure = wrapped(network, structure, open_gates, (masks, alike))
     network.zero_grad()
     parameters = dict(network.named_parameters(remove_duplicate=False))
@@ -103,14 +107,15 @@ def _check(structure: Structure, open_gates: Tensor) -> None:
         raise SettingError(f"{tuple(open_gates.shape)} gates for a structure that has {structure.gate_count}")
     if open_gates.dtype != torch.bool:
         raise SettingError(f"open gates must be bool, not {open_gates.dtype}: compare them, such as theta > 0.5")
+    excused = structure.excused(open_gates)
     for name, place in structure.slices().items():
-        if place.stop > place.start and not open_gates[place].any():
+        if place.stop > place.start and key_of(name) not in excused and not open_gates[place].any():
             raise SettingError(f"group {name!r} would be emptied: keep at least one of its channels open")
     for layer, gates in structure.partial_writers:
-        if not open_gates[gates].any():
+        if layer not in excused and not open_gates[gates].any():
             raise SettingError(f"layer {layer!r} would be emptied: keep at least one of its channels open")
     for reader in structure.readers:
-        if not reader.open_positions(open_gates).any():
+        if reader.layer not in excused and not reader.open_positions(open_gates).any():
             groups = [group.name for group in structure.groups if reader.layer in group.consumers]
             raise SettingError(
                 f"layer {reader.layer!r} would have nothing left to read: "

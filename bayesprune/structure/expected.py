@@ -24,6 +24,7 @@ class _Term:
         arriving, selection: gates of each position read, or None.
         common: for each position read, the positions written that have the same gate; None where there are
             none.
+        sections: gates of the sections that hold the layer; it is there while all of them are open.
     """
 
     unit: float
@@ -32,6 +33,7 @@ class _Term:
     arriving: Tensor | None
     selection: Tensor | None
     common: Tensor | None
+    sections: Tensor
 
     @property
     def is_product(self) -> bool:
@@ -40,7 +42,7 @@ class _Term:
 
     def to(self, device: torch.device) -> "_Term":
         """The same on a device."""
-        places = ("written", "arriving", "selection", "common")
+        places = ("written", "arriving", "selection", "common", "sections")
         moved: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name).to(device) for name in places
         }
@@ -48,6 +50,10 @@ class _Term:
 
     def expected(self, padded: Tensor) -> Tensor:
         """Expected number of open pairs at theta padded with a 1."""
+        return self._pairs(padded) * padded[self.sections].prod()
+
+    def _pairs(self, padded: Tensor) -> Tensor:
+        """The same while the sections are open."""
         writes = padded.new_ones(()) if self.written is None else padded[self.written].sum()
         if self.arriving is None:
             return writes
@@ -66,11 +72,13 @@ class _Products:
     Attributes:
         units: [T, 2] multiply-accumulates and parameters a pair of each term.
         written, read: [T, J + 1] how often each gate is among those written and read; the last entry is no gate's.
+        sections: [T, D] gates of the sections that hold each term's layer, J where there are fewer.
     """
 
     units: Tensor
     written: Tensor
     read: Tensor
+    sections: Tensor
 
     @classmethod
     def of(cls, terms: Sequence[_Term], gates: int) -> "_Products":
@@ -83,16 +91,24 @@ class _Products:
             return torch.stack(counted).double() if counted else torch.zeros(0, gates + 1, dtype=torch.float64)
 
         units = torch.tensor([[term.unit_macs, term.unit] for term in terms], dtype=torch.float64).reshape(-1, 2)
-        return cls(units, counts([term.written for term in terms]), counts([term.arriving for term in terms]))
+        depth = max((len(term.sections) for term in terms), default=0)
+        sections = torch.full((len(terms), depth), gates)
+        for row, term in zip(sections, terms, strict=True):
+            row[: len(term.sections)] = term.sections
+        return cls(units, counts([t.written for t in terms]), counts([t.arriving for t in terms]), sections)
 
     def expected(self, padded: Tensor) -> Tensor:
         """Expected (macs, params) [2] at theta padded with a 1."""
         values = padded.to(self.units)
-        return (self.written.mv(values) * self.read.mv(values) @ self.units).to(padded)
+        pairs = self.written.mv(values) * self.read.mv(values)
+        if self.sections.shape[1]:
+            pairs = pairs * values[self.sections].prod(1)
+        return (pairs @ self.units).to(padded)
 
     def to(self, device: torch.device) -> "_Products":
         """The same on a device."""
-        return _Products(*(_wide_on(device, part) for part in (self.units, self.written, self.read)))
+        wide = (_wide_on(device, part) for part in (self.units, self.written, self.read))
+        return _Products(*wide, self.sections.to(device))
 
 
 def _wide_on(device: torch.device, part: Tensor) -> Tensor:
@@ -106,8 +122,9 @@ class ExpectedCost:
     With independent gates, open with probability theta, the expectation of every layer's cost is multilinear
     in theta (methods note, section 7C): the product of the expected numbers of its inputs and outputs, and
     where a layer reads and writes the same group (a convolution between two points of one residual stream) a
-    gate's pairs with itself count once and not squared. It is exact; at theta in {0, 1} it is the compacted
-    network's cost. What attention multiplies without weights goes along its heads. The rest is a constant.
+    gate's pairs with itself count once and not squared. What a section holds counts while the section's gate is
+    open, one factor more. It is exact; at theta in {0, 1} it is the compacted network's cost. What attention multiplies
+    without weights goes along its heads. The rest is a constant.
 
     Args:
         network: in its present shape.
@@ -137,10 +154,12 @@ class ExpectedCost:
             used = _weight_use(layer_name, network.get_submodule(layer_name), tensor, positions)
             entries = 0 if id(parameter) in seen else parameter.numel()  # a shared one is there once
             used += 0 if id(parameter) in seen else (uses or {}).get(name, 0.0)
-            terms.append(_term(parameter.numel(), entries, written.get(name), readers.get(name), used))
+            holding = _holding(structure, layer_name, tensor)
+            terms.append(_term(parameter.numel(), entries, written.get(name), readers.get(name), used, holding))
             seen.add(id(parameter))
         for layer_name, macs in (own or {}).items():
-            terms.append(_own_term(network.get_submodule(layer_name), layer_name, written, macs))
+            holding = _holding(structure, layer_name)
+            terms.append(_own_term(network.get_submodule(layer_name), layer_name, written, macs, holding))
         products = _Products.of([term for term in terms if term.is_product], gates)
         self._parts = {CPU: (products, [term for term in terms if not term.is_product])}
 
@@ -182,15 +201,25 @@ def _weight_use(layer_name: str, layer: nn.Module, tensor: str, positions: Mappi
     return positions.get(layer_name, positions.get(plain_name(layer_name), 0))
 
 
-def _own_term(layer: nn.Module, name: str, written: Mapping[str, Tensor], macs: float) -> _Term:
+def _own_term(
+    layer: nn.Module, name: str, written: Mapping[str, Tensor], macs: float, sections: Tensor
+) -> _Term:
     """What a layer multiplies without parameters, along its units."""
     inside = units_inside(layer)
     assert inside is not None and inside.macs is not None  # only such layers are counted
     gates = written.get(".".join(part for part in (name, inside.macs.layer, inside.macs.tensor) if part))
-    return _Term(0.0, macs / (1 if gates is None else len(gates)), gates, None, None, None)
+    return _Term(0.0, macs / (1 if gates is None else len(gates)), gates, None, None, None, sections)
 
 
-def _term(size: int, entries: int, written: Tensor | None, reader: Reader | None, used: float) -> _Term:
+def _holding(structure: Structure, layer: str, tensor: str = "") -> Tensor:
+    """The gates of the sections that hold a parameter."""
+    gates = zip(structure.sections, structure.section_gates.tolist(), strict=True)
+    return torch.tensor([gate for one, gate in gates if one.holds(layer, tensor)], dtype=torch.long)
+
+
+def _term(
+    size: int, entries: int, written: Tensor | None, reader: Reader | None, used: float, sections: Tensor
+) -> _Term:
     """A parameter's term, of `size` numbers of which `entries` count as parameters."""
     arriving = None if reader is None else reader.arriving[reader.selected]
     pairs = max(1, (1 if written is None else len(written)) * (1 if arriving is None else len(arriving)))
@@ -200,4 +229,4 @@ def _term(size: int, entries: int, written: Tensor | None, reader: Reader | None
         same = written[written != UNGATED].bincount(minlength=length)[arriving]  # the last entry: no gate
         common = same if bool(same.any()) else None
     selection = None if reader is None else reader.selection
-    return _Term(entries / pairs, size / pairs * used, written, arriving, selection, common)
+    return _Term(entries / pairs, size / pairs * used, written, arriving, selection, common, sections)

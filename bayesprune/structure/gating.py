@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import SettingError, UnsupportedLayerError
+from bayesprune.sections.gating import Gate, hook_sections
 from bayesprune.structure.by_weight import GatedWeights
 from bayesprune.structure.groups import UNGATED, Normaliser, Reader, Structure
 from bayesprune.structure.masked_norm import masked
@@ -64,10 +65,12 @@ class Gating:
             *(network.get_submodule(norm.layer).register_forward_hook(self._norm(norm)) for norm in structure.norms),
             *weights.handles,
         ]
+        gates = structure.section_gates.tolist()
+        self._handles += hook_sections(network, structure.sections, lambda number: self._gate(gates[number]))
 
     @contextmanager
     def applied(self, gates: Tensor) -> Iterator[None]:
-        """Multiply every consumer's inputs by gates [J] or [B, J]; any real numbers, also noise.
+        """Multiply every consumer's inputs, and every section's branch, by gates [J] or [B, J]; any real numbers.
 
         Raises:
             SettingError: they are not J, or gates for each example where they must be global.
@@ -106,6 +109,8 @@ class Gating:
             return masked(layer, arguments[0], factors, norm.feature_axis).to(said)
 
         return normalise
+    def _gate(self, gate: int) -> Gate:
+        return lambda: None if self._gates is None else self._gates.whole[..., gate]
 
     def _hook(self, layer: str, apply: Apply) -> Callable[[nn.Module, Any], Any]:
         def multiply(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:

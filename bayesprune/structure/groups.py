@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bayesprune.devices import CPU
 from bayesprune.errors import SettingError
+from bayesprune.sections.value import KIND, Section
 
 UNGATED = -1
 """Marks a channel that belongs to no gate."""
@@ -24,7 +25,7 @@ class Group:
         kept: original indices [K] of the channels still there, ascending.
         producers: layers that write the channels (convolutions, linear and normalisation layers).
         consumers: layers that read them.
-        kind: "channels", "inputs" or "flatten".
+        kind: "channels", "inputs", "flatten", or "section" for the one gate of a section's branch.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Structure:
         spread: writing layers that go on handing out all their channels once compacted, zeros where one is removed,
             because what lies behind counts on their number; their readers select.
         examples_first: whether every reader's input has the examples along its first axis.
+        sections: whose branches have a gate each, the only one of the group of that name.
     """
 
     groups: tuple[Group, ...]
@@ -146,6 +148,7 @@ class Structure:
     norms: tuple[Normaliser, ...] = ()
     spread: frozenset[str] = frozenset()
     examples_first: bool = True
+    sections: tuple[Section, ...] = ()
 
     @property
     def per_example(self) -> bool:
@@ -203,21 +206,22 @@ class Structure:
 
         The same holds for a layer that writes or normalises only some of a group's channels (one of several that are
         concatenated), and for a layer that would be left with nothing to read (all its open channels'
-        features closed).
+        features closed). What lies inside a closed section needs nothing, and a section may close.
         """
         if open_gates.device.type != CPU:
             return self.protect(open_gates.cpu(), preference.cpu()).to(open_gates.device)
         protected = open_gates.clone()
         if self.passes_on(open_gates):
             return protected
-        for place in self.slices().values():
-            if place.stop > place.start and not protected[place].any():
+        excused = self.excused(open_gates)
+        for name, place in self.slices().items():
+            if place.stop > place.start and key_of(name) not in excused and not protected[place].any():
                 protected[place.start + int(preference[place].argmax())] = True
-        for gates in self.parts:
-            if not protected[gates].any():
+        for layer, gates in self.parts:
+            if layer not in excused and not protected[gates].any():
                 protected[gates[int(preference[gates].argmax())]] = True
         for reader in self.readers:
-            if not reader.open_positions(protected).any():
+            if reader.layer not in excused and not reader.open_positions(protected).any():
                 protected[reader.best_gates(protected, preference)] = True
         return protected
 
@@ -225,18 +229,36 @@ class Structure:
         """Whether `protect` has nothing to reopen at open_gates [J] (bool): asked after every step, so in few calls."""
         open_gates = open_gates.cpu()
         sets, others = self.needed
-        if not bool(sets.mv(open_gates.to(sets)).all()):
+        given = open_gates.to(sets)
+        if not bool((sets.mv(given) + self.excuses.mv(1 - given)).all()):
             return False
-        return all(bool(reader.open_positions(open_gates).any()) for reader in others)
+        excused = self.excused(open_gates)
+        return all(reader.layer in excused or bool(reader.open_positions(open_gates).any()) for reader in others)
 
     @cached_property
     def needed(self) -> tuple[Tensor, tuple[Reader, ...]]:
         """Sets of gates [S, J] (0 or 1), one of each of which must be open, and readers that two gates a feature shut.
 
-        Of sets that contain another one only the smaller counts.
+        Of sets that contain another one only the smaller counts, unless a section can excuse that one alone.
         """
-        candidates = [torch.arange(place.start, place.stop) for place in self.slices().values()]
-        candidates += list(self.parts)
+        sets, _, both = self._needs
+        return sets, both
+
+    @property
+    def excuses(self) -> Tensor:
+        """For each set of `needed` the gates [S, J] (0 or 1) of sections that hold it: a closed one excuses it."""
+        return self._needs[1]
+
+    @cached_property
+    def _needs(self) -> tuple[Tensor, Tensor, tuple[Reader, ...]]:
+        """`needed`, with the excuses between."""
+        excuses_of = self.excusing
+        candidates = [
+            (torch.arange(place.start, place.stop), excuses_of.get(key_of(name), frozenset()))
+            for name, place in self.slices().items()
+            if key_of(name) not in self.section_keys
+        ]
+        candidates += [(gates, excuses_of.get(layer, frozenset())) for layer, gates in self.parts]
         both = []
         for reader in self.readers:
             ways = [way for way in (reader.arriving[reader.selected], reader.selection) if way is not None]
@@ -244,15 +266,54 @@ class Structure:
             if len(gated) > 1:
                 both.append(reader)
             elif gated and not bool((gated[0] == UNGATED).any()):
-                candidates.append(gated[0].unique())
-        kept: list[set[int]] = []
-        for gates in sorted((set(gates.tolist()) for gates in candidates if len(gates)), key=len):
-            if not any(smaller <= gates for smaller in kept):
-                kept.append(gates)
-        sets = torch.zeros(len(kept), self.gate_count)
-        for row, gates in zip(sets, kept, strict=True):
-            row[sorted(gates)] = 1.0
-        return sets, tuple(both)
+                candidates.append((gated[0].unique(), excuses_of.get(reader.layer, frozenset())))
+        kept: list[tuple[set[int], frozenset[int]]] = []
+        for gates, excuses in sorted(((set(g.tolist()), e) for g, e in candidates if len(g)), key=lambda c: len(c[0])):
+            if not any(smaller <= gates and fewer <= excuses for smaller, fewer in kept):
+                kept.append((gates, excuses))
+        sets, shut = torch.zeros(2, len(kept), self.gate_count)
+        for row, other, (gates, excuses) in zip(sets, shut, kept, strict=True):
+            row[sorted(gates)], other[sorted(excuses)] = 1.0, 1.0
+        return sets, shut, tuple(both)
+
+    @cached_property
+    def section_keys(self) -> frozenset[str]:
+        """The groups that are gates of sections, also of those that are gone, as `key_of` names them."""
+        return frozenset(key_of(group.name) for group in self.groups if group.kind == KIND)
+
+    @cached_property
+    def section_gates(self) -> Tensor:
+        """The gate [S] of each section, in their order."""
+        places = self.slices()
+        return torch.tensor([places[one.name].start for one in self.sections], dtype=torch.long)
+
+    @cached_property
+    def excusing(self) -> Mapping[str, frozenset[int]]:
+        """For each layer, and each group (`key_of`), the gates of sections any of which, closed, takes it along."""
+        if not self.sections:
+            return {}
+        found: dict[str, set[int]] = {}
+        gates = list(zip(self.sections, self.section_gates.tolist(), strict=True))
+        for section, gate in gates:
+            for layer in (each.layer for each in (*self.axes, *self.readers, *self.norms) if section.holds(each.layer)):
+                found.setdefault(layer, set()).add(gate)
+            found[key_of(section.name)] = {outer for one, outer in gates if {*section.layers} <= {*one.layers}}
+        for name, place in self.slices().items():
+            writers = [
+                {gate for one, gate in gates if one.holds(axis.layer, axis.tensor)}
+                for axis in self.axes
+                if bool(((axis.gates >= place.start) & (axis.gates < place.stop)).any())
+            ]
+            if writers:
+                found[key_of(name)] = set.intersection(*writers)
+        return {name: frozenset(each) for name, each in found.items() if each}
+
+    def excused(self, open_gates: Tensor) -> frozenset[str]:
+        """Layers and groups that need nothing when the gates [J] (bool) are open: sections may close."""
+        if not self.sections:
+            return self.section_keys
+        closed = {gate for gate in self.section_gates.tolist() if not open_gates[gate]}
+        return frozenset(name for name, gates in self.excusing.items() if gates & closed) | self.section_keys
 
     @cached_property
     def partial_writers(self) -> tuple[tuple[str, Tensor], ...]:
@@ -268,12 +329,12 @@ class Structure:
         return tuple((layer, gates) for layer, gates in found if is_partial(gates))
 
     @cached_property
-    def parts(self) -> tuple[Tensor, ...]:
-        """Sets of gates, one of each of which must be open, besides the groups: what one layer writes or normalises."""
-        normalised = [norm.gates.unique() for norm in self.norms]
+    def parts(self) -> tuple[tuple[str, Tensor], ...]:
+        """Layers, with gates one of which must be open besides those of groups: what one writes or normalises."""
+        normalised = [(norm.layer, norm.gates.unique()) for norm in self.norms]
         return (
-            *(gates for _, gates in self.partial_writers),
-            *(gates for gates in normalised if len(gates) and gates[0] != UNGATED),
+            *self.partial_writers,
+            *((layer, gates) for layer, gates in normalised if len(gates) and gates[0] != UNGATED),
         )
 
     @cached_property
@@ -299,23 +360,28 @@ class Structure:
         """Close also what has no use when the closed gates of open_gates [J] (bool) are closed.
 
         These are the gates of flattened features whose channel is closed, and channels none of whose
-        flattened features is read. The gated network stays the same function; no group is emptied by it. Call
-        it after `protect`.
+        flattened features is read, and all that lies inside a closed section. The gated network stays the same
+        function; no group outside of closed sections is emptied by it. Call it after `protect`.
         """
         if open_gates.device.type != CPU:
             return self.consistent(open_gates.cpu()).to(open_gates.device)
+        excused = self.excused(open_gates)
         needed, used = torch.zeros(2, self.gate_count + 1, dtype=torch.long)
         for reader in self.readers:
             arriving = reader.arriving[reader.selected]
-            stays = reader.open_positions(open_gates).long()
+            stays = reader.open_positions(open_gates).long() * (reader.layer not in excused)
             for gates in (arriving,) if reader.selection is None else (arriving, reader.selection):
                 needed.index_add_(0, gates % len(needed), torch.ones_like(stays))
                 used.index_add_(0, gates % len(used), stays)
         useful: Tensor = open_gates & ~((needed > 0) & (used == 0))[:-1]
-        parts = [torch.arange(place.start, place.stop) for place in self.slices().values()]
-        for gates in (*parts, *self.parts):
-            if not useful[gates].any():
+        parts = [(key_of(name), torch.arange(place.start, place.stop)) for name, place in self.slices().items()]
+        for name, gates in (*parts, *self.parts):
+            if name not in excused and not useful[gates].any():
                 useful[gates] = open_gates[gates]
+        closed = ~open_gates[self.section_gates]
+        for name, gates in parts if bool(closed.any()) else ():
+            if self.excusing.get(name, frozenset()) & {*self.section_gates[closed].tolist()}:
+                useful[gates] = False
         return useful
 
     def renamed(self, old: str, new: str) -> "Structure":
@@ -330,7 +396,13 @@ class Structure:
             readers=tuple(replace(reader, layer=name(reader.layer)) for reader in self.readers),
             norms=tuple(replace(norm, layer=name(norm.layer)) for norm in self.norms),
             spread=frozenset(map(name, self.spread)),
+            sections=tuple(one.renamed(name) for one in self.sections),
         )
+
+
+def key_of(group: str) -> str:
+    """A name for a group that no layer has."""
+    return f"group {group}"
 
 
 def _slices(sizes: dict[str, int]) -> dict[str, slice]:

@@ -18,17 +18,19 @@ class _TwoGates:
 
     Attributes:
         arriving, own: the gates [n] of its features, J where there is none.
+        excuses: gates [m] of sections that hold it.
     """
 
     arriving: Tensor
     own: Tensor
+    excuses: Tensor
 
     def reopen(self, padded: Tensor, preference: Tensor) -> Tensor:
         """Open gates [J + 1] (bool, the last one of no gate) with those of the best feature if none is read."""
         opened = padded[self.arriving]
         among = opened | ~opened.any()
         best = preference[self.own].masked_fill(~among, -torch.inf).argmax()
-        is_shut = ~(opened & padded[self.own]).any()
+        is_shut = ~(opened & padded[self.own]).any() & padded[self.excuses].all()
         found = torch.zeros_like(padded)
         for gates in (self.arriving, self.own):
             found = found.index_fill(0, gates.index_select(0, best.reshape(1)), 1)
@@ -45,14 +47,18 @@ class Held:
 
     def __init__(self, structure: Structure, device: torch.device) -> None:
         sets, others = structure.needed
-        self._sets = sets.bool().to(device)
+        self._sets, self._excuses = sets.bool().to(device), structure.excuses.bool().to(device)
         count = structure.gate_count
 
         def places(gates: Tensor) -> Tensor:
             return torch.where(gates == UNGATED, count, gates).to(device)
 
         self._others = [
-            _TwoGates(places(reader.arriving[reader.selected]), places(reader.selection))
+            _TwoGates(
+                places(reader.arriving[reader.selected]),
+                places(reader.selection),
+                torch.tensor(sorted(structure.excusing.get(reader.layer, ())), dtype=torch.long).to(device),
+            )
             for reader in others
             if reader.selection is not None
         ]
@@ -66,7 +72,7 @@ class Held:
         """
         values = preference.expand_as(self._sets).masked_fill(~self._sets, -torch.inf)
         best = values.argmax(1)
-        is_shut = ~(self._sets & open_gates).any(1)
+        is_shut = ~((self._sets & open_gates) | (self._excuses & ~open_gates)).any(1)
         reopened = open_gates | torch.zeros_like(open_gates).index_add(0, best, is_shut)
         padded = torch.cat([reopened, reopened.new_ones(1)])
         preference = torch.cat([preference, preference.new_zeros(1)])

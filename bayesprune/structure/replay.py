@@ -77,7 +77,7 @@ class Replay:
             structure: its groups.
             inputs: some examples, on which flips are compared with whole passes in float64.
         """
-        graph = _traced(network) if isinstance(inputs, Tensor) else None
+        graph = _traced(network) if isinstance(inputs, Tensor) and not structure.sections else None
         if graph is None or not _agrees(network, structure, inputs):
             return None
         return cls(network, structure, graph)

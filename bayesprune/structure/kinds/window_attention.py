@@ -20,9 +20,10 @@ def __getattr__(name: str) -> Any:
     """The class of a narrowed attention, made when it is first asked for."""
     if name.removeprefix(PREFIX) not in NAMES or not name.startswith(PREFIX):
         raise AttributeError(name)
-    from torchvision.models import swin_transformer
+    from bayesprune.data.torchvision_guard import import_torchvision
 
-    base = getattr(swin_transformer, name.removeprefix(PREFIX))
+    import_torchvision()
+    base = getattr(import_module(HOME), name.removeprefix(PREFIX))
     made = type(name, (base,), {"forward": _forward, "__module__": __name__, "__doc__": _forward.__doc__})
     globals()[name] = made
     return made

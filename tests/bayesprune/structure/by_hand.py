@@ -135,11 +135,13 @@ class Memory(nn.Module):
         self.head = nn.Linear(12, 2)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        keys = self.key(inputs), self.value(inputs)
+        query, key, value = self.ask(inputs), self.key(inputs), self.value(inputs)
+        if not self.attention.batch_first:
+            query, key, value = (each.transpose(0, 1) for each in (query, key, value))
         mask = torch.zeros(6, 6, dtype=torch.bool).triu(1)
         mask[0, 3] = True
-        said = self.attention(self.ask(inputs), *keys, attn_mask=mask, need_weights=True)[0]
-        answer: Tensor = self.head(said)
+        said = self.attention(query, key, value, attn_mask=mask, need_weights=True)[0]
+        answer: Tensor = self.head(said if self.attention.batch_first else said.transpose(0, 1))
         return answer
 
 
@@ -152,7 +154,7 @@ def memory(**options: Any) -> tuple[nn.Module, Structure, Tensor]:
         hand.writes(layer, gates)
     hand.inside("attention", heads=heads, query=query, key=key, value=value, output=output)
     hand.reads("head", output)
-    return network, hand.build(), torch.randn(*((4, 6) if options.get("batch_first") else (6, 4)), 5)
+    return network, hand.build(), torch.randn(4, 6, 5)
 
 
 class Sequences(nn.Module):

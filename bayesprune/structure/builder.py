@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bayesprune.structure.groups import UNGATED, Axis, Group, Normaliser, Reader, Structure
 from bayesprune.structure.labels.classes import Classes, Found
+from bayesprune.structure.layers import CONVOLUTION
 from bayesprune.structure.refusals import Refusal
 
 
@@ -20,6 +21,7 @@ class StructureBuilder:
     Attributes:
         arriving: for each linear layer that reads channels the gate of every feature that arrives.
         refusals: why some features cannot be a group.
+        found_names: by the names of groups those of what was found.
     """
 
     def __init__(self, classes: Classes) -> None:
@@ -28,15 +30,20 @@ class StructureBuilder:
         self._groups: list[Group] = []
         self._selection: dict[str, Tensor] = {}
         self._selecting: dict[str, tuple[int, int]] = {}
-        self._gate_of: dict[int, int] = {}
+        self._table = torch.full((classes.trace.universe.count,), UNGATED)
+        self._spread: dict[int, tuple[str, ...]] = {}
+        self.found_names: dict[str, str] = {}
 
-    def add_channels(self, found: Found) -> None:
-        """A group of channels."""
+    def add_channels(self, found: Found, *, spread: bool = False) -> None:
+        """A group of channels; those that are spread are written by the layers that make them only."""
         start, taken = self._count(), {group.name for group in self._groups}
-        self._gate_of |= {label: start + place for place, label in enumerate(found.classes.tolist())}
+        self._table[found.classes.long()] = torch.arange(start, start + len(found.classes))
         name = next((n for n in (found.name, *found.makers, *found.producers) if n and n not in taken), None)
         size = len(found.classes)
         name = name or f"{found.name}.{len(taken)}"
+        self.found_names[name] = found.name
+        if spread:
+            self._spread |= dict.fromkeys(found.classes.tolist(), found.makers)
         self._groups.append(Group(name, size, torch.arange(size), found.producers, found.consumers))
 
     def add_selection(self, name: str, kind: str, layer: str, feature_axis: int, features: int) -> None:
@@ -70,15 +77,23 @@ class StructureBuilder:
         axes = [
             Axis(layer, tensor, axis, gates)
             for (layer, tensor, axis), labels in record.writes.items()
-            if bool(((gates := self._gates(labels)) != UNGATED).any())
+            if bool(((gates := self._gates(labels, layer)) != UNGATED).any())
         ]
         for element in self._classes.elements:
-            gates = self._gates(element.labels)
+            gates = self._gates(element.labels, element.own.name)
             if bool((gates != UNGATED).any()):
                 axes.append(Axis(element.own.layer, element.own.tensor, element.axis, gates))
-        norms = [Normaliser(layer, self._gates(labels), axis) for layer, (labels, axis) in record.norms.items()]
+        norms = [Normaliser(layer, self._gates(labels, layer), axis) for layer, (labels, axis) in record.norms.items()]
         norms = [norm for norm in norms if bool((norm.gates != UNGATED).any())]
-        return Structure(tuple(self._groups), tuple(axes), tuple(self._readers()), norms=tuple(norms))
+        spread = frozenset(layer for layers in self._spread.values() for layer in layers)
+        return Structure(
+            tuple(self._groups),
+            tuple(axes),
+            tuple(self._readers()),
+            norms=tuple(norms),
+            spread=spread,
+            examples_first=record.examples_first,
+        )
 
     def _readers(self) -> Iterable[Reader]:
         """The layers that read features with gates, those with gates of their own first."""
@@ -103,10 +118,30 @@ class StructureBuilder:
             for (layer, tensor, axis), one in reads
         ]
 
-    def _gates(self, labels: Tensor) -> Tensor:
-        """The gate of each label."""
-        found = self._classes.canonical(labels).tolist()
-        return torch.tensor([self._gate_of.get(label, UNGATED) for label in found], dtype=torch.long)
+    def can_spread(self, network: nn.Module, name: str) -> bool:
+        """Whether all that make the channels of a group can hand out zeros, and all that read them can select."""
+        record, found = self._classes.trace.record, next(one for one in self._classes.found if one.name == name)
+
+        def has(labels: Tensor) -> bool:
+            return bool(torch.isin(self._classes.canonical(labels), found.classes).any())
+
+        called = {layer for (layer, tensor, _), one in record.reads.items() if tensor == "weight" and not one.by_weight}
+        makers = [network.get_submodule(layer) for layer in found.makers]
+        return (
+            all(isinstance(maker, (nn.Linear, CONVOLUTION)) for maker in makers)
+            and {*found.makers} <= called
+            and not any(has(labels) for labels, _ in record.norms.values())
+            and not any(one.by_weight and has(one.labels) for one in record.reads.values())
+        )
+
+    def _gates(self, labels: Tensor, layer: str | None = None) -> Tensor:
+        """The gate of each label; for a layer that writes them, of those that it has to cut."""
+        found = self._classes.canonical(labels).long()
+        gates = self._table[found]
+        if layer is not None and self._spread:
+            stay = [label in self._spread and layer not in self._spread[label] for label in found.tolist()]
+            gates = gates.masked_fill(torch.tensor(stay), UNGATED)
+        return gates
 
     def _count(self) -> int:
         return sum(group.size for group in self._groups)

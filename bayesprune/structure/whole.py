@@ -1,6 +1,6 @@
 """Which layers stay whole, and why, so that none is left out in silence."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 from torch import nn
 
@@ -20,7 +20,12 @@ _LISTED = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.Embedding, nn.E
 
 
 def left_whole(
-    network: nn.Module, structure: Structure, classes: Classes, kept: Set[str], passes: Passes
+    network: nn.Module,
+    structure: Structure,
+    classes: Classes,
+    kept: Set[str],
+    passes: Passes,
+    settled: Mapping[str, str],
 ) -> dict[str, str]:
     """Every layer that could make channels and writes none with a gate, and the reason."""
     producing = {name for group in structure.groups for name in group.producers}
@@ -33,7 +38,7 @@ def left_whole(
         if name in record.whole:
             return record.whole[name]
         if name in of:
-            return _reason(of[name], classes, kept)
+            return settled.get(of[name].name) or _reason(of[name], classes, kept)
         if name not in passes.run:
             return "it is never run"
         if name in record.passed:

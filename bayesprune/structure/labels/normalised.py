@@ -74,8 +74,9 @@ def normalised_last(trace: Trace, name: str, layer: Any, labels: Tensor, axis: i
     if not is_tracked(labels) or not mixed:
         return labels
     said = trace.cause(f"are normalised together by {type(layer).__name__} {name!r}")
-    if count > 1 or set(varying(labels)) - mixed:
+    if count > 1 or not _is_one_feature(trace, labels, axes):
         return trace.universe.fold(labels, axes, said)
+    labels = trace.universe.fold(labels, tuple(axis for axis in range(labels.dim()) if axis not in axes), None)
     own = labels.flatten()
     for tensor in ("weight", "bias"):
         if getattr(layer, tensor, None) is not None:
@@ -84,6 +85,17 @@ def normalised_last(trace: Trace, name: str, layer: Any, labels: Tensor, axis: i
         trace.universe.unite(trace.record.norms[name][0], own, said)
     trace.record.norms[name], trace.record.passed[name] = (own, axis), own
     return labels
+
+
+def _is_one_feature(trace: Trace, labels: Tensor, axes: tuple[int, ...]) -> bool:
+    """Whether no two channels that layers make lie at the same place of the normalised axes, as those of heads do."""
+    others = tuple(axis for axis in range(labels.dim()) if axis not in axes)
+    if not set(varying(labels)) & set(others):
+        return True
+    made = torch.cat([trace.universe.canonical(own) for own in trace.record.made.values()])
+    labels = labels.where(torch.isin(labels, made), torch.zeros_like(labels))
+    most = labels.amax(others, keepdim=True)
+    return bool((labels.where(labels > 0, most) == most).all())
 
 
 def normalised_in_groups(trace: Trace, name: str, layer: Any, labels: Tensor) -> Tensor:

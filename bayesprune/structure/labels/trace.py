@@ -1,23 +1,22 @@
 """Following labels through one or several passes of a network: layers as wholes, everything else by operator."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from bayesprune.batches import parts
+from bayesprune.errors import NetworkError
+from bayesprune.structure.labels.code import running_line
 from bayesprune.structure.labels.record import Record
 from bayesprune.structure.labels.storages import Storages, constant
 from bayesprune.structure.labels.universe import FIXED, NEUTRAL, Cause, Universe, is_tracked
 from bayesprune.structure.nesting import tensors_in
 
-_TORCH, _OWN = str(Path(torch.__file__).parent), str(Path(__file__).parent.parent)
-_VIEWS_ALL = ("detach", "alias", "lift_fresh", "_unsafe_view", "_reshape_alias")
 
 
 @dataclass
@@ -71,10 +70,12 @@ class Trace(TorchDispatchMode):
     Args:
         network: the network, whose layers get hooks while `layers_hooked` lasts.
         rule_of: the rule of an operator, or None where there is none.
+        example: the network's inputs.
     """
 
-    def __init__(self, network: nn.Module, rule_of: Callable[[Any], Rule | None]) -> None:
+    def __init__(self, network: nn.Module, rule_of: Callable[[Any], Rule | None], example: Any) -> None:
         super().__init__()
+        self.example = example
         self.universe = Universe()
         self.storages = Storages(self.universe)
         self.record = Record(network, self.universe)
@@ -86,8 +87,9 @@ class Trace(TorchDispatchMode):
         """Run an operator, and give its outputs labels."""
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
-        if not self._inside:
-            self._follow(func, args, kwargs, outputs)
+        if not self._inside and torch.Tag.inplace_view not in func.tags:
+            with _told(str(func)):
+                self._follow(func, args, kwargs, outputs)
         return outputs
 
     def of(self, tensor: Tensor) -> Tensor:
@@ -100,14 +102,15 @@ class Trace(TorchDispatchMode):
                 self.record.touched(owned, labels)
         return self.storages.of(tensor)
 
-    def fix(self, tensors: Any) -> None:
-        """Mark inputs of the network, which are there and stay."""
-        for tensor in tensors_in(tensors):
+    def begin(self) -> None:
+        """Begin a pass: the network's inputs are there and stay."""
+        self._path, self._inside = [], 0
+        for tensor in parts(self.example):
             self.storages.give(tensor, constant(tensor, FIXED))
 
     def cause(self, said: str, *, refused: bool = False) -> Cause:
         """What happens now, with the module and the line of the user's code."""
-        return Cause(said, self._path[-1] if self._path else "", _line(), refused)
+        return Cause(said, self._path[-1] if self._path else "", running_line(), refused)
 
     @contextmanager
     def layers_hooked(self, network: nn.Module, whole: Callable[[nn.Module], Any]) -> Iterator[None]:
@@ -141,7 +144,7 @@ class Trace(TorchDispatchMode):
         def leave(_: nn.Module, arguments: Any, keywords: Any, outputs: Any) -> None:
             self._inside -= rule is not None
             if rule is not None and not self._inside:
-                with _disable_current_modes(), torch.no_grad():
+                with _disable_current_modes(), torch._C.DisableTorchFunction(), torch.no_grad(), _told(name):
                     rule(self, name, module, arguments, keywords, outputs)
             self._path.pop()
 
@@ -182,6 +185,18 @@ class Trace(TorchDispatchMode):
         return bool((self.storages.of(tensor) == NEUTRAL).all())
 
 
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Name what cannot be followed."""
+    try:
+        yield
+    except Exception as error:  # shapes that no rule counted on
+        raise NetworkError(
+            f"the network cannot be traced for groups of channels at {name!r} {running_line()} ({type(error).__name__}: "
+            f"{error}): its channels cannot be removed; take a method that masks single weights, such as magnitude"
+        ) from error
+
+
 def _is_made_new(name: str) -> bool:
     """Whether an operator makes values that depend on no others, of their size at most."""
     return name.endswith("_like") or name.startswith("new_")
@@ -194,21 +209,3 @@ def _without_rule(operation: Operation) -> None:
     for tensor in operation.inputs:
         operation.trace.universe.pin(operation.of(tensor), cause)
     operation.give(torch.full([], FIXED, dtype=torch.int32))
-
-
-def _line() -> str:
-    """The line of the user's code that runs now, as "file.py:12"; "" where only torch's modules run."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(_OWN):
-            if frame.f_code.co_name == RUNNING:
-                return ""
-        elif not name.startswith(_TORCH) and not name.startswith("<"):
-            return f"{Path(name).name}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]  # None at the outermost call
-    return ""
-
-
-RUNNING = "_followed"
-"""The function that runs the network; what called it is no code of the network's."""

@@ -63,11 +63,11 @@ def test_optimizer_masks_and_their_names_follow() -> None:
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9)
     network(inputs).square().mean().backward()
     optimizer.step()
-    weight = network.middle.weight
+    weight = network.get_parameter("middle.weight")
     before = optimizer.state[weight]["momentum_buffer"].clone()
     masks = {name: torch.ones_like(value) for name, value in network.named_parameters()}
     compact(network, structure, opened(structure, 2, 6), optimizers=[optimizer], masks=masks)
-    assert network.middle.layer.weight is weight and weight.shape == (5, 5, 1, 1)
+    assert network.get_parameter("middle.layer.weight") is weight and weight.shape == (5, 5, 1, 1)
     assert torch.equal(optimizer.state[weight]["momentum_buffer"], before[1:][:, [0, 1, 3, 4, 5]])
     assert {name: mask.shape for name, mask in masks.items()} == {n: p.shape for n, p in network.named_parameters()}
     network(inputs).square().mean().backward()
@@ -107,5 +107,5 @@ def test_a_concatenation_of_wide_and_narrow_writers() -> None:
             expected = network(inputs)
         smaller = compact(network, structure, gates)
         torch.testing.assert_close(network(inputs), expected)
-        assert network.head.select.kept.tolist() == [1, 3, 4, 5, 6]
-        assert network.head.layer.in_features == 5 and len(smaller.readers[0].arriving) == 7
+        assert network.get_buffer("head.select.kept").tolist() == [1, 3, 4, 5, 6]
+        assert network.get_parameter("head.layer.weight").shape == (2, 5) and len(smaller.readers[0].arriving) == 7

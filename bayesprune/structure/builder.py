@@ -30,14 +30,14 @@ class StructureBuilder:
         self._groups: list[Group] = []
         self._selection: dict[str, Tensor] = {}
         self._selecting: dict[str, tuple[int, int]] = {}
-        self._gate_of: dict[int, int] = {}
+        self._table = torch.full((classes.trace.universe.count,), UNGATED)
         self._spread: dict[int, tuple[str, ...]] = {}
         self.found_names: dict[str, str] = {}
 
     def add_channels(self, found: Found, *, spread: bool = False) -> None:
         """A group of channels; those that are spread are written by the layers that make them only."""
         start, taken = self._count(), {group.name for group in self._groups}
-        self._gate_of |= {label: start + place for place, label in enumerate(found.classes.tolist())}
+        self._table[found.classes.long()] = torch.arange(start, start + len(found.classes))
         name = next((n for n in (found.name, *found.makers, *found.producers) if n and n not in taken), None)
         size = len(found.classes)
         name = name or f"{found.name}.{len(taken)}"
@@ -136,12 +136,12 @@ class StructureBuilder:
 
     def _gates(self, labels: Tensor, layer: str | None = None) -> Tensor:
         """The gate of each label; for a layer that writes them, of those that it has to cut."""
-        found = self._classes.canonical(labels).tolist()
-        gates = [self._gate_of.get(label, UNGATED) for label in found]
-        if layer is not None:
-            stay = (label in self._spread and layer not in self._spread[label] for label in found)
-            gates = [UNGATED if stays else gate for gate, stays in zip(gates, stay, strict=True)]
-        return torch.tensor(gates, dtype=torch.long)
+        found = self._classes.canonical(labels).long()
+        gates = self._table[found]
+        if layer is not None and self._spread:
+            stay = [label in self._spread and layer not in self._spread[label] for label in found.tolist()]
+            gates = gates.masked_fill(torch.tensor(stay), UNGATED)
+        return gates
 
     def _count(self) -> int:
         return sum(group.size for group in self._groups)

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.batches import Batch, each, is_batch
-from bayesprune.errors import NetworkError
 from bayesprune.structure.copying import copied
+from bayesprune.structure.examples import examples_come_first
 from bayesprune.structure.groups import Structure
 from bayesprune.structure.labels.classes import Classes
 from bayesprune.structure.labels.follow import follow
-from bayesprune.structure.passes import Passes, look
 from bayesprune.structure.refusals import all_refused
 from bayesprune.structure.settling import Plan, kept_layers, settled
 from bayesprune.structure.sources import input_readers
 from bayesprune.structure.whole import left_whole, unknown_operators
+
 
 def find(
     network: nn.Module,
@@ -54,8 +54,9 @@ def find(
     kept_layers(network, keep)
     with torch.inference_mode(False), torch.enable_grad():
         copy, example = copied(network), each(Tensor.clone, example) if is_batch(example) else example
-        passes = look(copy, example)
-        classes = _classes(copied(copy), example, passes)
+        trace, passes = follow(copy, example)
+        order = {name: number for number, (name, _) in enumerate(network.named_modules())}
+        classes = Classes(trace, order)
         reading = input_readers(copy, example, passes, convolutions=inputs == "all") if inputs != "none" else []
 
         plan = Plan(keep, classes, reading, flatten_inputs=flatten_inputs)
@@ -63,21 +64,6 @@ def find(
         structure = settled(plan, copy, example, passes, refusals, check=check)
     if refusals:
         raise all_refused(refusals, keep, structure.gate_count)
+    structure = replace(structure, examples_first=examples_come_first(copy, structure, example, passes))
     whole = left_whole(copy, structure, classes, kept_layers(network, keep), passes, plan.whole)
     return replace(structure, whole=whole)
-
-
-def _classes(network: nn.Module, example: Batch, passes: Passes) -> Classes:
-    """The classes of a network's channels.
-
-    Raises:
-        NetworkError: its own code does not run while it is looked at.
-    """
-    order = {name: number for number, (name, _) in enumerate(network.named_modules())}
-    try:
-        return Classes(follow(network, example, passes), order)
-    except Exception as error:  # whatever the network's own code raises
-        raise NetworkError(
-            f"the network cannot be traced for groups of channels ({type(error).__name__}: {error}): its channels "
-            "cannot be removed; take a method that masks single weights, such as magnitude"
-        ) from error

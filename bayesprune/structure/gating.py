@@ -13,6 +13,7 @@ from bayesprune.sections.gating import Gate, hook_sections
 from bayesprune.structure.by_weight import GatedWeights
 from bayesprune.structure.groups import UNGATED, Normaliser, Reader, Structure
 from bayesprune.structure.masked_norm import masked
+from bayesprune.structure.nested_inputs import without_nesting
 
 
 class _Gates:
@@ -64,6 +65,7 @@ class Gating:
             ),
             *(network.get_submodule(norm.layer).register_forward_hook(self._norm(norm)) for norm in structure.norms),
             *weights.handles,
+            *without_nesting(network),
         ]
         gates = structure.section_gates.tolist()
         self._handles += hook_sections(network, structure.sections, lambda number: self._gate(gates[number]))

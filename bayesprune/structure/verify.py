@@ -87,23 +87,34 @@ def _refuse_random(network: nn.Module, example: Batch) -> None:
 def _groups_to_blame(
     network: nn.Module, structure: Structure, example: Batch, open_gates: Tensor, passes: Passes
 ) -> list[Blame]:
-    """The groups whose gates alone make a difference; else the first that does so together with those before it."""
+    """The groups that make a difference, by halving; of several that do so together only, the last one."""
+    places = list(zip(structure.groups, structure.slices().values(), strict=True))
 
-    def differs(groups: list[tuple[Group, slice]]) -> Blame | None:
-        some = torch.ones_like(open_gates)
-        for _, place in groups:
-            some[place] = open_gates[place]
-        some = structure.protect(some, some.float())
-        expected = _gated(network, structure, example, some, passes)
-        said = _compacted(copied(network), structure, some, example, expected, passes)
-        return Blame(groups[-1][0], said) if isinstance(said, str) else None
+    @torch.no_grad()
+    def differs(some: list[tuple[Group, slice]]) -> Blame | None:
+        gates = torch.ones_like(open_gates)
+        for _, place in some:
+            gates[place] = open_gates[place]
+        gates = structure.protect(gates, gates.float())
+        smaller = copied(network)
+        try:
+            compact(smaller, structure, gates)
+            got = list(tensors_in(passes(smaller, example)))
+        except Exception as error:  # the network's own code meets channels it did not count on
+            return Blame(some[-1][0], failing_line(error))
+        expected = _gated(network, structure, example, gates, passes)
+        return None if _agree(got, expected) else Blame(some[-1][0], "")
 
-    groups = list(zip(structure.groups, structure.slices().values(), strict=True))
-    alone = [blame for pair in groups if (blame := differs([pair])) is not None]
-    if alone:
-        return alone
-    together = (blame for count in range(2, len(groups)) if (blame := differs(groups[:count])) is not None)
-    return [next(together, Blame(groups[-1][0], ""))]
+    def search(some: list[tuple[Group, slice]], said: Blame) -> list[Blame]:
+        if len(some) == 1:
+            return [said]
+        found = []
+        for half in (some[: len(some) // 2], some[len(some) // 2 :]):
+            blame = differs(half)
+            found += [] if blame is None else search(half, blame)
+        return found or [Blame(some[-1][0], said.where)]
+
+    return search(places, Blame(places[-1][0], ""))
 
 
 def refused(group: Group, network: nn.Module) -> Refusal:
@@ -133,8 +144,12 @@ def _compacted(
         got = list(tensors_in(passes(network, example)))
     except Exception as error:  # the network's own code meets channels it did not count on
         return failing_line(error)
-    agrees = len(got) == len(expected) and all(_close(*pair) for pair in zip(got, expected, strict=True))
-    return smaller if agrees else ""
+    return smaller if _agree(got, expected) else ""
+
+
+def _agree(got: list[Tensor], expected: list[Tensor]) -> bool:
+    """Whether all outputs are the same up to rounding."""
+    return len(got) == len(expected) and all(_close(*pair) for pair in zip(got, expected, strict=True))
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -135,26 +134,26 @@ class Classes:
         grouped: dict[int, list[str]] = {}
         for name, part in zip(names, parts[: len(names)], strict=True):
             grouped.setdefault(int(part), []).append(name)
-        found = [self._group(sorted(members, key=self._place)) for members in grouped.values()]
+        part_of = np.full(self.trace.universe.count, -1)
+        part_of[classes] = parts[len(names) :]
+        part_of[[not free(int(pin)) for pin in self._pins]] = -1
+        layers = self._layers(part_of)
+        found = [self._group(sorted(members, key=self._place), layers.get(part)) for part, members in grouped.items()]
         return sorted(found, key=self._first)
 
-    def _group(self, members: list[str]) -> Found:
+    def _group(self, members: list[str], layers: tuple[set[str], set[str]] | None) -> Found:
         """One group, of the sets of channels that these layers make."""
-        free = {
-            name: torch.tensor([self.trace.universe.is_free(int(p)) for p in self._pins[self._made[name].numpy()]])
-            for name in members
-        }
-        all_free = torch.cat([self._made[name][free[name]] for name in members])
-        whole = {name: self._made[name][free[name]] for name in members}
-        covering = next((name for name in members if len(whole[name].unique()) == len(all_free.unique())), None)
-        ordered = whole[covering] if covering else all_free
+        none = self.trace.universe.none
+        free = {name: self._made[name][torch.from_numpy(self._pins[self._made[name].numpy()] == none)] for name in members}
+        all_free = torch.cat([free[name] for name in members])
+        covering = next((name for name in members if len(free[name].unique()) == len(all_free.unique())), None)
+        ordered = free[covering] if covering else all_free
         classes = torch.tensor(list(dict.fromkeys(ordered.tolist())), dtype=torch.int32)
         makers = tuple(dict.fromkeys(self.trace.record.maker[name] for name in members))
-        producers, consumers = self._layers(classes)
+        producers, consumers = (self._sorted(names) for names in layers or (set(), set()))
         widest = max(len(self._made[name]) for name in members)
-        return Found(
-            members[0], classes, makers, producers or makers, consumers, self._whole(members, classes, widest, consumers)
-        )
+        whole = self._whole(members, classes, widest, consumers)
+        return Found(members[0], classes, makers, producers or makers, consumers, whole)
 
     def _whole(self, members: list[str], classes: Tensor, widest: int, consumers: tuple[str, ...]) -> str | None:
         """Why the channels that these layers make stay, or None."""
@@ -172,24 +171,17 @@ class Classes:
     def _is_output(self, labels: Tensor) -> bool:
         return OUTPUTS in self.reasons(labels)
 
-    def _layers(self, classes: Tensor) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The layers that make or pass on classes, and those that read them."""
-        record, having = self.trace.record, self._having
-        keys = {key for label in classes.tolist() for key in having.get(label, ())}
-        writers = {record.maker.get(name, name) for kind, name in keys if kind == "writes"}
-        return self._sorted(writers), self._sorted({name for kind, name in keys if kind == "reads"})
-
-    @cached_property
-    def _having(self) -> dict[int, set[tuple[str, str]]]:
-        """For each class the layers that write or read it."""
+    def _layers(self, part_of: np.ndarray[Any, Any]) -> dict[int, tuple[set[str], set[str]]]:
+        """For each set of classes the layers that write it, and those that read it."""
         record = self.trace.record
-        written = [*self._made.items(), *((name, self.canonical(labels)) for name, labels in record.passed.items())]
-        read = [(layer, self.canonical(one.labels)) for (layer, _, _), one in record.reads.items()]
-        found: dict[int, set[tuple[str, str]]] = {}
-        for kind, layers in (("writes", written), ("reads", read)):
+        written = [(record.maker[name], labels) for name, labels in self._made.items()]
+        written += list(record.passed.items())
+        read = [(layer, one.labels) for (layer, _, _), one in record.reads.items()]
+        found: dict[int, tuple[set[str], set[str]]] = {}
+        for place, layers in enumerate((written, read)):
             for name, labels in layers:
-                for label in labels.unique().tolist():
-                    found.setdefault(label, set()).add((kind, name))
+                for part in np.unique(part_of[self.canonical(labels).numpy()]).tolist():
+                    found.setdefault(part, (set(), set()))[place].add(name)
         return found
 
     def _sorted(self, names: Set[str]) -> tuple[str, ...]:

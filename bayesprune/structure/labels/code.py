@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 _TORCH, _OWN = str(Path(torch.__file__).parent), str(Path(__file__).parent.parent)
+_CALL = str(Path(__file__).parent.parent.parent / "batches.py")
 
 RUNNING = "_followed"
 """The function that runs the network; what called it is no code of the network's."""
@@ -36,4 +37,4 @@ def failing_line(error: BaseException) -> str:
 
 
 def _is_users(name: str) -> bool:
-    return not name.startswith((_TORCH, _OWN, "<"))
+    return not name.startswith((_TORCH, _OWN, _CALL, "<"))

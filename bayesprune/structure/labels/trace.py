@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from bayesprune.batches import parts
+from bayesprune.errors import NetworkError
 from bayesprune.structure.labels.code import running_line
 from bayesprune.structure.labels.record import Record
 from bayesprune.structure.labels.storages import Storages, constant
@@ -68,10 +70,12 @@ class Trace(TorchDispatchMode):
     Args:
         network: the network, whose layers get hooks while `layers_hooked` lasts.
         rule_of: the rule of an operator, or None where there is none.
+        example: the network's inputs.
     """
 
-    def __init__(self, network: nn.Module, rule_of: Callable[[Any], Rule | None]) -> None:
+    def __init__(self, network: nn.Module, rule_of: Callable[[Any], Rule | None], example: Any) -> None:
         super().__init__()
+        self.example = example
         self.universe = Universe()
         self.storages = Storages(self.universe)
         self.record = Record(network, self.universe)
@@ -83,8 +87,9 @@ class Trace(TorchDispatchMode):
         """Run an operator, and give its outputs labels."""
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
-        if not self._inside:
-            self._follow(func, args, kwargs, outputs)
+        if not self._inside and torch.Tag.inplace_view not in func.tags:
+            with _told(str(func)):
+                self._follow(func, args, kwargs, outputs)
         return outputs
 
     def of(self, tensor: Tensor) -> Tensor:
@@ -97,9 +102,10 @@ class Trace(TorchDispatchMode):
                 self.record.touched(owned, labels)
         return self.storages.of(tensor)
 
-    def fix(self, tensors: Any) -> None:
-        """Mark inputs of the network, which are there and stay."""
-        for tensor in tensors_in(tensors):
+    def begin(self) -> None:
+        """Begin a pass: the network's inputs are there and stay."""
+        self._path, self._inside = [], 0
+        for tensor in parts(self.example):
             self.storages.give(tensor, constant(tensor, FIXED))
 
     def cause(self, said: str, *, refused: bool = False) -> Cause:
@@ -138,7 +144,7 @@ class Trace(TorchDispatchMode):
         def leave(_: nn.Module, arguments: Any, keywords: Any, outputs: Any) -> None:
             self._inside -= rule is not None
             if rule is not None and not self._inside:
-                with _disable_current_modes(), torch.no_grad():
+                with _disable_current_modes(), torch._C.DisableTorchFunction(), torch.no_grad(), _told(name):
                     rule(self, name, module, arguments, keywords, outputs)
             self._path.pop()
 
@@ -177,6 +183,18 @@ class Trace(TorchDispatchMode):
 
     def _is_neutral(self, tensor: Tensor) -> bool:
         return bool((self.storages.of(tensor) == NEUTRAL).all())
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Name what cannot be followed."""
+    try:
+        yield
+    except Exception as error:  # shapes that no rule counted on
+        raise NetworkError(
+            f"the network cannot be traced for groups of channels at {name!r} {running_line()} ({type(error).__name__}: "
+            f"{error}): its channels cannot be removed; take a method that masks single weights, such as magnitude"
+        ) from error
 
 
 def _is_made_new(name: str) -> bool:

@@ -121,6 +121,16 @@ class Universe:
         """By label the number of the first cause that united channels in its class, likewise."""
         return self._first_of_class(self._mixed)
 
+    @property
+    def count(self) -> int:
+        """The number of labels."""
+        return len(self._canon)
+
+    @property
+    def none(self) -> int:
+        """What stands for no cause in `pins` and `mixes`."""
+        return int(_NONE)
+
     def is_used(self, label: int) -> bool:
         """Whether a label that stood alone is pinned, or goes together with others."""
         return int(self._pinned[label]) != _NONE or int((self._canon == self._canon[label]).sum()) > 1

@@ -17,6 +17,7 @@ from bayesprune.structure.settling import Plan, kept_layers, settled
 from bayesprune.structure.sources import input_readers
 from bayesprune.structure.whole import left_whole, unknown_operators
 
+
 def find(
     network: nn.Module,
     example: Batch,

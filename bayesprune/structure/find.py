@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bayesprune.batches import Batch, each, is_batch
 from bayesprune.structure.copying import copied
+from bayesprune.structure.examples import examples_come_first
 from bayesprune.structure.groups import Structure
 from bayesprune.structure.labels.classes import Classes
 from bayesprune.structure.labels.follow import follow
@@ -63,5 +64,6 @@ def find(
         structure = settled(plan, copy, example, passes, refusals, check=check)
     if refusals:
         raise all_refused(refusals, keep, structure.gate_count)
+    structure = replace(structure, examples_first=examples_come_first(copy, structure, example, passes))
     whole = left_whole(copy, structure, classes, kept_layers(network, keep), passes, plan.whole)
     return replace(structure, whole=whole)

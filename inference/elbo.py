@@ -131,6 +131,11 @@ class MiniBatch:
         return count(self._inputs)
 
     @property
+    def per_example(self) -> bool:
+        """Whether every example can have gates of its own."""
+        return self._model.structure.per_example
+
+    @property
     def weight(self) -> float:
         """What the mini-batch's mean stands for: N, from the plate's scale N/B; known after the first `predict`."""
         if self._weight is None:
@@ -138,7 +143,9 @@ class MiniBatch:
         return self._weight
 
     def predict(self, gates: Tensor, rows: Tensor | None = None) -> Any:
-        """The distribution of the labels under gates [J] or [B, J]."""
+        """The distribution of the labels under gates [J] or [S, J]."""
+        if gates.dim() == 2 and len(gates) == 1 and not self.per_example:
+            gates = gates[0]
         inputs = self._inputs if rows is None else take(self._inputs, rows)
         if self._program is None:
             try:

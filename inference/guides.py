@@ -19,7 +19,7 @@ from bayesprune.models.parameters import are_collected, own_store, tell, tell_al
 from bayesprune.models.priors.gates import GatePrior
 from bayesprune.models.priors.weights import GaussianSlab, slab_parameters
 from bayesprune.structure import Structure
-from bayesprune.structure.selectors import Selected
+from bayesprune.structure.selectors import is_wrapper
 
 WeightGuide = nn.Module | Callable[[Any], nn.Module]
 """A guide over all sites but the gates', or what makes one of the model without them, e.g. Pyro's `AutoNormal`."""
@@ -265,8 +265,13 @@ class GaussianWeightGuide(GateGuide):
         """The layers whose weights are drawn for each example, by name."""
         if self.draws != "example":
             return {}
-        modules = self._model[0].network.named_modules()
-        return {name: layer for name, layer in modules if type(layer) is nn.Linear}  # attention calls a subclass's not
+        model = self._model[0]
+        uncalled = {reader.layer for reader in model.structure.readers if reader.by_weight}
+        return {  # attention calls a subclass's not
+            name: layer
+            for name, layer in model.network.named_modules()
+            if type(layer) is nn.Linear and name not in uncalled
+        }
 
 
 def sample_gates(theta: Tensor, prior: GatePrior) -> Tensor:
@@ -333,7 +338,7 @@ def _key(network: nn.Module, name: str) -> str:
     """
     layer, _, tensor = name.rpartition(".")
     parent = layer.rpartition(".")[0]
-    if layer and isinstance(network.get_submodule(parent), Selected):
+    if layer and is_wrapper(network.get_submodule(parent)):
         layer = parent
     return _joined(layer, tensor).replace(".", "|")
 

@@ -20,6 +20,7 @@ from bayesprune.structure import Gating, Structure
 from bayesprune.training import NegativeLogLikelihood, Phase, TrainState
 from bayesprune.training.draws import draw_open, draw_uniform
 from bayesprune.training.heads import Heads
+from bayesprune.training.objectives import twice
 
 MOST = 0.99
 """Of the rate: what is open is multiplied by 100 then."""
@@ -75,14 +76,16 @@ class DropoutLoss:
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """Mean loss of outputs [B, ...] and targets, and what two predictions differ by."""
         assert labels is not None and self._gating is not None  # needs_labels, attach
-        examples = count(inputs)
+        per_example = state.structure.per_example
+        examples = count(inputs) if per_example else 1
         noise = draw_uniform(examples, len(self.chances), self.noise, state.place.device) if self.noise > 0 else 0.0
+        one_set = self._dropped(examples) * (1 + noise)
         if self.consistency == 0:
-            with self._gating.applied(self._dropped(examples) * (1 + noise)):
+            with self._gating.applied(one_set if per_example else one_set[0]):
                 return state.loss(state.outputs(inputs), labels)
-        both = torch.cat([self._dropped(examples) * (1 + noise), self._dropped(examples) * (1 - noise)])
-        with self._gating.applied(both):
-            outputs = state.outputs(repeated(inputs, 2))
+        both = [one_set, self._dropped(examples) * (1 - noise)]
+        gates = [torch.cat(both)] if per_example else [each[0] for each in both]
+        outputs = twice(self._gating, gates, state, inputs)
         one, other = outputs.chunk(2)
         difference = state.likelihood.divergence(one, other).mean()
         loss: Tensor = state.loss(outputs, repeated(labels, 2)) + 0.5 * self.consistency * difference

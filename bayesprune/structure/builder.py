@@ -4,55 +4,47 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bayesprune.structure.groups import UNGATED, Axis, Group, Reader, Structure
-from bayesprune.structure.layers import channel_count, is_source, read_axes, written_axes
+from bayesprune.structure.groups import UNGATED, Axis, Group, Normaliser, Reader, Structure
+from bayesprune.structure.labels.classes import Classes, Found
+from bayesprune.structure.layers import CONVOLUTION
 from bayesprune.structure.refusals import Refusal
-from bayesprune.structure.tracing import Member
 
 
 class StructureBuilder:
     """Collects groups; gates are numbered in the order in which they are added.
 
     Args:
-        order: the place of every layer in the network, by name.
+        classes: of the network's channels.
 
     Attributes:
-        arriving: for each reading layer the gate of every feature that arrives.
-        refusals: why some channels cannot be a group; the structure is not exact when there are any.
+        arriving: for each linear layer that reads channels the gate of every feature that arrives.
+        refusals: why some features cannot be a group.
+        found_names: by the names of groups those of what was found.
     """
 
-    def __init__(self, order: dict[str, int]) -> None:
-        self.arriving: dict[str, Tensor] = {}
+    def __init__(self, classes: Classes) -> None:
         self.refusals: list[Refusal] = []
-        self._order = order
+        self._classes = classes
         self._groups: list[Group] = []
         self._selection: dict[str, Tensor] = {}
-        self._axes: dict[tuple[str, str], tuple[int, Tensor]] = {}
-        self._reads: dict[str, tuple[int, int]] = {}
+        self._selecting: dict[str, tuple[int, int]] = {}
+        self._table = torch.full((classes.trace.universe.count,), UNGATED)
+        self._spread: dict[int, tuple[str, ...]] = {}
+        self.found_names: dict[str, str] = {}
 
-    def add_channels(self, members: list[Member]) -> None:
-        """A group of coupled channels; nothing when no layer reads it or none makes it."""
-        writers = self._names(member for member in members if not member.reads)
-        readers = self._names(member for member in members if member.reads)
-        sources = self._names(m for m in members if not m.reads and m.module is not None and is_source(m.module))
-        if not readers or not sources:
-            return
-        troubled = [_refusal(member, sources[0]) for member in members if member.trouble is not None]
-        if troubled:
-            self.refusals += troubled
-            return
-        if _is_lost(members):
-            return
-        matches = [self._read(member) if member.reads else self._write(member) for member in members]
-        if not all(matches):
-            self.refusals.append(_mismatch(writers, readers, sources[0]))
-            return
-        taken = {group.name for group in self._groups}
-        name = next((n for n in (*sources, *writers) if n not in taken), f"{sources[0]}.{len(taken)}")
-        size = 1 + max(max(member.channels) for member in members)
-        self._groups.append(Group(name, size, torch.arange(size), writers, readers))
+    def add_channels(self, found: Found, *, spread: bool = False) -> None:
+        """A group of channels; those that are spread are written by the layers that make them only."""
+        start, taken = self._count(), {group.name for group in self._groups}
+        self._table[found.classes.long()] = torch.arange(start, start + len(found.classes))
+        name = next((n for n in (found.name, *found.makers, *found.producers) if n and n not in taken), None)
+        size = len(found.classes)
+        name = name or f"{found.name}.{len(taken)}"
+        self.found_names[name] = found.name
+        if spread:
+            self._spread |= dict.fromkeys(found.classes.tolist(), found.makers)
+        self._groups.append(Group(name, size, torch.arange(size), found.producers, found.consumers))
 
     def add_selection(self, name: str, kind: str, layer: str, feature_axis: int, features: int) -> None:
         """A group over features that a selector in front of the layer can leave out."""
@@ -65,84 +57,91 @@ class StructureBuilder:
             self.refusals.append(Refusal("", name, said, name))
             return
         start = sum(group.size for group in self._groups[:number])
-        self.arriving.setdefault(layer, torch.full((features,), UNGATED))
         self._selection[layer] = torch.arange(start, start + features)
-        self._reads[layer] = (1, feature_axis)
+        self._selecting[layer] = (feature_axis, features)
         self._groups[number] = replace(known, consumers=(*known.consumers, layer))
+
+    def flattened(self, network: nn.Module) -> list[tuple[str, int]]:
+        """The linear layers that read several features of one channel: name and number of features."""
+        found = []
+        for layer, _, _, gates, by_weight in self._gated_reads():
+            gated = gates[gates != UNGATED]
+            is_linear = isinstance(network.get_submodule(layer), nn.Linear) and not by_weight
+            if is_linear and len(gated) > len(gated.unique()):
+                found.append((layer, len(gates)))
+        return found
 
     def build(self) -> Structure:
         """The structure of everything added."""
-        axes = [Axis(layer, tensor, axis, gates) for (layer, tensor), (axis, gates) in self._axes.items()]
-        readers = [
-            Reader(layer, *self._reads[layer], arriving, torch.arange(len(arriving)), self._selection.get(layer))
-            for layer, arriving in self.arriving.items()
+        record = self._classes.trace.record
+        axes = [
+            Axis(layer, tensor, axis, gates)
+            for (layer, tensor, axis), labels in record.writes.items()
+            if bool(((gates := self._gates(labels, layer)) != UNGATED).any())
         ]
-        return Structure(tuple(self._groups), tuple(axes), tuple(readers))
+        for element in self._classes.elements:
+            gates = self._gates(element.labels, element.own.name)
+            if bool((gates != UNGATED).any()):
+                axes.append(Axis(element.own.layer, element.own.tensor, element.axis, gates))
+        norms = [Normaliser(layer, self._gates(labels, layer), axis) for layer, (labels, axis) in record.norms.items()]
+        norms = [norm for norm in norms if bool((norm.gates != UNGATED).any())]
+        spread = frozenset(layer for layers in self._spread.values() for layer in layers)
+        return Structure(
+            tuple(self._groups),
+            tuple(axes),
+            tuple(self._readers()),
+            norms=tuple(norms),
+            spread=spread,
+            examples_first=record.examples_first,
+        )
 
-    def _names(self, members: Iterable[Member]) -> tuple[str, ...]:
-        """The names of members, each once, in network order."""
-        return tuple(sorted({member.name for member in members}, key=lambda name: self._order.get(name, -1)))
+    def _readers(self) -> Iterable[Reader]:
+        """The layers that read features with gates, those with gates of their own first."""
+        reads = {(layer, tensor): (axis, gates, by_weight) for layer, (tensor, axis), _, gates, by_weight in self._all()}
+        for layer, (feature_axis, features) in self._selecting.items():
+            _, arriving, _ = reads.pop((layer, "weight"), (1, torch.full((features,), UNGATED), False))
+            everything = torch.arange(features)
+            yield Reader(layer, 1, feature_axis, arriving, everything, self._selection[layer])
+        for layer, (tensor, axis), feature_axis, gates, by_weight in self._gated_reads():
+            if layer not in self._selecting:
+                everything = torch.arange(len(gates))
+                yield Reader(layer, axis, feature_axis, gates, everything, None, tensor, by_weight)
 
-    def _write(self, member: Member) -> bool:
-        """Note along which axis of its tensors a layer writes the channels; False when they do not match."""
-        layer = member.module
-        assert layer is not None
-        matches = True
-        for tensor, axis in written_axes(layer).items():
-            width = channel_count(layer, tensor, axis)
-            place = self._axes.setdefault((member.name, tensor), (axis, torch.full((width,), UNGATED)))
-            matches &= self._assign(member, place[1])
-        return matches
+    def _gated_reads(self) -> list[tuple[str, tuple[str, int], int, Tensor, bool]]:
+        """What layers read along which axis of which tensor, where some of it has gates."""
+        return [one for one in self._all() if bool((one[3] != UNGATED).any())]
 
-    def _read(self, member: Member) -> bool:
-        """Note along which axes of weight and input a layer reads them; False when they do not match."""
-        layer = member.module
-        assert layer is not None
-        axis, _ = self._reads[member.name] = read_axes(layer)
-        width = layer.get_parameter("weight").shape[axis]
-        return self._assign(member, self.arriving.setdefault(member.name, torch.full((width,), UNGATED)))
+    def _all(self) -> list[tuple[str, tuple[str, int], int, Tensor, bool]]:
+        reads = self._classes.trace.record.reads.items()
+        return [
+            (layer, (tensor, axis), one.feature_axis, self._gates(one.labels), one.by_weight)
+            for (layer, tensor, axis), one in reads
+        ]
 
-    def _assign(self, member: Member, gates: Tensor) -> bool:
-        """Give positions their gates; False where one is out of range, or would have two gates."""
-        if min(member.positions) < 0 or max(member.positions) >= len(gates):
-            return False
-        index = torch.tensor(member.positions)
-        if len(index.unique()) < len(index) or bool((gates[index] != UNGATED).any()):
-            return False
-        gates[index] = sum(group.size for group in self._groups) + torch.tensor(member.channels)
-        return True
+    def can_spread(self, network: nn.Module, name: str) -> bool:
+        """Whether all that make the channels of a group can hand out zeros, and all that read them can select."""
+        record, found = self._classes.trace.record, next(one for one in self._classes.found if one.name == name)
 
+        def has(labels: Tensor) -> bool:
+            return bool(torch.isin(self._classes.canonical(labels), found.classes).any())
 
-def _is_lost(members: list[Member]) -> bool:
-    """Whether the trace followed one of a layer's many channels only; it would have to stay in any case."""
-    written = {channel for member in members for channel in member.channels}
-    widths = [
-        channel_count(member.module, tensor, axis)
-        for member in members
-        if not member.reads and member.module is not None and is_source(member.module)
-        for tensor, axis in written_axes(member.module).items()
-    ]
-    return len(written) == 1 and max(widths) > 1
+        called = {layer for (layer, tensor, _), one in record.reads.items() if tensor == "weight" and not one.by_weight}
+        makers = [network.get_submodule(layer) for layer in found.makers]
+        return (
+            all(isinstance(maker, (nn.Linear, CONVOLUTION)) for maker in makers)
+            and {*found.makers} <= called
+            and not any(has(labels) for labels, _ in record.norms.values())
+            and not any(one.by_weight and has(one.labels) for one in record.reads.values())
+        )
 
+    def _gates(self, labels: Tensor, layer: str | None = None) -> Tensor:
+        """The gate of each label; for a layer that writes them, of those that it has to cut."""
+        found = self._classes.canonical(labels).long()
+        gates = self._table[found]
+        if layer is not None and self._spread:
+            stay = [label in self._spread and layer not in self._spread[label] for label in found.tolist()]
+            gates = gates.masked_fill(torch.tensor(stay), UNGATED)
+        return gates
 
-def _mismatch(writers: tuple[str, ...], readers: tuple[str, ...], source: str) -> Refusal:
-    """Channels that are not the same ones, one by one, wherever they are written and read."""
-    said = (
-        f"between {_listed(writers)}, which write channels, and {_listed(readers)}, which read them, channels are "
-        "padded, repeated, sliced, broadcast or used in another way than one by one"
-    )
-    return Refusal("", source, said, source)
-
-
-def _listed(names: tuple[str, ...], most: int = 4) -> str:
-    """The names, or the first ones of many."""
-    shown = ", ".join(map(repr, names[:most]))
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-def _refusal(member: Member, source: str) -> Refusal:
-    """A member that cannot be cut, by name."""
-    assert member.trouble is not None
-    if member.module is None:
-        return Refusal("parameter", member.name, member.trouble, source)
-    return Refusal(type(member.module).__name__, member.name, member.trouble, member.name)
+    def _count(self) -> int:
+        return sum(group.size for group in self._groups)

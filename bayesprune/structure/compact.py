@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, MutableMapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
-from bayesprune.structure.groups import UNGATED, Axis, Group, Reader, Structure
+from bayesprune.structure.groups import UNGATED, Axis, Group, Structure
+from bayesprune.structure.kinds.attention import leave_fast_path
 from bayesprune.structure.layers import resize
-from bayesprune.structure.selectors import SelectChannels, Selected
+from bayesprune.structure.selectors import plain_name
+from bayesprune.structure.wrapping import wrapped
 
 Cuts = dict[str, list[tuple[int, Tensor]]]
 """For each tensor of the network the axes to cut and the positions to keep."""
@@ -31,7 +32,8 @@ def compact(
     Parameters stay the same objects, so optimizers keep hold of them; their moments are cut alike, and so are
     masks (name of a parameter -> tensor of its shape) and parameters outside the network that have the shape of one of
     its own, such as standard deviations of its weights. A layer that gets a selector in front of it
-    (`SelectChannels`) moves from "fc1" to "fc1.layer", and what is named after it with it.
+    (`SelectChannels`), or is spread (`SpreadChannels`), moves from "fc1" to "fc1.layer", and what is named after it
+    with it.
 
     Args:
         network: what the structure was found in; its layers change shape.
@@ -51,24 +53,21 @@ def compact(
     _check(structure, open_gates)
     optimizers, masks = tuple(optimizers), {} if masks is None else masks
     alike = {} if alike is None else alike
-    for reader in structure.readers:
-        structure = _select(network, structure, reader, open_gates, (masks, alike))
+    structure = wrapped(network, structure, open_gates, (masks, alike))
     network.zero_grad()
     parameters = dict(network.named_parameters(remove_duplicate=False))
+    whole = {id(parameter): parameter.shape for parameter in parameters.values()}
     for name, cuts in _cuts(structure, open_gates).items():
-        if name in parameters:
-            _cut_parameter(parameters[name], cuts, optimizers)
-        else:
+        if name not in parameters:
             _cut_buffer(network, name, cuts)
+        elif parameters[name].shape == whole[id(parameters[name])]:  # else cut by another name of it, in the same way
+            _cut_parameter(parameters[name], cuts, optimizers)
         if name in masks:
             masks[name] = _cut(masks[name], cuts)
         for other in alike.get(name, ()):
             _cut_parameter(other, cuts, optimizers)
     smaller = _renumbered(structure, open_gates)
-    for axis in smaller.axes:
-        resize(network.get_submodule(axis.layer), len(axis.gates))
-    for reader in smaller.readers:
-        resize(network.get_submodule(reader.layer), None)
+    _resize(network, smaller)
     return smaller
 
 
@@ -83,6 +82,19 @@ def replace_data(parameter: nn.Parameter, data: Tensor) -> None:
     parameter.grad = None
     parameter.data = data.new_empty(0, dtype=torch.float16 if data.dtype != torch.float16 else torch.float32)
     parameter.data = data
+
+
+def _resize(network: nn.Module, structure: Structure) -> None:
+    """Let all layers, and those that hold them, agree with their tensors."""
+    sizes: dict[str, int | None] = {reader.layer: None for reader in structure.readers}
+    sizes |= {axis.layer: len(axis.gates) for axis in structure.axes}
+    sizes |= {norm.layer: len(norm.gates) for norm in structure.norms}
+    for layer, channels in sizes.items():
+        resize(network.get_submodule(layer), channels)
+    for holder in dict.fromkeys(plain_name(layer).rpartition(".")[0] for layer in sizes):
+        if holder not in sizes:  # such as an attention whose projections are layers of their own
+            resize(network.get_submodule(holder), None)
+    leave_fast_path(network)
 
 
 def _check(structure: Structure, open_gates: Tensor) -> None:
@@ -104,41 +116,14 @@ def _check(structure: Structure, open_gates: Tensor) -> None:
                 f"layer {reader.layer!r} would have nothing left to read: "
                 f"open a gate of {' or '.join(map(repr, groups))}"
             )
-
-
-def _select(
-    network: nn.Module,
-    structure: Structure,
-    reader: Reader,
-    open_gates: Tensor,
-    by_name: tuple[MutableMapping[str, Any], ...],
-) -> Structure:
-    """Put a selector before a reader some of whose own input features close, or update the one that is there.
-
-    Whether there is one depends on what was kept only, not on the number of compactions that led there.
-    """
-    if reader.selection is None:
-        return structure
-    padded = torch.cat([open_gates, open_gates.new_ones(1)])
-    position = padded[reader.arriving].cumsum(0) - 1
-    kept = position[reader.selected[reader.open_positions(open_gates)]]
-    layer = network.get_submodule(reader.layer)
-    parent_name, _, leaf = reader.layer.rpartition(".")
-    parent = network.get_submodule(parent_name)
-    if isinstance(parent, Selected):
-        parent.select.kept = kept.to(parent.select.kept.device)
-        return structure
-    if bool(padded[reader.selection].all()):
-        return structure
-    wrapped = Selected(SelectChannels(kept.to(layer.get_parameter("weight").device), reader.feature_axis), layer)
-    wrapped.train(layer.training)
-    setattr(parent, leaf, wrapped)
-    renamed = f"{reader.layer}.layer"
-    for tensor in ("weight", "bias"):
-        for named in by_name:
-            if f"{reader.layer}.{tensor}" in named:
-                named[f"{renamed}.{tensor}"] = named.pop(f"{reader.layer}.{tensor}")
-    return structure.renamed(reader.layer, renamed)
+        if reader.by_weight and (structure.behind_spread(reader) or reader.selection is not None):
+            raise SettingError(
+                f"layer {reader.layer!r} would have to select what it reads, and only its weight is gated: keep the "
+                "layers that write it (keep=...)"
+            )
+    for norm in structure.norms:
+        if not torch.cat([open_gates, open_gates.new_ones(1)])[norm.gates].any():
+            raise SettingError(f"layer {norm.layer!r} would have nothing left to normalise: open one of its gates")
 
 
 def _cuts(structure: Structure, open_gates: Tensor) -> Cuts:
@@ -148,10 +133,10 @@ def _cuts(structure: Structure, open_gates: Tensor) -> Cuts:
     for axis in structure.axes:
         if axis.tensor:
             stays = padded[axis.gates].nonzero().flatten()
-            cuts.setdefault(f"{axis.layer}.{axis.tensor}", []).append((axis.axis, stays))
+            cuts.setdefault(axis.parameter, []).append((axis.axis, stays))
     for reader in structure.readers:
         stays = reader.open_positions(open_gates).nonzero().flatten()
-        cuts.setdefault(f"{reader.layer}.weight", []).append((reader.weight_axis, stays))
+        cuts.setdefault(reader.parameter, []).append((reader.weight_axis, stays))
     return cuts
 
 
@@ -198,10 +183,12 @@ def _renumbered(structure: Structure, open_gates: Tensor) -> Structure:
     for group, place in zip(structure.groups, structure.slices().values(), strict=True):
         groups.append(replace(group, kept=group.kept[open_gates[place]]))
     axes = [Axis(axis.layer, axis.tensor, axis.axis, follow(axis.gates)) for axis in structure.axes]
+    norms = [replace(norm, gates=follow(norm.gates)) for norm in structure.norms]
     readers = []
     for reader in structure.readers:
-        arrives, stays = padded[reader.arriving], reader.open_positions(open_gates)
+        arrives, stays = structure.arrives(reader, open_gates), reader.open_positions(open_gates)
         selected = (arrives.cumsum(0) - 1)[reader.selected[stays]]
         selection = None if reader.selection is None else number[reader.selection[stays]]
-        readers.append(replace(reader, arriving=follow(reader.arriving), selected=selected, selection=selection))
-    return replace(structure, groups=tuple(groups), axes=tuple(axes), readers=tuple(readers))
+        arriving = number[reader.arriving[arrives]]
+        readers.append(replace(reader, arriving=arriving, selected=selected, selection=selection))
+    return replace(structure, groups=tuple(groups), axes=tuple(axes), readers=tuple(readers), norms=tuple(norms))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bayesprune.devices import CPU
 from bayesprune.structure.cost import COUNTED, OTHER, LayerCost
 from bayesprune.structure.groups import UNGATED, Reader, Structure
+from bayesprune.structure.layers import units_inside
 from bayesprune.structure.selectors import plain_name
 
 
@@ -106,36 +107,52 @@ class ExpectedCost:
     in theta (methods note, section 7C): the product of the expected numbers of its inputs and outputs, and
     where a layer reads and writes the same group (a convolution between two points of one residual stream) a
     gate's pairs with itself count once and not squared. It is exact; at theta in {0, 1} it is the compacted
-    network's cost. What no prunable layer multiplies (`OTHER`) is a constant.
+    network's cost. What attention multiplies without weights goes along its heads. The rest is a constant.
 
     Args:
         network: in its present shape.
         structure: its groups.
         positions: how often each counted layer's weight is used, by name (`LayerCost.positions`).
         constant: multiply-accumulates outside of these layers.
+        uses: how often other code uses parameters, by their name (`LayerCost.uses`).
+        own: what layers with units inside multiply without parameters, by their name (`LayerCost.own`).
     """
 
     def __init__(
-        self, network: nn.Module, structure: Structure, positions: Mapping[str, int], constant: float = 0.0
+        self,
+        network: nn.Module,
+        structure: Structure,
+        positions: Mapping[str, int],
+        constant: float = 0.0,
+        uses: Mapping[str, float] | None = None,
+        own: Mapping[str, float] | None = None,
     ) -> None:
         self._constant = constant
         gates = structure.gate_count
-        written = {(axis.layer, axis.tensor): axis.gates for axis in structure.axes}
-        readers = {reader.layer: reader for reader in structure.readers}
-        terms = [
-            _term(parameter.numel(), written.get((layer_name, name)), reader, used)
-            for layer_name, layer in network.named_modules()
-            for name, parameter in layer.named_parameters(recurse=False)
-            for reader, used in [_weight_use(layer_name, layer, name, readers, positions)]
-        ]
+        written = {axis.parameter: axis.gates for axis in structure.axes}
+        readers = {reader.parameter: reader for reader in structure.readers}
+        terms, seen = [], set()
+        for name, parameter in network.named_parameters(remove_duplicate=False):
+            layer_name, _, tensor = name.rpartition(".")
+            used = _weight_use(layer_name, network.get_submodule(layer_name), tensor, positions)
+            entries = 0 if id(parameter) in seen else parameter.numel()  # a shared one is there once
+            used += 0 if id(parameter) in seen else (uses or {}).get(name, 0.0)
+            terms.append(_term(parameter.numel(), entries, written.get(name), readers.get(name), used))
+            seen.add(id(parameter))
+        for layer_name, macs in (own or {}).items():
+            terms.append(_own_term(network.get_submodule(layer_name), layer_name, written, macs))
         products = _Products.of([term for term in terms if term.is_product], gates)
         self._parts = {CPU: (products, [term for term in terms if not term.is_product])}
 
     @classmethod
     def of(cls, network: nn.Module, structure: Structure, layers: Sequence[LayerCost]) -> "ExpectedCost":
         """That of a network whose layers were counted in its present shape (`layer_costs`)."""
-        constant = sum(layer.macs for layer in layers if layer.name == OTHER)
-        return cls(network, structure, {layer.name: layer.positions for layer in layers}, constant)
+        constant, uses, own = 0.0, dict[str, float](), dict[str, float]()
+        for layer in layers:
+            if layer.name == OTHER:
+                uses, own, sizes = dict(layer.uses), dict(layer.own), dict(network.named_parameters())
+                constant = layer.macs - sum(own.values()) - sum(n * sizes[name].numel() for name, n in uses.items())
+        return cls(network, structure, {layer.name: layer.positions for layer in layers}, constant, uses, own)
 
     def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Expected (macs per sample, params) at inclusion probabilities theta [J]; differentiable."""
@@ -158,22 +175,29 @@ class ExpectedCost:
         return self._parts[name]
 
 
-def _weight_use(
-    layer_name: str, layer: nn.Module, name: str, readers: Mapping[str, Reader], positions: Mapping[str, int]
-) -> tuple[Reader | None, int]:
-    """What a counted layer's weight reads and how often it is used; nothing for other parameters."""
-    if name != "weight" or not isinstance(layer, COUNTED):
-        return None, 0
-    return readers.get(layer_name), positions.get(layer_name, positions.get(plain_name(layer_name), 0))
+def _weight_use(layer_name: str, layer: nn.Module, tensor: str, positions: Mapping[str, int]) -> float:
+    """How often a counted layer's weight is used; other parameters are not."""
+    if tensor != "weight" or not isinstance(layer, COUNTED):
+        return 0.0
+    return positions.get(layer_name, positions.get(plain_name(layer_name), 0))
 
 
-def _term(size: int, written: Tensor | None, reader: Reader | None, used: int) -> _Term:
-    """A parameter's term."""
+def _own_term(layer: nn.Module, name: str, written: Mapping[str, Tensor], macs: float) -> _Term:
+    """What a layer multiplies without parameters, along its units."""
+    inside = units_inside(layer)
+    assert inside is not None and inside.macs is not None  # only such layers are counted
+    gates = written.get(".".join(part for part in (name, inside.macs.layer, inside.macs.tensor) if part))
+    return _Term(0.0, macs / (1 if gates is None else len(gates)), gates, None, None, None)
+
+
+def _term(size: int, entries: int, written: Tensor | None, reader: Reader | None, used: float) -> _Term:
+    """A parameter's term, of `size` numbers of which `entries` count as parameters."""
     arriving = None if reader is None else reader.arriving[reader.selected]
-    unit = size / max(1, (1 if written is None else len(written)) * (1 if arriving is None else len(arriving)))
+    pairs = max(1, (1 if written is None else len(written)) * (1 if arriving is None else len(arriving)))
     common = None
     if written is not None and arriving is not None:
         length = 2 + int(torch.cat([written, arriving]).max())
         same = written[written != UNGATED].bincount(minlength=length)[arriving]  # the last entry: no gate
         common = same if bool(same.any()) else None
-    return _Term(unit, unit * used, written, arriving, None if reader is None else reader.selection, common)
+    selection = None if reader is None else reader.selection
+    return _Term(entries / pairs, size / pairs * used, written, arriving, selection, common)

@@ -1,6 +1,6 @@
-"""Finding the groups of a network: torch-pruning's dependency graph, turned into gates on consumers."""
+"""Finding the groups of a network: labels of channels, followed through its passes, turned into gates on consumers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -8,20 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.batches import Batch, each, is_batch
-from bayesprune.errors import UnknownNameError
-from bayesprune.structure.builder import StructureBuilder
 from bayesprune.structure.copying import copied
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.passes import Passes, look
-from bayesprune.structure.refusals import Refusal, all_refused
-from bayesprune.structure.sources import flattened_readers, input_readers
-from bayesprune.structure.tracing import Coupled, Member, coupled_channels
-from bayesprune.structure.verify import blamed
-from bayesprune.structure.whole import left_whole
-
-Build = Callable[[tuple[str, ...]], StructureBuilder]
-"""Collects the groups that are left when the named layers are kept."""
-
+from bayesprune.structure.labels.classes import Classes
+from bayesprune.structure.labels.follow import follow
+from bayesprune.structure.refusals import all_refused
+from bayesprune.structure.settling import Plan, kept_layers, settled
+from bayesprune.structure.sources import input_readers
+from bayesprune.structure.whole import left_whole, unknown_operators
 
 def find(
     network: nn.Module,
@@ -37,7 +31,7 @@ def find(
     Layers that run in training only, such as auxiliary heads, are seen as well.
 
     Args:
-        network: any module that torch-pruning's dependency graph understands; it is left as it is.
+        network: any module; it is left as it is.
         example: a batch [B, ...] of inputs, or a tuple or dict of such.
         keep: names of layers (or of modules that contain them) whose outputs must stay whole; of a layer that
             cannot be cut the inputs stay whole too. "inputs" keeps every input feature, "fc1.inputs" every
@@ -55,78 +49,18 @@ def find(
         NetworkError: the network cannot be copied or traced.
     """
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
-    _kept_layers(network, keep)
+    kept_layers(network, keep)
     with torch.inference_mode(False), torch.enable_grad():
         copy, example = copied(network), each(Tensor.clone, example) if is_batch(example) else example
-        passes = look(copy, example)
-        coupled = coupled_channels(copied(copy), example, passes)
+        trace, passes = follow(copy, example)
+        order = {name: number for number, (name, _) in enumerate(network.named_modules())}
+        classes = Classes(trace, order)
         reading = input_readers(copy, example, passes, convolutions=inputs == "all") if inputs != "none" else []
 
-        def build(kept: tuple[str, ...]) -> StructureBuilder:
-            return _collected(copy, coupled, reading, kept, flatten_inputs=flatten_inputs)
-
-        structure, refusals = _settled(build, copy, example, passes, keep, check=check)
+        plan = Plan(keep, classes, reading, flatten_inputs=flatten_inputs)
+        refusals = unknown_operators(classes, kept_layers(network, keep))
+        structure = settled(plan, copy, example, passes, refusals, check=check)
     if refusals:
-        raise all_refused(refusals, keep, structure.gate_count, passes.functional)
-    return replace(structure, whole=left_whole(copy, structure, coupled, _kept_layers(network, keep), passes))
-
-
-def _settled(
-    build: Build, network: nn.Module, example: Batch, passes: Passes, keep: tuple[str, ...], *, check: bool
-) -> tuple[Structure, list[Refusal]]:
-    """The groups that are exact, and why others are not, which are kept as the refusals advise."""
-    refusals: list[Refusal] = []
-    while True:
-        builder = build((*keep, *(refusal.keep for refusal in refusals)))
-        found = builder.refusals
-        structure = builder.build()
-        if not found and check:
-            found = blamed(network, structure, example, passes)
-        new = [refusal for refusal in found if refusal not in refusals]
-        if not new:
-            return structure, refusals
-        refusals += new
-
-
-def _collected(
-    network: nn.Module,
-    coupled: list[Coupled],
-    reading: list[tuple[str, int, int]],
-    keep: tuple[str, ...],
-    *,
-    flatten_inputs: bool,
-) -> StructureBuilder:
-    """All groups but those kept, and what is wrong with some."""
-    order = {name: number for number, (name, _) in enumerate(network.named_modules()) if name}
-    kept = _kept_layers(network, keep)
-    builder = StructureBuilder(order)
-    if "inputs" not in keep:
-        for layer, feature_axis, features in reading:
-            builder.add_selection("inputs", "inputs", layer, feature_axis, features)
-    groups = [one.members for one in coupled if not one.ends and not _is_kept(one.members, kept)]
-    for members in sorted(groups, key=lambda members: min(order.get(m.name, len(order)) for m in members)):
-        builder.add_channels(members)
-    if flatten_inputs:
-        for layer, features in flattened_readers(network, builder.arriving):
-            if layer not in kept and f"{layer}.inputs" not in keep:
-                builder.add_selection(f"{layer}.inputs", "flatten", layer, -1, features)
-    return builder
-
-
-def _kept_layers(network: nn.Module, keep: tuple[str, ...]) -> set[str]:
-    """The layers named in `keep`, and those inside them.
-
-    Raises:
-        SettingError: a name is not there.
-    """
-    names = {name for name, _ in network.named_modules() if name}
-    features = {f"{name}.inputs" for name, layer in network.named_modules() if isinstance(layer, nn.Linear)}
-    for name in keep:
-        if name not in names | features | {"inputs"}:
-            raise UnknownNameError("layer in keep", name, names | {"inputs"})
-    return {name for name in names if any(name == k or name.startswith(f"{k}.") for k in keep)}
-
-
-def _is_kept(members: list[Member], kept: set[str]) -> bool:
-    """Whether the user excluded a layer that writes these channels, or that reads them and cannot be cut."""
-    return any(m.name in kept and (not m.reads or m.trouble is not None) for m in members)
+        raise all_refused(refusals, keep, structure.gate_count)
+    whole = left_whole(copy, structure, classes, kept_layers(network, keep), passes, plan.whole)
+    return replace(structure, whole=whole)

@@ -1,4 +1,4 @@
-"""Multiplying what the consumers read by the gates, through forward hooks."""
+"""Multiplying what the consumers read by the gates, through forward hooks, and masking what normalises it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.errors import SettingError, UnsupportedLayerError
-from bayesprune.structure.groups import UNGATED, Reader, Structure
+from bayesprune.structure.by_weight import GatedWeights
+from bayesprune.structure.groups import UNGATED, Normaliser, Reader, Structure
+from bayesprune.structure.masked_norm import masked
 
 
 class _Gates:
@@ -42,17 +44,25 @@ class Gating:
     with gating.applied(gates):  # [J] for all examples, or [B, J] for each example its own
         outputs = network(inputs)
     ```
-    Outside of `applied` the hooks do nothing. After a compaction make a new one and `remove` the old.
+    Outside of `applied` the hooks do nothing. After a compaction make a new one and `remove` the old. Where the
+    structure is not `per_example`, gates are global: a gated weight is the same for all examples.
     """
 
     def __init__(self, network: nn.Module, structure: Structure) -> None:
         self._gates: _Gates | None = None
         self._count = structure.gate_count
-        bounds = sorted({0, self._count, *_bounds(structure.readers)})
+        self._global = None if structure.per_example else _why_global(structure)
+        hooked = [reader for reader in structure.readers if not reader.by_weight]
+        bounds = sorted({0, self._count, *_bounds(hooked)})
         self._lengths = [end - start for start, end in pairwise(bounds)] or [0]
+        weights = GatedWeights(network, [reader for reader in structure.readers if reader.by_weight], self._whole)
         self._handles = [
-            network.get_submodule(reader.layer).register_forward_pre_hook(self._hook(reader.layer, _plan(reader)))
-            for reader in structure.readers
+            *(
+                network.get_submodule(reader.layer).register_forward_pre_hook(self._hook(reader.layer, _plan(reader)))
+                for reader in hooked
+            ),
+            *(network.get_submodule(norm.layer).register_forward_hook(self._norm(norm)) for norm in structure.norms),
+            *weights.handles,
         ]
 
     @contextmanager
@@ -60,10 +70,12 @@ class Gating:
         """Multiply every consumer's inputs by gates [J] or [B, J]; any real numbers, also noise.
 
         Raises:
-            SettingError: they are not J.
+            SettingError: they are not J, or gates for each example where they must be global.
         """
         if gates.dim() not in (1, 2) or gates.shape[-1] != self._count:
             raise SettingError(f"gates of shape {tuple(gates.shape)} for a structure that has {self._count}")
+        if gates.dim() == 2 and self._global is not None:
+            raise SettingError(f"gates {list(gates.shape)} for each example, but {self._global}: give gates [J]")
         previous, self._gates = self._gates, _Gates(gates, self._lengths)
         try:
             yield
@@ -76,6 +88,25 @@ class Gating:
             handle.remove()
         self._handles = []
 
+    def _whole(self) -> Tensor | None:
+        """The gates that act now, None when none do."""
+        return None if self._gates is None else self._gates.whole
+
+    def _norm(self, norm: Normaliser) -> Callable[[nn.Module, Any, Any], Any]:
+        index = {norm.gates.device: norm.gates}
+
+        def normalise(layer: nn.Module, arguments: tuple[Tensor, ...], said: Tensor) -> Tensor | None:
+            if self._gates is None:
+                return None
+            if not arguments:
+                raise UnsupportedLayerError(f"layer {norm.layer!r} gets its input by keyword: pass it by position")
+            padded = _padded(self._gates.whole)
+            own = index.setdefault(padded.device, norm.gates.to(padded.device))
+            factors = _aligned(padded[..., own], arguments[0].dim(), norm.feature_axis)
+            return masked(layer, arguments[0], factors, norm.feature_axis).to(said)
+
+        return normalise
+
     def _hook(self, layer: str, apply: Apply) -> Callable[[nn.Module, Any], Any]:
         def multiply(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
             if self._gates is None:
@@ -85,6 +116,19 @@ class Gating:
             return (apply(arguments[0], self._gates), *arguments[1:])
 
         return multiply
+
+
+def _why_global(structure: Structure) -> str:
+    """Why examples cannot have gates of their own."""
+    weights = [reader.parameter for reader in structure.readers if reader.by_weight]
+    if weights:
+        return f"weight {weights[0]!r} is gated itself and the same for all of them"
+    return "some layer's input has other things than examples along its first axis"
+
+
+def _padded(gates: Tensor) -> Tensor:
+    """Gates [..., J + 1] with a 1 for features that have none."""
+    return torch.cat([gates, gates.new_ones(*gates.shape[:-1], 1)], dim=-1)
 
 
 def _bounds(readers: Sequence[Reader]) -> Iterator[int]:
@@ -148,8 +192,7 @@ def _by_index(index: Tensor, feature_axis: int) -> Apply:
         own = here.get(whole.device)
         if own is None:
             own = here[whole.device] = index.to(whole.device)
-        padded = torch.cat([whole, whole.new_ones(*whole.shape[:-1], 1)], dim=-1)
-        gated: Tensor = features * _aligned(padded[..., own].to(features.dtype), features.dim(), feature_axis)
+        gated: Tensor = features * _aligned(_padded(whole)[..., own].to(features.dtype), features.dim(), feature_axis)
         return gated
 
     return apply

@@ -51,10 +51,15 @@ class Axis:
     axis: int
     gates: Tensor
 
+    @property
+    def parameter(self) -> str:
+        """The name of the parameter or buffer."""
+        return f"{self.layer}.{self.tensor}" if self.layer else self.tensor
+
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """A layer that reads gated channels.
+    """A layer that reads gated channels. Several of its positions may have one gate.
 
     Attributes:
         layer: its name in the network.
@@ -64,6 +69,9 @@ class Reader:
         selected: positions [n] among the arriving features that are read.
         selection: gate [n] of each read feature in a group of its own (network inputs, flattened features),
             or None.
+        tensor: the parameter that reads them; a layer may have several, each a reader.
+        by_weight: gates multiply the weight's axis and not the layer's input, because the features are not the first
+            argument that the layer is called with (attention, recurrent layers, functions of torch).
     """
 
     layer: str
@@ -72,6 +80,13 @@ class Reader:
     arriving: Tensor
     selected: Tensor
     selection: Tensor | None
+    tensor: str = "weight"
+    by_weight: bool = False
+
+    @property
+    def parameter(self) -> str:
+        """The name of the parameter that reads."""
+        return f"{self.layer}.{self.tensor}" if self.layer else self.tensor
 
     def open_positions(self, open_gates: Tensor) -> Tensor:
         """Which of the n read features stay when the gates [J] (bool) are open: bool [n]."""
@@ -92,6 +107,21 @@ class Reader:
 
 
 @dataclass(frozen=True, eq=False)
+class Normaliser:
+    """A layer normalisation over gated features, whose statistics run over the open ones only.
+
+    Attributes:
+        layer: its name in the network: a LayerNorm or RMSNorm over one axis.
+        gates: gate [n] of each normalised feature, `UNGATED` where there is none.
+        feature_axis: of the input that is normalised; 1 for a subclass that moves the channels of maps to the end.
+    """
+
+    layer: str
+    gates: Tensor
+    feature_axis: int = -1
+
+
+@dataclass(frozen=True, eq=False)
 class Structure:
     """Every group of a network, with the places where its channels are written and read.
 
@@ -103,12 +133,24 @@ class Structure:
         axes: where layers write them.
         readers: the layers that read them.
         whole: linear and convolution layers that keep all their channels, each with the reason.
+        norms: normalisations over gated features.
+        spread: writing layers that go on handing out all their channels once compacted, zeros where one is removed,
+            because what lies behind counts on their number; their readers select.
+        examples_first: whether every reader's input has the examples along its first axis.
     """
 
     groups: tuple[Group, ...]
     axes: tuple[Axis, ...]
     readers: tuple[Reader, ...]
     whole: Mapping[str, str] = field(default_factory=dict)
+    norms: tuple[Normaliser, ...] = ()
+    spread: frozenset[str] = frozenset()
+    examples_first: bool = True
+
+    @property
+    def per_example(self) -> bool:
+        """Whether every example can have gates of its own; a weight that is gated is the same for all."""
+        return self.examples_first and not any(reader.by_weight for reader in self.readers)
 
     @property
     def gate_count(self) -> int:
@@ -159,7 +201,7 @@ class Structure:
     def protect(self, open_gates: Tensor, preference: Tensor) -> Tensor:
         """Reopen, in every group that would be emptied, the gate with the highest preference [J].
 
-        The same holds for a layer that writes only some of a group's channels (one of several that are
+        The same holds for a layer that writes or normalises only some of a group's channels (one of several that are
         concatenated), and for a layer that would be left with nothing to read (all its open channels'
         features closed).
         """
@@ -171,7 +213,7 @@ class Structure:
         for place in self.slices().values():
             if place.stop > place.start and not protected[place].any():
                 protected[place.start + int(preference[place].argmax())] = True
-        for _, gates in self.partial_writers:
+        for gates in self.parts:
             if not protected[gates].any():
                 protected[gates[int(preference[gates].argmax())]] = True
         for reader in self.readers:
@@ -194,7 +236,7 @@ class Structure:
         Of sets that contain another one only the smaller counts.
         """
         candidates = [torch.arange(place.start, place.stop) for place in self.slices().values()]
-        candidates += [gates for _, gates in self.partial_writers]
+        candidates += list(self.parts)
         both = []
         for reader in self.readers:
             ways = [way for way in (reader.arriving[reader.selected], reader.selection) if way is not None]
@@ -221,8 +263,37 @@ class Structure:
             inside = [((gates >= place.start) & (gates < place.stop)).sum() for place in places]
             return all(int(n) < place.stop - place.start for n, place in zip(inside, places, strict=True))
 
-        written = {axis.layer: axis.gates.unique() for axis in self.axes}
-        return tuple((layer, gates) for layer, gates in written.items() if gates[0] != UNGATED and is_partial(gates))
+        written = dict.fromkeys((axis.layer, tuple(axis.gates.unique().tolist())) for axis in self.axes)
+        found = [(layer, torch.tensor(gates)) for layer, gates in written if gates and gates[0] != UNGATED]
+        return tuple((layer, gates) for layer, gates in found if is_partial(gates))
+
+    @cached_property
+    def parts(self) -> tuple[Tensor, ...]:
+        """Sets of gates, one of each of which must be open, besides the groups: what one layer writes or normalises."""
+        normalised = [norm.gates.unique() for norm in self.norms]
+        return (
+            *(gates for _, gates in self.partial_writers),
+            *(gates for gates in normalised if len(gates) and gates[0] != UNGATED),
+        )
+
+    @cached_property
+    def spread_gates(self) -> Tensor:
+        """Gates whose channels go on arriving once they are removed: bool [J + 1], the last one of no gate."""
+        found = torch.zeros(self.gate_count + 1, dtype=torch.bool)
+        for axis in self.axes:
+            if axis.layer in self.spread:
+                found[axis.gates] = True
+        found[-1] = False
+        return found
+
+    def arrives(self, reader: Reader, open_gates: Tensor) -> Tensor:
+        """Which of the A features reach a reader when the gates [J] (bool) are open: bool [A]."""
+        padded = torch.cat([open_gates, open_gates.new_ones(1)])
+        return (padded | self.spread_gates)[reader.arriving]
+
+    def behind_spread(self, reader: Reader) -> bool:
+        """Whether a reader gets zeros for channels that are removed, and so has to select."""
+        return bool(self.spread_gates[reader.arriving].any())
 
     def consistent(self, open_gates: Tensor) -> Tensor:
         """Close also what has no use when the closed gates of open_gates [J] (bool) are closed.
@@ -242,16 +313,24 @@ class Structure:
                 used.index_add_(0, gates % len(used), stays)
         useful: Tensor = open_gates & ~((needed > 0) & (used == 0))[:-1]
         parts = [torch.arange(place.start, place.stop) for place in self.slices().values()]
-        for gates in (*parts, *(gates for _, gates in self.partial_writers)):
+        for gates in (*parts, *self.parts):
             if not useful[gates].any():
                 useful[gates] = open_gates[gates]
         return useful
 
     def renamed(self, old: str, new: str) -> "Structure":
-        """The structure after the layer `old` got the name `new`."""
-        axes = tuple(replace(a, layer=new) if a.layer == old else a for a in self.axes)
-        readers = tuple(replace(r, layer=new) if r.layer == old else r for r in self.readers)
-        return replace(self, axes=axes, readers=readers)
+        """The structure after the layer `old` got the name `new`, and what is inside of it with it."""
+
+        def name(layer: str) -> str:
+            return new + layer[len(old) :] if layer == old or layer.startswith(f"{old}.") else layer
+
+        return replace(
+            self,
+            axes=tuple(replace(axis, layer=name(axis.layer)) for axis in self.axes),
+            readers=tuple(replace(reader, layer=name(reader.layer)) for reader in self.readers),
+            norms=tuple(replace(norm, layer=name(norm.layer)) for norm in self.norms),
+            spread=frozenset(map(name, self.spread)),
+        )
 
 
 def _slices(sizes: dict[str, int]) -> dict[str, slice]:

@@ -4,7 +4,7 @@ from collections import Counter
 
 from torch import Tensor, nn
 
-from bayesprune.structure.kinds import kind_of
+from bayesprune.structure.kinds import Inside, kind_of
 from bayesprune.structure.kinds.convolution import CONVOLUTION, TRANSPOSED
 from bayesprune.structure.kinds.passing import NORM
 
@@ -20,6 +20,7 @@ __all__ = [
     "resize",
     "sharing_layers",
     "trouble",
+    "units_inside",
     "weight_of",
     "written_axes",
 ]
@@ -66,6 +67,12 @@ def resize(layer: nn.Module, channels: int | None) -> None:
     kind = kind_of(layer)
     if kind is not None:
         kind.resize(layer, channels)
+
+
+def units_inside(layer: nn.Module) -> Inside | None:
+    """The units inside of an attention or a recurrent layer, and where they are written and read; None without any."""
+    kind = kind_of(layer)
+    return None if kind is None else kind.inside(layer)
 
 
 def trouble(layer: nn.Module, shared: frozenset[nn.Module]) -> str | None:

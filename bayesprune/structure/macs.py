@@ -25,17 +25,27 @@ class MacCounter(TorchDispatchMode):
     same; unlike that this one keeps no account by module, so that a training step under it costs little more than one
     without.
 
+    Args:
+        weights: parameters by name, of which it is taken down how much they multiply.
+
     Attributes:
         macs: counted so far, over the whole batch.
         used: ids of all parameters that an operator was given.
+        by_weight: what each of `weights` multiplied; operators that are given several share by their entries.
     """
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
         self.macs = 0
         self.used: set[int] = set()
+        self.by_weight: dict[str, float] = dict.fromkeys(weights or {}, 0.0)
+        self._stored: dict[int, list[tuple[int, int, str]]] = {}
+        for name, weight in (weights or {}).items():
+            start = weight.storage_offset()
+            places = self._stored.setdefault(weight.untyped_storage().data_ptr(), [])
+            places.append((start, start + weight.numel(), name))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -54,8 +64,24 @@ class MacCounter(TorchDispatchMode):
         outputs = func(*args, **kwargs)
         formula = flop_registry.get(func._overloadpacket)
         if formula is not None:
-            self.macs += int(formula(*args, **kwargs, out_val=outputs)) // 2
+            macs = int(formula(*args, **kwargs, out_val=outputs)) // 2
+            self.macs += macs
+            if self._stored:
+                self._share(macs, args)
         return outputs
+
+    def _share(self, macs: int, args: tuple[Any, ...]) -> None:
+        """Give what an operator multiplied to the weights among its arguments, or to those that these are parts of."""
+        found: dict[str, int] = {}
+        for value in _flat(args):
+            if isinstance(value, Tensor) and value.dim() > 1 and value.numel():
+                start = value.storage_offset()
+                for first, end, name in self._stored.get(value.untyped_storage().data_ptr(), ()):
+                    if first <= start < end:
+                        found[name] = found.get(name, 0) + value.numel()
+        entries = sum(found.values())
+        for name, own in found.items():
+            self.by_weight[name] += macs * own / entries
 
 
 def _flat(values: Iterable[Any]) -> Iterable[Any]:

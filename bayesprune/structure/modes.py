@@ -26,7 +26,8 @@ def as_in_training(network: nn.Module) -> Iterator[None]:
     """
     with _same_modes(network):
         for module in network.modules():
-            module.training = any(True for _ in module.children())
+            is_layer = isinstance(module, nn.MultiheadAttention)  # drops by itself, though it has a child
+            module.training = any(True for _ in module.children()) and not is_layer
         yield
 
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from bayesprune.errors import SettingError
+from bayesprune.errors import SettingError, UnsupportedLayerError
+from bayesprune.structure.by_weight import factors_of
 from bayesprune.structure.groups import Structure
 
 
@@ -21,16 +22,36 @@ def fold_multipliers(network: nn.Module, structure: Structure, multipliers: Tens
 
     Raises:
         SettingError: they are not J.
+        UnsupportedLayerError: a layer normalises over channels with a multiplier other than 0 and 1.
     """
     if multipliers.shape != (structure.gate_count,):
         raise SettingError(
             f"multipliers of shape {tuple(multipliers.shape)} for a structure that has {structure.gate_count}"
         )
-    padded = torch.cat([multipliers, multipliers.new_ones(1)])  # the last one is that of features without a gate
+    refuse_norms(structure, multipliers)
     for reader in structure.readers:
-        factors = padded[reader.arriving[reader.selected].to(padded.device)]
-        if reader.selection is not None:
-            factors = factors * padded[reader.selection.to(padded.device)]
-        weight = network.get_parameter(f"{reader.layer}.weight")
-        shape = [-1 if axis == reader.weight_axis else 1 for axis in range(weight.dim())]
-        weight.mul_(factors.to(weight).reshape(shape))
+        weight = network.get_parameter(reader.parameter)
+        shape = [-1 if axis == reader.weight_axis % weight.dim() else 1 for axis in range(weight.dim())]
+        weight.mul_(factors_of(reader, multipliers.to(weight.device)).to(weight).reshape(shape))
+
+
+def refuse_norms(structure: Structure, multipliers: Tensor | None = None) -> None:
+    """Refuse multipliers where a layer normalises over the channels: its statistics would see them.
+
+    Args:
+        structure: of the network.
+        multipliers: [J]; those that are 0 or 1 do no harm. None for any numbers.
+
+    Raises:
+        UnsupportedLayerError: naming the layers.
+    """
+    gates = torch.full((structure.gate_count,), 0.5) if multipliers is None else multipliers.detach().cpu()
+    padded = torch.cat([gates, gates.new_ones(1)])
+    seen = [norm for norm in structure.norms if bool(((padded[norm.gates] != 0) & (padded[norm.gates] != 1)).any())]
+    if seen:
+        names = ", ".join(repr(norm.layer) for norm in seen)
+        raise UnsupportedLayerError(
+            f"multipliers of channels cannot be made part of the weights where layers normalise over the channels "
+            f"({names}): keep the layers that write them (keep=...), or take a method whose gates are 0 or 1, such as "
+            "parsimonious"
+        )

@@ -11,11 +11,13 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from bayesprune.batches import Batch, call, is_batch, whole_shape
-from bayesprune.errors import InputShapeError
+from bayesprune.errors import InputShapeError, NetworkError
 from bayesprune.structure.modes import as_in_training, evaluating, hooked
 from bayesprune.structure.nesting import tensors_in
 
 Mode = Callable[[nn.Module], AbstractContextManager[None]]
+Watch = Callable[[Callable[[], Any]], Any]
+"""Makes a pass, and returns what it says."""
 
 
 class Quiet(TorchFunctionMode):
@@ -25,6 +27,9 @@ class Quiet(TorchFunctionMode):
         """Call the function, or hand on what would be dropped from."""
         if is_dropout(func):
             return args[0] if args else (kwargs or {})["input"]
+        if getattr(func, "__name__", "") == "scaled_dot_product_attention":
+            args, kwargs = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args, {**(kwargs or {}), "dropout_p": 0.0}
+            kwargs = {key: value for key, value in kwargs.items() if key != "dropout_p" or len(args) <= 4}
         return func(*args, **(kwargs or {}))
 
 
@@ -58,8 +63,13 @@ class Passes:
         return outputs
 
 
-def look(network: nn.Module, example: Batch) -> Passes:
+def look(network: nn.Module, example: Batch, watching: Watch | None = None) -> Passes:
     """Run a network in both modes to see which layers each of them runs.
+
+    Args:
+        network: the network.
+        example: inputs [B, ...].
+        watching: sees every pass, and what it says.
 
     Raises:
         InputShapeError: it cannot take the example; with what the network said.
@@ -70,12 +80,16 @@ def look(network: nn.Module, example: Batch) -> Passes:
         )
     uses = _Uses(network)
     try:
-        evaluated, outputs = _layers_run(network, example, evaluating, uses)
+        evaluated, outputs = _layers_run(network, example, evaluating, uses, watching)
+    except NetworkError:
+        raise
     except Exception as error:  # whatever the network's own code raises
         said = " ".join(str(error).split())
         raise InputShapeError(f"the network cannot take inputs of shape {whole_shape(example)}: {said}") from error
     try:
-        trained, others = _layers_run(network, example, as_in_training, uses)
+        trained, others = _layers_run(network, example, as_in_training, uses, watching)
+    except NetworkError:
+        raise
     except Exception:  # it cannot be trained on these inputs, so training has no layers that matter
         trained, others = evaluated, outputs
     differs = bool(trained - evaluated) or not _same(outputs, others)
@@ -119,7 +133,9 @@ _LOOKING = ("__get__", "size", "dim", "numel", "is_floating_point")
 """Functions that look at a tensor and do nothing with it."""
 
 
-def _layers_run(network: nn.Module, example: Batch, mode: Mode, uses: _Uses) -> tuple[set[str], Any]:
+def _layers_run(
+    network: nn.Module, example: Batch, mode: Mode, uses: _Uses, watching: Watch | None
+) -> tuple[set[str], Any]:
     """The names of the modules with parameters that one pass runs, and what it says."""
     seen: set[str] = set()
 
@@ -129,4 +145,7 @@ def _layers_run(network: nn.Module, example: Batch, mode: Mode, uses: _Uses) -> 
     layers = [(name, module) for name, module in network.named_modules() if any(True for _ in module.parameters())]
     with torch.random.fork_rng(devices=[]), hooked(watch(*layer) for layer in layers), mode(network), Quiet(), uses:
         torch.default_generator.manual_seed(0)
-        return seen, call(network, example)
+        if watching is None:
+            return seen, call(network, example)
+        outputs = watching(lambda: call(network, example))
+        return seen, outputs

@@ -312,7 +312,13 @@ def _not_in_place(network: nn.Module) -> Iterator[None]:
 
 
 def _replayable(network: nn.Module, structure: Structure) -> bool:
-    """Whether every reader is of a kind whose output is a sum over its features."""
+    """Whether every reader is of a kind whose output is a sum over its features, and nothing else sees the gates.
+
+    A normalisation over open features says something else of all of them when one closes, and a gated weight acts
+    on whole passes only.
+    """
+    if structure.norms or any(reader.by_weight for reader in structure.readers):
+        return False
     layers = [network.get_submodule(reader.layer) for reader in structure.readers]
     return all(
         type(layer) is nn.Linear or (type(layer) in _CONVOLUTIONS and getattr(layer, "groups", 0) == 1)

@@ -1,13 +1,11 @@
-"""Which layers read the network's input, and which read flattened feature maps."""
+"""Which layers read the network's input."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bayesprune.batches import Batch
-from bayesprune.structure.groups import UNGATED
 from bayesprune.structure.layers import is_source, sharing_layers, trouble
 from bayesprune.structure.modes import hooked
 from bayesprune.structure.passes import Passes
@@ -53,11 +51,3 @@ def input_readers(
         modes = len(passes(network, source))
     return [(name, axis, features) for name, (axis, features) in found.items() if calls[name] <= modes]
 
-
-def flattened_readers(network: nn.Module, arriving: dict[str, Tensor]) -> Iterator[tuple[str, int]]:
-    """The linear layers that read several features of one channel: name and number of features."""
-    for layer, gates in list(arriving.items()):
-        if isinstance(network.get_submodule(layer), nn.Linear):
-            gated = gates[gates != UNGATED]
-            if len(gated) > len(gated.unique()):
-                yield layer, len(gates)

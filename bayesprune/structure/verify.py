@@ -1,5 +1,6 @@
 """Naming the groups for which a compacted network would not be the gated one."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -11,6 +12,7 @@ from bayesprune.structure.compact import compact
 from bayesprune.structure.copying import copied
 from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import Group, Structure
+from bayesprune.structure.labels.code import failing_line
 from bayesprune.structure.nesting import tensors_in
 from bayesprune.structure.passes import Passes, is_random
 from bayesprune.structure.refusals import Refusal
@@ -23,7 +25,21 @@ small.
 """
 
 
-def blamed(network: nn.Module, structure: Structure, example: Batch, passes: Passes) -> list[Refusal]:
+@dataclass(frozen=True)
+class Blame:
+    """A group that cannot be removed exactly.
+
+    Attributes:
+        group: the group.
+        where: the line of the network's code that fails, or the error, once channels are gone; "" where it runs and
+            says something else.
+    """
+
+    group: Group
+    where: str
+
+
+def blamed(network: nn.Module, structure: Structure, example: Batch, passes: Passes) -> list[Blame]:
     """Close random gates in two copies, by gating and by slicing, and compare what they say.
 
     Returns:
@@ -42,7 +58,7 @@ def blamed(network: nn.Module, structure: Structure, example: Batch, passes: Pas
         open_gates = torch.isin(structure.original_gates(), smaller.original_gates()[gates])
         expected = _gated(gated, structure, inputs, open_gates, passes)
         compacted = _compacted(sliced, smaller, gates, inputs, expected, passes)
-        if compacted is None:
+        if isinstance(compacted, str):
             _refuse_random(gated, inputs)
             return _groups_to_blame(gated, structure, inputs, open_gates, passes)
         smaller = compacted
@@ -70,26 +86,38 @@ def _refuse_random(network: nn.Module, example: Batch) -> None:
 
 def _groups_to_blame(
     network: nn.Module, structure: Structure, example: Batch, open_gates: Tensor, passes: Passes
-) -> list[Refusal]:
-    """The groups whose gates alone make a difference; else the first that does so together with those before it."""
+) -> list[Blame]:
+    """The groups that make a difference, by halving; of several that do so together only, the last one."""
+    places = list(zip(structure.groups, structure.slices().values(), strict=True))
 
-    def differs(groups: list[tuple[Group, slice]]) -> bool:
-        some = torch.ones_like(open_gates)
-        for _, place in groups:
-            some[place] = open_gates[place]
-        some = structure.protect(some, some.float())
-        expected = _gated(network, structure, example, some, passes)
-        return _compacted(copied(network), structure, some, example, expected, passes) is None
+    @torch.no_grad()
+    def differs(some: list[tuple[Group, slice]]) -> Blame | None:
+        gates = torch.ones_like(open_gates)
+        for _, place in some:
+            gates[place] = open_gates[place]
+        gates = structure.protect(gates, gates.float())
+        smaller = copied(network)
+        try:
+            compact(smaller, structure, gates)
+            got = list(tensors_in(passes(smaller, example)))
+        except Exception as error:  # the network's own code meets channels it did not count on
+            return Blame(some[-1][0], failing_line(error))
+        expected = _gated(network, structure, example, gates, passes)
+        return None if _agree(got, expected) else Blame(some[-1][0], "")
 
-    groups = list(zip(structure.groups, structure.slices().values(), strict=True))
-    alone = [pair for pair in groups if differs([pair])]
-    if not alone:
-        last = next((count for count in range(2, len(groups)) if differs(groups[:count])), len(groups))
-        alone = [groups[last - 1]]
-    return [_blame(group, network) for group, _ in alone]
+    def search(some: list[tuple[Group, slice]], said: Blame) -> list[Blame]:
+        if len(some) == 1:
+            return [said]
+        found = []
+        for half in (some[: len(some) // 2], some[len(some) // 2 :]):
+            blame = differs(half)
+            found += [] if blame is None else search(half, blame)
+        return found or [Blame(some[-1][0], said.where)]
+
+    return search(places, Blame(places[-1][0], ""))
 
 
-def _blame(group: Group, network: nn.Module) -> Refusal:
+def refused(group: Group, network: nn.Module) -> Refusal:
     """Why a group cannot be removed, and by which name it is kept."""
     names = {name for name, _ in network.named_modules()} | ({group.name} if group.kind != "channels" else set())
     keep = next(name for name in (group.name, *group.producers) if name in names)
@@ -109,15 +137,19 @@ def _compacted(
     example: Batch,
     expected: list[Tensor],
     passes: Passes,
-) -> Structure | None:
-    """Compact a network; its structure then, or None when it does not say what is expected."""
+) -> Structure | str:
+    """Compact a network; its structure then, where it fails, or "" when it does not say what is expected."""
     try:
         smaller = compact(network, structure, open_gates)
         got = list(tensors_in(passes(network, example)))
-    except Exception:  # the network's own code meets channels it did not count on
-        return None
-    agrees = len(got) == len(expected) and all(_close(*pair) for pair in zip(got, expected, strict=True))
-    return smaller if agrees else None
+    except Exception as error:  # the network's own code meets channels it did not count on
+        return failing_line(error)
+    return smaller if _agree(got, expected) else ""
+
+
+def _agree(got: list[Tensor], expected: list[Tensor]) -> bool:
+    """Whether all outputs are the same up to rounding."""
+    return len(got) == len(expected) and all(_close(*pair) for pair in zip(got, expected, strict=True))
 
 
 @torch.no_grad()

@@ -1,41 +1,76 @@
 """Which layers stay whole, and why, so that none is left out in silence."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 from torch import nn
 
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.layers import CONVOLUTION, is_source, sharing_layers, trouble
+from bayesprune.structure.labels.classes import Classes, Found
+from bayesprune.structure.labels.follow import OUTPUTS
+from bayesprune.structure.layers import CONVOLUTION, is_source
 from bayesprune.structure.passes import Passes
-from bayesprune.structure.tracing import Coupled
+from bayesprune.structure.refusals import Refusal
 
-KEPT, OUTPUTS = "named in keep", "its channels are outputs of the network"
-"""Reasons that surprise nobody: the user's own, and what every network has."""
+__all__ = ["KEPT", "OUTPUTS", "left_whole", "unknown_operators"]
+
+KEPT = "named in keep"
+"""The user's own reason, which surprises nobody; nor does that of OUTPUTS, which every network has."""
+
+_LISTED = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.Embedding, nn.EmbeddingBag, nn.Bilinear)
 
 
 def left_whole(
-    network: nn.Module, structure: Structure, coupled: list[Coupled], kept: Set[str], passes: Passes
+    network: nn.Module,
+    structure: Structure,
+    classes: Classes,
+    kept: Set[str],
+    passes: Passes,
+    settled: Mapping[str, str],
 ) -> dict[str, str]:
-    """Every linear and convolution layer that writes no channel with a gate, and the reason."""
-    shared = sharing_layers(network)
+    """Every layer that could make channels and writes none with a gate, and the reason."""
     producing = {name for group in structure.groups for name in group.producers}
-    ends = {name for each in coupled if each.ends for name in each.names()}
-    read = {name for each in coupled if any(m.reads for m in each.members) for name in each.names()}
+    of = {maker: found for found in classes.found for maker in (*found.producers, *found.makers)}
+    record = classes.trace.record
 
-    def reason(name: str, layer: nn.Module) -> str:
+    def reason(name: str) -> str:
         if name in kept:
             return KEPT
-        if name in passes.functional:
-            return "its weight is used through torch.nn.functional and the layer is not called: call the layer"
+        if name in record.whole:
+            return record.whole[name]
+        if name in of:
+            return settled.get(of[name].name) or _reason(of[name], classes, kept)
         if name not in passes.run:
             return "it is never run"
-        if name in ends:
-            return OUTPUTS
-        if said := trouble(layer, shared):
-            return said
-        if name in read:
-            return "its channels are tied to those of a layer that stays whole, or could not be followed one by one"
-        return "no layer was found that reads its channels"
+        if name in record.passed:
+            return _of_labels(classes, record.passed[name])
+        return "its channels are not followed inside of the layer that it belongs to"
 
-    layers = {n: m for n, m in network.named_modules() if n and (is_source(m) or isinstance(m, CONVOLUTION))}
-    return {name: reason(name, layer) for name, layer in layers.items() if name not in producing}
+    layers = {n: m for n, m in network.named_modules() if n and (is_source(m) or isinstance(m, (*CONVOLUTIONS, *_LISTED)))}
+    return {name: reason(name) for name in layers if name not in producing}
+
+
+CONVOLUTIONS = (CONVOLUTION,)
+
+
+def _reason(found: Found, classes: Classes, kept: Set[str]) -> str:
+    if found.whole is not None:
+        return found.whole
+    also = sorted(classes.writers(found) & kept)
+    return f"its channels are tied to those of {also[0]!r}, which is {KEPT}" if also else "it could not be cut exactly"
+
+
+def _of_labels(classes: Classes, labels: object) -> str:
+    cause = classes.reason(classes.canonical(labels))  # type: ignore[arg-type]  # a tensor
+    return "its channels are tied to what stays whole" if cause is None else str(cause)
+
+
+def unknown_operators(classes: Classes, kept: Set[str]) -> list[Refusal]:
+    """What reads channels and is not understood, with the layer that is to be kept for it."""
+    names = {name for name, _ in classes.trace.record.network.named_modules() if name}
+    refusals = []
+    for found in classes.found:
+        for cause in classes.refusing(found):
+            keep = next((name for name in found.makers if name in names), None)
+            if keep is not None and not classes.writers(found) & kept:
+                refusals.append(Refusal("", keep, str(cause), keep))
+    return refusals

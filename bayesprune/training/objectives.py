@@ -1,6 +1,6 @@
 """Objectives: the loss of a mini-batch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -53,10 +53,10 @@ class HasParts(Protocol):
 class NegativeLogLikelihood:
     """Mean negative log-likelihood of the targets, optionally with multiplicative noise on every gate.
 
-    The noise 1 + s e on what consumers read, e uniform with variance 1 and another one for every example, is the
-    recipe's regulariser at fixed structure; it is 0 at test time. A normal e gives the same errors and takes three
-    times as long to draw. With `consistency` a > 0 every example is seen twice, under noise 1 + s e and 1 - s e of the
-    same draw e, and
+    The noise 1 + s e on what consumers read, e uniform with variance 1 and another one for every example (for every
+    mini-batch where gates are global), is the recipe's regulariser at fixed structure; it is 0 at test time. A normal e
+    gives the same errors and takes three times as long to draw. With `consistency` a > 0 every example is seen twice,
+    under noise 1 + s e and 1 - s e of the same draw e, and
 
         loss = (l(+e) + l(-e)) / 2 + a (KL(p(+e) || p(-e)) + KL(p(-e) || p(+e))) / 2
 
@@ -93,12 +93,16 @@ class NegativeLogLikelihood:
         assert labels is not None  # needs_labels
         if self._gating is None:
             return state.loss(state.outputs(inputs), labels)
-        noise = self.draw(state, count(inputs))
+        if not state.structure.per_example:
+            noise = self.draw(state, 1)[0]
+            gates: list[Tensor] = [1 + noise, 1 - noise]
+        else:
+            noise = self.draw(state, count(inputs))
+            gates = [1 + noise] if self.consistency == 0 else [torch.cat([1 + noise, 1 - noise])]
         if self.consistency == 0:
-            with self._gating.applied(1 + noise):
+            with self._gating.applied(gates[0]):
                 return state.loss(state.outputs(inputs), labels)
-        with self._gating.applied(torch.cat([1 + noise, 1 - noise])):
-            outputs = state.outputs(repeated(inputs, 2))
+        outputs = twice(self._gating, gates, state, inputs)
         one, other = outputs.chunk(2)
         difference = state.likelihood.divergence(one, other).mean()
         loss: Tensor = state.loss(outputs, repeated(labels, 2)) + 0.5 * self.consistency * difference
@@ -111,3 +115,15 @@ class NegativeLogLikelihood:
     def kind(self, state: TrainState) -> str:
         """All steps do the same."""
         return "step"
+
+
+def twice(gating: Gating, gates: Sequence[Tensor], state: TrainState, inputs: Any) -> Tensor:
+    """Outputs [2 B, ...] of the same inputs under two sets of gates: together [2 B, J], or one after the other [J]."""
+    if len(gates) == 1:
+        with gating.applied(gates[0]):
+            return state.outputs(repeated(inputs, 2))
+    said = []
+    for one in gates:
+        with gating.applied(one):
+            said.append(state.outputs(inputs))
+    return torch.cat(said)

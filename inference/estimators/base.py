@@ -6,6 +6,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from bayesprune.inference.handlers import draw_gates
+
 
 class GateProblem(Protocol):
     """A mini-batch of the data term C(theta) = E_z[mean negative log-likelihood]."""
@@ -15,8 +17,13 @@ class GateProblem(Protocol):
         """Examples B in the mini-batch."""
         ...
 
+    @property
+    def per_example(self) -> bool:
+        """Whether every example can have gates of its own; else they are global, one set for the mini-batch."""
+        ...
+
     def predict(self, gates: Tensor, rows: Tensor | None = None) -> Any:
-        """The distribution of the labels (batch shape [B]) under gates [J] or [B, J]; of examples `rows` only [R]."""
+        """The distribution of the labels (batch shape [B]) under gates [J] or [S, J]; of examples `rows` only [R]."""
         ...
 
     def labels(self, rows: Tensor | None = None) -> Any:
@@ -51,6 +58,27 @@ def negative_log_likelihood(problem: GateProblem, gates: Tensor, rows: Tensor | 
     """For each example [B] (or row [R]) the negative log-likelihood under its gates."""
     log_prob: Tensor = problem.predict(gates, rows).log_prob(problem.labels(rows))
     return -log_prob
+
+
+def sets_of(problem: GateProblem) -> int:
+    """Sets S of gates that the mini-batch is run under: one an example, or 1 where gates are global."""
+    return problem.size if problem.per_example else 1
+
+
+def draw_sets(problem: GateProblem, theta: Tensor) -> Tensor:
+    """Gates [S, J] with inclusion probabilities theta [J] for the mini-batch, see `sets_of`."""
+    return draw_gates(theta, sets_of(problem))
+
+
+def losses_under(problem: GateProblem, gates: Tensor) -> Tensor:
+    """Negative log-likelihoods [K, S] under K times the sets that the mini-batch takes, gates [K, S, J].
+
+    Of every example under its own set; where gates are global (S = 1) the mean over the examples.
+    """
+    if problem.per_example:
+        rows = torch.arange(problem.size, device=gates.device).repeat(len(gates))
+        return negative_log_likelihood(problem, gates.flatten(0, 1), rows).unflatten(0, gates.shape[:2])
+    return torch.stack([negative_log_likelihood(problem, one).mean(0, keepdim=True) for one in gates])
 
 
 def surrogate(theta: Tensor, gradient: Tensor) -> Tensor:

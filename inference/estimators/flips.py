@@ -5,14 +5,14 @@ from torch import Tensor
 
 from bayesprune.devices import wide
 from bayesprune.errors import SettingError
-from bayesprune.inference.estimators.base import GateProblem, attached, negative_log_likelihood, surrogate
-from bayesprune.inference.handlers import draw_gates
+from bayesprune.inference.estimators.base import GateProblem, attached, draw_sets, negative_log_likelihood, surrogate
 
 
 class _Flips:
     """Draws pairs (example, gate) and compares the loss with the gate flipped to the loss as it was.
 
     Batch normalisation couples the examples of a batch; there the differences are taken with its running statistics.
+    Under one set of gates for the mini-batch a flip is one for all B examples, and so many fewer are drawn.
     """
 
     unbiased = True
@@ -22,8 +22,14 @@ class _Flips:
             raise SettingError(f"flips a step must be >= 1, not {flips}")
         self.flips = flips
 
+    def _count(self, problem: GateProblem) -> int:
+        """Pairs M of a step."""
+        return self.flips if problem.per_example else max(1, self.flips // problem.size)
+
     def _differences(self, problem: GateProblem, gates: Tensor, base: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """l(z_j = 1) - l(z_j = 0) for each drawn pair [M]."""
+        """l(z_j = 1) - l(z_j = 0) for each drawn pair [M]; of the sum over all examples where gates are global."""
+        if not problem.per_example:
+            return self._global_differences(problem, gates[0], columns)
         with torch.no_grad(), problem.apart() as coupled:
             flipped = gates[rows]
             before = negative_log_likelihood(problem, flipped, rows) if coupled else base.detach()[rows]
@@ -32,6 +38,18 @@ class _Flips:
             flipped[pairs, columns] = 1 - drawn
             after = negative_log_likelihood(problem, flipped, rows)
             return (2 * drawn - 1) * (before - after)
+
+    def _global_differences(self, problem: GateProblem, gates: Tensor, columns: Tensor) -> Tensor:
+        """The same for gates [J] by whole passes; the mini-batch as it was is run again, apart."""
+        found = []
+        with torch.no_grad(), problem.apart():
+            before = negative_log_likelihood(problem, gates[None]).sum()
+            for column in columns.tolist():
+                flipped = gates.clone()
+                flipped[column] = 1 - flipped[column]
+                after = negative_log_likelihood(problem, flipped[None]).sum()
+                found.append((2 * gates[column] - 1) * (before - after))
+        return torch.stack(found)
 
 
 class SalientFlips(_Flips):
@@ -56,16 +74,17 @@ class SalientFlips(_Flips):
 
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood with the flip estimate attached."""
-        sampled = draw_gates(theta, problem.size)
+        sampled = draw_sets(problem, theta)
         gates = attached(sampled, theta)
         losses = negative_log_likelihood(problem, gates)
         (slope,) = torch.autograd.grad(losses.sum(), gates, retain_graph=True)
         weight = slope.abs()
         weight += self.floor * weight.mean() + torch.finfo(weight.dtype).tiny
-        drawn = systematic(weight.flatten(), self.flips)
+        count = self._count(problem)
+        drawn = systematic(weight.flatten(), count)
         rows, columns = drawn // theta.numel(), drawn % theta.numel()
         difference = self._differences(problem, sampled, losses, rows, columns)
-        importance = weight.sum() / (self.flips * weight[rows, columns])
+        importance = weight.sum() / (count * weight[rows, columns])
         rest = importance * (difference - slope[rows, columns])
         correction = torch.zeros_like(theta).index_add_(0, columns, rest.to(theta.dtype)) / problem.size
         return losses.mean() + surrogate(theta, correction)
@@ -87,16 +106,17 @@ class UniformFlips(_Flips):
 
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood with the flip estimate attached."""
-        sampled = draw_gates(theta, problem.size)
+        sampled = draw_sets(problem, theta)
         gates = attached(sampled, theta) if self.control else sampled
         losses = negative_log_likelihood(problem, gates)
-        drawn = torch.randint(sampled.numel(), (self.flips,), device=theta.device)
+        count = self._count(problem)
+        drawn = torch.randint(sampled.numel(), (count,), device=theta.device)
         rows, columns = drawn // theta.numel(), drawn % theta.numel()
         difference = self._differences(problem, sampled, losses, rows, columns)
         if self.control:
             (slope,) = torch.autograd.grad(losses.sum(), gates, retain_graph=True)
             difference = difference - slope[rows, columns]
-        scale = sampled.numel() / (self.flips * problem.size)
+        scale = sampled.numel() / (count * problem.size)
         correction = torch.zeros_like(theta).index_add_(0, columns, scale * difference.to(theta.dtype))
         return losses.mean() + surrogate(theta, correction)
 

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError
-from bayesprune.inference.estimators.base import GateProblem, surrogate
-from bayesprune.inference.handlers import draw_gates
+from bayesprune.inference.estimators.base import GateProblem, draw_sets, surrogate
 
 
 class LinearisedFlips:
@@ -23,7 +22,12 @@ class LinearisedFlips:
 
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood with the estimate attached."""
-        sampled = draw_gates(theta, problem.size)
+        if not problem.per_example:
+            raise SettingError(
+                "estimator 'linearised-flips' needs gates for each example, and those of this network are global "
+                "(attention, recurrent layers or weights that functions use): take 'curvature'"
+            )
+        sampled = draw_sets(problem, theta)
         gates = sampled.clone().requires_grad_()
         predicted = problem.predict(gates)
         logits = getattr(predicted, "logits", None)

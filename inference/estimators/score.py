@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import SettingError
-from bayesprune.inference.estimators.base import GateProblem, clamped, interior, negative_log_likelihood, surrogate
+from bayesprune.inference.estimators.base import GateProblem, clamped, interior, losses_under, sets_of, surrogate
 
 
 class ScoreFunction:
@@ -28,9 +28,8 @@ class ScoreFunction:
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood over all draws with the score estimate attached."""
         chance = clamped(theta.detach(), self.margin)
-        gates = torch.bernoulli(chance.expand(self.draws, problem.size, -1))
-        rows = torch.arange(problem.size, device=theta.device).repeat(self.draws)
-        losses: Tensor = negative_log_likelihood(problem, gates.flatten(0, 1), rows).unflatten(0, gates.shape[:2])
+        gates = torch.bernoulli(chance.expand(self.draws, sets_of(problem), -1))
+        losses = losses_under(problem, gates)
         with torch.no_grad():
             others = (losses.sum(0) - losses) / (self.draws - 1)
             score = (gates - chance) / (chance * (1 - chance)).clamp_min(1e-12) * interior(theta)
@@ -57,11 +56,9 @@ class DisARM:
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood over both twins with the estimate attached."""
         chance = clamped(theta.detach(), self.margin)
-        uniform = torch.rand(problem.size, theta.numel(), dtype=theta.dtype, device=theta.device)
+        uniform = torch.rand(sets_of(problem), theta.numel(), dtype=theta.dtype, device=theta.device)
         gates, twins = (uniform < chance).to(theta.dtype), (1 - uniform < chance).to(theta.dtype)
-        rows = torch.arange(problem.size, device=theta.device).repeat(2)
-        both = negative_log_likelihood(problem, torch.cat([gates, twins]), rows)
-        losses: Tensor = both.unflatten(0, (2, problem.size))
+        losses = losses_under(problem, torch.stack([gates, twins]))
         with torch.no_grad():
             difference = (losses[0] - losses[1]).unsqueeze(-1)
             differs = (gates != twins) & interior(theta)

@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from bayesprune.inference.estimators.base import GateProblem, negative_log_likelihood
-from bayesprune.inference.handlers import draw_gates
+from bayesprune.inference.estimators.base import GateProblem, draw_sets, negative_log_likelihood
 
 
 class WithoutEstimate:
@@ -17,4 +16,4 @@ class WithoutEstimate:
 
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood under gates drawn for each example."""
-        return negative_log_likelihood(problem, draw_gates(theta, problem.size)).mean()
+        return negative_log_likelihood(problem, draw_sets(problem, theta)).mean()

@@ -13,6 +13,7 @@ from bayesprune.inference.objective import guide_of
 from bayesprune.inference.relaxed import spiked_gates
 from bayesprune.models.gated import GatedModel
 from bayesprune.structure import Structure
+from bayesprune.structure.multipliers import refuse_norms
 from bayesprune.training import TrainState
 
 MakeLaw = Callable[[int], MultiplierLaw]
@@ -38,7 +39,10 @@ class MultiplierGuide(GateGuide):
         model: of the network.
         make_law: from the number of gates to their law.
         input_gates: whether inputs and flattened features have multipliers.
-        draws: "example" or "batch".
+        draws: "example" or "batch"; always the latter where gates are global (`Structure.per_example`).
+
+    Raises:
+        UnsupportedLayerError: a layer normalises over channels with multipliers.
     """
 
     decided: Tensor
@@ -53,7 +57,8 @@ class MultiplierGuide(GateGuide):
         """Make the law and what goes with it."""
         if draws not in DRAWN_FOR:
             raise UnknownNameError("draws", draws, DRAWN_FOR)
-        self.multipliers_for = draws
+        refuse_norms(structure)
+        self.multipliers_for = draws if structure.per_example else "batch"
         self.law = make_law(structure.gate_count)
         self.spike = nn.Parameter(spiked_gates(structure, input_gates).float(), requires_grad=False)
         self.quiet = nn.Parameter(torch.zeros_like(self.spike), requires_grad=False)

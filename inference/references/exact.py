@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from math import log10
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bayesprune.batches import call, count, repeated
+from bayesprune.batches import call, count, join, repeated
 from bayesprune.devices import device_of
 from bayesprune.errors import SettingError
 from bayesprune.inference.references.exact_gates import ExactGates, settings_of
@@ -106,8 +107,7 @@ def negative_logs(
             part = settings[first : first + at_once].to(device_of(network), torch.get_default_dtype())
             total = torch.zeros(len(part), dtype=torch.float64)
             for inputs, targets in batches:
-                with gating.applied(part.repeat_interleave(count(inputs), 0)):
-                    outputs = call(network, repeated(inputs, len(part)))
+                outputs = said_under(partial(call, network), gating, flipping.structure, part, inputs)
                 losses = flipping.losses(outputs, repeated(targets, len(part)))
                 total += losses.cpu().reshape(len(part), -1).sum(1)
             done = first + len(part)
@@ -115,6 +115,26 @@ def negative_logs(
             if progress is not None:
                 progress(Progress("exact", done, len(settings), float(found[:done].min()) / flipping.size))
     return found
+
+
+def said_under(ask: Callable[[Any], Any], gating: Gating, structure: Structure, settings: Tensor, inputs: Any) -> Any:
+    """What a network says of B inputs under settings [K, J] of its gates, setting after setting: [K * B, ...].
+
+    Args:
+        ask: from inputs to what the network says.
+        gating: on the network.
+        structure: of the network; where its gates are global, one setting is run after the other.
+        settings: of the gates.
+        inputs: B examples.
+    """
+    if structure.per_example:
+        with gating.applied(settings.repeat_interleave(count(inputs), 0)):
+            return ask(repeated(inputs, len(settings)))
+    said = []
+    for setting in settings:
+        with gating.applied(setting):
+            said.append(ask(inputs))
+    return join(said)
 
 
 def passing(structure: Structure, opened: Tensor) -> Tensor:

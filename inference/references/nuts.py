@@ -18,7 +18,7 @@ from torch.func import functional_call
 from bayesprune.batches import arguments_of, count, each, join, repeated
 from bayesprune.devices import random_apart
 from bayesprune.errors import PruningWarning, SettingError
-from bayesprune.inference.references.exact import passing
+from bayesprune.inference.references.exact import passing, said_under
 from bayesprune.inference.references.exact_gates import settings_of
 from bayesprune.inference.references.log_priors import log_prior_of
 from bayesprune.inference.references.nuts_draws import FEWEST, NutsDraws
@@ -73,9 +73,8 @@ class SummedOut:
         output: str = "",
     ) -> None:
         self._network, self._structure, self._likelihood, self._output = network, structure, likelihood, output
-        self._examples, times = count(inputs), len(settings)
-        self._inputs, self._targets = repeated(inputs, times), repeated(targets, times)
-        self._rows = settings.double().repeat_interleave(self._examples, 0)
+        self._examples, self._inputs = count(inputs), inputs
+        self._targets, self._settings = repeated(targets, len(settings)), settings.double()
         self._log_prior, self._slab, self._scale = log_prior.double(), slab, scale
         self._gating: Gating | None = None
 
@@ -91,9 +90,11 @@ class SummedOut:
     def log_joint(self, weights: Weights) -> Tensor:
         """Log prior of each setting plus log-likelihood of all examples under it [S]; differentiable."""
         assert self._gating is not None  # inside of the context
-        arguments, named = arguments_of(self._network, self._inputs)
-        with self._gating.applied(self._rows):
-            outputs = functional_call(self._network, dict(weights), arguments, named)
+
+        def ask(inputs: Any) -> Any:
+            return functional_call(self._network, dict(weights), *arguments_of(self._network, inputs))
+
+        outputs = said_under(ask, self._gating, self._structure, self._settings, self._inputs)
         losses = self._likelihood.negative_log(picked(outputs, self._output), self._targets)
         nats = losses.reshape(-1, self._examples).sum(1)
         return self._log_prior - self._scale * nats

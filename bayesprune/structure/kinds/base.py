@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from bayesprune.structure.kinds.inside import Inside
+
 
 def never(_: nn.Module) -> None:
     """No layer of the kind is in trouble."""
@@ -12,6 +14,10 @@ def never(_: nn.Module) -> None:
 
 def unchanged(_: nn.Module, __: int | None) -> None:
     """A kind without size attributes."""
+
+
+def no_units(_: nn.Module) -> None:
+    """A kind without units inside."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class LayerKind:
         trouble: why channels cannot be cut out of a layer, or None.
         resize: makes a layer's size attributes agree with its tensors, or with so many channels.
         opaque: only a layer itself knows what it does to channels; the graph shows that it reads and writes some.
+        named: further classes, each "module.name", of packages that are not imported for this.
+        inside: the units inside of a layer that has some, and the axes of its weights that belong to them.
     """
 
     classes: tuple[type[nn.Module], ...]
@@ -38,6 +46,14 @@ class LayerKind:
     trouble: Callable[[nn.Module], str | None] = never
     resize: Callable[[nn.Module, int | None], None] = unchanged
     opaque: bool = False
+    named: tuple[str, ...] = ()
+    inside: Callable[[nn.Module], Inside | None] = no_units
+
+    def fits(self, layer: nn.Module) -> bool:
+        """Whether a layer is of this kind."""
+        return isinstance(layer, self.classes) or any(
+            f"{known.__module__}.{known.__qualname__}" in self.named for known in type(layer).__mro__
+        )
 
 
 _KINDS: list[LayerKind] = []
@@ -51,7 +67,7 @@ def register(kind: LayerKind) -> LayerKind:
 
 def kind_of(layer: nn.Module) -> LayerKind | None:
     """The kind of a layer, or None."""
-    return next((kind for kind in reversed(_KINDS) if isinstance(layer, kind.classes)), None)
+    return next((kind for kind in reversed(_KINDS) if kind.fits(layer)), None)
 
 
 def along(axis: int, *names: str) -> Callable[[nn.Module], dict[str, int]]:

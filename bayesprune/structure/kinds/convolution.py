@@ -17,28 +17,25 @@ def is_depthwise(layer: nn.Module) -> bool:
 
 
 def _makes(layer: Any) -> bool:
-    """A depthwise convolution only passes its channels on."""
+    """A grouped convolution only passes its channels on, block by block."""
     return bool(layer.groups == 1)
 
 
-def _trouble(layer: Any) -> str | None:
-    return None if _makes(layer) or is_depthwise(layer) else "reads its channels in groups"
-
-
 def _resize(layer: Any, _: int | None) -> None:
+    """A group reads and writes as many channels as before; there may be fewer groups."""
     if layer.groups > 1:
-        layer.groups = layer.in_channels = layer.weight.shape[0]
-    else:
-        layer.in_channels = layer.weight.shape[1]
-    layer.out_channels = layer.weight.shape[0]
+        layer.groups = layer.weight.shape[0] // (layer.out_channels // layer.groups)
+    layer.in_channels, layer.out_channels = layer.weight.shape[1] * layer.groups, layer.weight.shape[0]
 
 
 def _resize_transposed(layer: Any, _: int | None) -> None:
-    layer.in_channels, layer.out_channels = layer.weight.shape[:2]
+    if layer.groups > 1:
+        layer.groups = layer.weight.shape[0] // (layer.in_channels // layer.groups)
+    layer.in_channels, layer.out_channels = layer.weight.shape[0], layer.weight.shape[1] * layer.groups
 
 
 register(
-    LayerKind((CONVOLUTION,), along(0, "weight", "bias"), reads=(1, 1), makes=_makes, trouble=_trouble, resize=_resize)
+    LayerKind((CONVOLUTION,), along(0, "weight", "bias"), reads=(1, 1), makes=_makes, resize=_resize)
 )
 register(
     LayerKind(
@@ -46,7 +43,6 @@ register(
         lambda layer: along(1, "weight")(layer) | along(0, "bias")(layer),
         reads=(0, 1),
         makes=_makes,
-        trouble=_trouble,
         resize=_resize_transposed,
     )
 )

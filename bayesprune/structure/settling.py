@@ -1,0 +1,104 @@
+"""Settling which groups are exact: those that the network's code does not allow are spread, left whole or refused."""
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from bayesprune.batches import Batch
+from bayesprune.errors import UnknownNameError
+from bayesprune.structure.builder import StructureBuilder
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.labels.classes import Classes
+from bayesprune.structure.passes import Passes
+from bayesprune.structure.refusals import Refusal
+from bayesprune.structure.verify import Blame, blamed, refused
+
+
+@dataclass
+class Plan:
+    """Which groups are collected, and how.
+
+    Attributes:
+        keep: names that the user, or a refusal, leaves whole.
+        classes: of the network's channels.
+        reading: the layers that read the network's input: name, axis of the features and their number.
+        flatten_inputs: whether flattened features get gates of their own.
+        spread: groups whose writers go on handing out all their channels.
+        whole: groups that are left whole after all, with the reason.
+    """
+
+    keep: tuple[str, ...]
+    classes: Classes
+    reading: list[tuple[str, int, int]]
+    flatten_inputs: bool = False
+    spread: set[str] = field(default_factory=set)
+    whole: dict[str, str] = field(default_factory=dict)
+
+    def collected(self, network: nn.Module) -> StructureBuilder:
+        """All groups but those that stay."""
+        kept, builder = kept_layers(network, self.keep), StructureBuilder(self.classes)
+        if "inputs" not in self.keep:
+            for layer, feature_axis, features in self.reading:
+                builder.add_selection("inputs", "inputs", layer, feature_axis, features)
+        for found in self.classes.found:
+            if found.whole is None and found.name not in self.whole and not self.classes.writers(found) & kept:
+                builder.add_channels(found, spread=found.name in self.spread)
+        if self.flatten_inputs:
+            for layer, features in builder.flattened(network):
+                if layer not in kept and f"{layer}.inputs" not in self.keep:
+                    builder.add_selection(f"{layer}.inputs", "flatten", layer, -1, features)
+        return builder
+
+
+def settled(
+    plan: Plan, network: nn.Module, example: Batch, passes: Passes, refusals: list[Refusal], *, check: bool
+) -> Structure:
+    """The groups that are exact.
+
+    Args:
+        plan: gets what is spread and what stays.
+        network: a copy.
+        example: inputs [B, ...].
+        passes: how to run it.
+        refusals: gets why some groups cannot be removed.
+        check: whether to compare gated and compact copies.
+    """
+    while True:
+        plan.keep = (*plan.keep, *(refusal.keep for refusal in refusals if refusal.keep not in plan.keep))
+        builder = plan.collected(network)
+        found, structure, changed = builder.refusals, builder.build(), False
+        for blame in blamed(network, structure, example, passes) if not found and check else []:
+            name = builder.found_names.get(blame.group.name)
+            if name is None or not _is_settled(plan, builder, network, name, blame):
+                found.append(refused(blame.group, network))
+            changed = True
+        new = [refusal for refusal in found if refusal not in refusals]
+        refusals += new
+        if not new and not changed:
+            return structure
+
+
+def _is_settled(plan: Plan, builder: StructureBuilder, network: nn.Module, name: str, blame: Blame) -> bool:
+    """Whether a group to blame could be spread, or is left whole because of the network's code."""
+    if name not in plan.spread and builder.can_spread(network, name):
+        plan.spread.add(name)
+        return True
+    if blame.where or name in plan.spread:
+        where = f" {blame.where}" if blame.where else ""
+        plan.whole[name] = f"the network's code counts on the number of its channels{where}"
+        return bool(blame.where)
+    return False
+
+
+def kept_layers(network: nn.Module, keep: tuple[str, ...]) -> set[str]:
+    """The layers named in `keep`, and those inside them.
+
+    Raises:
+        SettingError: a name is not there.
+    """
+    names = {name for name, _ in network.named_modules() if name}
+    features = {f"{name}.inputs" for name, layer in network.named_modules() if isinstance(layer, nn.Linear)}
+    for name in keep:
+        if name not in names | features | {"inputs"}:
+            raise UnknownNameError("layer in keep", name, names | {"inputs"})
+    return {name for name in names if any(name == k or name.startswith(f"{k}.") for k in keep)}

@@ -4,7 +4,7 @@ The kinds of shapes are those that pruning libraries and their users try (concat
 attention, recurrent layers, ...); all networks are written here.
 """
 
-from benchmarks._zoo import attention, convolutions, sequences, wiring
+from benchmarks._zoo import attention, blocks, convolutions, reshapes, sequences, wiring
 from benchmarks._zoo.shape import SHAPES, Shape
 
-__all__ = ["SHAPES", "Shape", "attention", "convolutions", "sequences", "wiring"]
+__all__ = ["SHAPES", "Shape", "attention", "blocks", "convolutions", "reshapes", "sequences", "wiring"]

@@ -1,6 +1,7 @@
 """The one table of papers that can be studied."""
 
 from bayesprune.errors import UnknownNameError
+from bayesprune.experiments.papers.cifar.study import PAPER as CIFAR
 from bayesprune.experiments.papers.hidden_structures.study import PAPER as HIDDEN_STRUCTURES
 from bayesprune.experiments.papers.paper import Paper
 from bayesprune.experiments.papers.parsimonious.study import PAPER as PARSIMONIOUS
@@ -9,7 +10,7 @@ from bayesprune.experiments.papers.tangent_transfer.study import PAPER as TANGEN
 from bayesprune.experiments.papers.teachers.study import PAPER as TEACHERS
 from bayesprune.experiments.papers.uncertainty.study import PAPER as UNCERTAINTY
 
-_ALL = (PARSIMONIOUS, HIDDEN_STRUCTURES, TANGENT_TRANSFER, SPIKE_SLAB, TEACHERS, UNCERTAINTY)
+_ALL = (PARSIMONIOUS, HIDDEN_STRUCTURES, TANGENT_TRANSFER, SPIKE_SLAB, TEACHERS, UNCERTAINTY, CIFAR)
 
 PAPERS: dict[str, Paper] = {one.name: one for one in _ALL}
 

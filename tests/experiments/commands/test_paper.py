@@ -91,7 +91,7 @@ def test_the_page_of_what_is_finished_makes_no_runs(command: Any, small_data: st
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["parsimonius"], "unknown paper 'parsimonius': did you mean 'parsimonious'? there are hidden-structures, "),
+        (["parsimonius"], "unknown paper 'parsimonius': did you mean 'parsimonious'? there are cifar, hidden-"),
         (["parsimonious", "--part", "lenet3"], "unknown part of parsimonious 'lenet3'"),
         (["parsimonious", "--part", "lenet3"], "there are all, lenet300, lenet5"),
         (["parsimonious", "--workers", "0"], "workers must be an integer >= 1"),

@@ -1,0 +1,1 @@
+"""The study of networks for CIFAR-10, pruned to published sizes."""

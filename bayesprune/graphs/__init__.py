@@ -13,6 +13,7 @@ from bayesprune.graphs.equal_degrees import random_layers_of_equal_degrees, rand
 from bayesprune.graphs.exchange import read_graphml, write_graphml
 from bayesprune.graphs.features import CONVENTIONS, FEATURES, features, usual_density
 from bayesprune.graphs.layered import LayeredGraph, from_sizes, layered
+from bayesprune.graphs.networks import largest_component, layer_graph, surviving, unit_graph
 from bayesprune.graphs.random import FAMILIES, barabasi_albert, erdos_renyi, study_graph, watts_strogatz
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "erdos_renyi",
     "features",
     "from_sizes",
+    "largest_component",
+    "layer_graph",
     "layered",
     "motifs",
     "random_layers_of_equal_degrees",
@@ -36,6 +39,8 @@ __all__ = [
     "read_graphml",
     "small_world",
     "study_graph",
+    "surviving",
+    "unit_graph",
     "usual_density",
     "watts_strogatz",
     "write_graphml",

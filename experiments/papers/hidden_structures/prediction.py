@@ -120,8 +120,8 @@ def evaluate(*, quick: bool = False, root: str | Path | None = None) -> Findings
     met = sum(abs(published[cell]["bayesian-ridge"][0] - R_SQUARED[cell]["bayesian-ridge"]) < _EXACT for cell in tables)
     off = sum(abs(ours - theirs) > 0.0051 for *_, ours, theirs in _pairs(tables))
     verdict = (
-        f"Bayesian ridge meets {met} of {len(tables)} published figures to three digits; {off} of {len(_pairs(tables))} published "
-        "correlations differ by more than rounding."
+        f"Bayesian ridge meets {met} of {len(tables)} published figures to three digits; {off} of "
+        f"{len(_pairs(tables))} published correlations differ by more than rounding."
     )
     sections = (
         Section("The published protocol", tables=[_published_table(published)], notes=_NOTES[:1]),

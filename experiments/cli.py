@@ -94,6 +94,12 @@ _COMMANDS = {
         ("posterior runs/7568d3d2f1f1", "posterior runs --netcdf gates.nc"),
         "Several runs that differ in their seed only become chains.",
     ),
+    "graph": _Command(
+        "The network that survives a run as a graph: its properties, and a picture.",
+        ("graph runs/7568d3d2f1f1", "graph small --level layer --graphml small.graphml"),
+        "Beside each property stands that of random graphs in which every unit has as many edges to and from each "
+        "layer.",
+    ),
     "report": _Command(
         "The page of finished runs.",
         ("report runs", "report runs/7568d3d2f1f1 elsewhere/runs --out page.html"),

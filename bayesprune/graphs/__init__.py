@@ -1,4 +1,10 @@
-"""Graphs: random ones, layers, their properties, and what they have in common with networks."""
+"""Graphs: random ones, layers, their properties, and networks as graphs.
+
+What looks into networks needs torch, and is imported on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from bayesprune.errors import GraphError
 from bayesprune.graphs.describe import (
@@ -15,6 +21,9 @@ from bayesprune.graphs.features import CONVENTIONS, FEATURES, features, usual_de
 from bayesprune.graphs.layered import LayeredGraph, from_sizes, layered
 from bayesprune.graphs.random import FAMILIES, barabasi_albert, erdos_renyi, study_graph, watts_strogatz
 
+if TYPE_CHECKING:
+    from bayesprune.graphs.networks import largest_component, layer_graph, surviving, unit_graph
+
 __all__ = [
     "CONVENTIONS",
     "FAMILIES",
@@ -29,6 +38,8 @@ __all__ = [
     "erdos_renyi",
     "features",
     "from_sizes",
+    "largest_component",
+    "layer_graph",
     "layered",
     "motifs",
     "random_layers_of_equal_degrees",
@@ -36,10 +47,20 @@ __all__ = [
     "read_graphml",
     "small_world",
     "study_graph",
+    "surviving",
+    "unit_graph",
     "usual_density",
     "watts_strogatz",
     "write_graphml",
 ]
+
+_OF_NETWORKS = ("largest_component", "layer_graph", "surviving", "unit_graph")
+
+
+def __getattr__(name: str) -> object:
+    if name not in _OF_NETWORKS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.networks"), name)
 
 
 def __dir__() -> list[str]:

@@ -203,8 +203,8 @@ def cross_validated(
     kinds = int(keys.max()) + 1
     if len(keys) != len(table) or not 2 <= folds <= len(table) or kinds < 2 or repeats < 1:
         raise SettingError(
-            f"{repeats} repeats of {folds} folds of {len(table)} rows in {kinds} groups (of {len(keys)} rows): take one "
-            "or more repeats, 2 or more folds, no more than rows, and a group for every row, 2 or more different ones"
+            f"{repeats} repeats of {folds} folds of {len(table)} rows in {kinds} groups (of {len(keys)} rows): take "
+            "one or more repeats, 2 or more folds, no more than rows, and a group a row, 2 or more different ones"
         )
     random, predictions = np.random.default_rng(seed), []
     for repeat in range(1 if kinds <= folds else repeats):

@@ -60,10 +60,10 @@ class RunFlags:
     """Settings of every run.
 
     Attributes:
-        network: lenet300, lenet5, conv4, mlp, vgg16, resnet20, resnet32, resnet56, or package.module:callable for
-            your own.
-        data: mnist5k, mnist, fashion-mnist, cifar10, svhn, diabetes, breast-cancer, wine, teacher200; your own:
-            folder:PATH, npz:PATH or csv:FILE[:TARGET].
+        network: lenet300, lenet5, conv4, mlp, vgg16, resnet20, resnet32, resnet56, graphmlp, or graphrnn, for strings
+            such as reber; or package.module:callable for your own.
+        data: mnist5k, mnist, fashion-mnist, cifar10, svhn, diabetes, breast-cancer, wine, teacher200, reber,
+            reber-embedded, reber-hard; your own: folder:PATH, npz:PATH or csv:FILE[:TARGET].
         task: classification, binary, multi-label, regression, counts or segmentation; by default as targets suggest.
         widths: Of the network's layers, where it takes them: 100 50.
         weights: A safetensors file with trained weights to start from.

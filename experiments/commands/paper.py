@@ -30,7 +30,8 @@ def paper(
         name: Of the paper: parsimonious, hidden-structures, tangent-transfer, spike-slab, teachers, uncertainty or
             cifar.
         part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight,
-            structured; tangent-transfer: lenet300, lenet5, transfer, and lenet5-full, which takes days on a
+            structured, and prediction, which makes no runs, needs the study's tables and is not part of all;
+            tangent-transfer: lenet300, lenet5, transfer, and lenet5-full, which takes days on a
             processor and is not part of all; spike-slab: mnist-mlp, fashion-mlp, mnist-lenet, fashion-lenet,
             bmrs-lenet5, bmrs-mlp, lenet300, lenet5, and published-recipe, SS-IG's 1,200 epochs, not part of all;
             teachers: teacher200, and teacher2000, not part of all; cifar: vgg16, resnet20, resnet56, and the same with
@@ -56,6 +57,15 @@ def paper(
     from bayesprune.store.runs import RunRecord
 
     study = paper_of(name)
+    if part in study.computed:
+        computed = study.computed[part](quick=quick)
+        place = out or Path(f"paper-{study.name}-{part}{'-quick' if quick else ''}")
+        values = write_results(f"{study.name}-{part}", computed, [], place)
+        if json:
+            answer_object(values)
+        else:
+            answer("\n".join([*computed.lines, f"report: {values['report']}"]))
+        return
     rows = study.rows(part, quick=quick, data=data, repeats=repeats, steps=steps)
     place = out or Path(f"paper-{study.name}{'-quick' if quick else ''}")
     jobs = jobs_of(rows)

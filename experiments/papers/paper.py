@@ -1,7 +1,7 @@
 """What a paper's study is: its rows of runs, and what is made of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bayesprune.errors import SettingError, UnknownNameError
@@ -43,6 +43,7 @@ class Paper:
         part_of: the part that a row belongs to; its network by default.
         repeats: how often runs are repeated by default; None where the seeds of every row are settled.
         extra_parts: names of parts that "all" leaves out, since they take too long to be made unasked.
+        computed: parts without runs, by name, which "all" leaves out: what `evaluate(quick=...)` of each comes to.
         with_steps: from rows and a number to rows with so many steps of transfer; None where nothing is transferred.
     """
 
@@ -58,6 +59,7 @@ class Paper:
     repeats: int | None = None
     extra_parts: tuple[str, ...] = ()
     with_steps: Callable[[Sequence[Row], int], list[Row]] | None = None
+    computed: Mapping[str, Callable[..., Findings]] = field(default_factory=dict)
 
     def rows(
         self,
@@ -93,7 +95,7 @@ class Paper:
 
     def _check(self, part: str, repeats: int | None, steps: int | None) -> None:
         """Refuse what this study does not have."""
-        known = (*self.parts, *self.extra_parts, ALL)
+        known = (*self.parts, *self.extra_parts, *self.computed, ALL)
         if part not in known:
             raise UnknownNameError(f"part of {self.name}", part, known)
         if repeats is not None and self.repeats is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import GraphError, InputShapeError, SettingError, UnknownNameError
-from bayesprune.graphs import LayeredGraph, from_sizes, layered, study_graph
+from bayesprune.graphs import LayeredGraph, from_sizes, layered, study_graph, unit_graph
 from bayesprune.models import GraphMLP, GraphRNN
 from bayesprune.models.networks.masked import GATES, MaskedRNN
 from bayesprune.run.networks import NetworkSpec, name_of
@@ -254,3 +254,23 @@ def test_what_no_network_can_have(arguments: dict[str, Any], error: type[Excepti
         NetworkSpec("graphrnn", arguments).build()
     with pytest.raises(SettingError, match="activation"):
         GraphMLP(activation="gelu")
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_the_graph_of_a_network_from_a_graph_is_that_graph(seed: int) -> None:
+    graph = layered(study_graph("watts-strogatz", seed))
+    number = {vertex: (layer, unit) for layer, row in enumerate(graph.layers) for unit, vertex in enumerate(row)}
+    edges = {(number[start], number[end]) for start, end in graph.graph.edges}
+    networks: list[tuple[Any, Tensor]] = [
+        (GraphMLP(graph, merge="pre", input_shape=(3,)), torch.randn(2, 3)),
+        (GraphRNN(graph, "gru", "pre"), tokens_of()),
+    ]
+    for network, inputs in networks:
+        found = unit_graph(network, inputs)
+
+        def place(vertex: str) -> tuple[int, int]:
+            _, layer, unit = vertex.replace(":", ".").split(".")
+            return int(layer), int(unit)
+
+        inner = {(place(a), place(b)) for a, b in found.edges if a.startswith("layers.") and b.startswith("layers.")}
+        assert inner == edges

@@ -1,0 +1,41 @@
+"""The picture of accuracy predicted from structure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bayesprune.experiments.report.drawing import ACCENT, CONTRAST
+from bayesprune.experiments.report.pictures import Sketch
+from bayesprune.graphs.prediction import AccuracyTable, CrossValidated
+
+_FAMILIES = (("barabasi_albert", "Barabasi-Albert", ACCENT, "o"), ("watts_strogatz", "Watts-Strogatz", CONTRAST, "s"))
+
+
+def predicted_sketch(found: Mapping[str, tuple[AccuracyTable, CrossValidated]], name: str) -> Sketch:
+    """Predicted against measured accuracy, a panel a cell."""
+    facts = "; ".join(f"{cell}: R squared {one.r_squared:.2f}" for cell, (_, one) in found.items())
+    return Sketch(
+        "predicted-accuracy",
+        "Accuracy predicted from the graph against measured accuracy",
+        f"Cross-validated: {facts}.",
+        f"A point a network, predicted by {name} models that have not seen it. On the line both agree.",
+        lambda: _figure(found),
+    )
+
+
+def _figure(found: Mapping[str, tuple[AccuracyTable, CrossValidated]]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.8, 2.3), layout="constrained")
+    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    for axes, (cell, (table, one)) in zip(panels, found.items(), strict=True):
+        for key, label, colour, marker in _FAMILIES:
+            rows = [place for place, family in enumerate(table.family) if family == key]
+            axes.plot(table.accuracy[rows], one.predicted[rows], marker, color=colour, markersize=2.5, label=label)
+        axes.axline((0.75, 0.75), slope=1, color="#808890", linewidth=0.8)
+        axes.set_title(cell, fontsize=10)
+        axes.set_xlim(0.45, 1.03)
+        axes.set_ylim(0.45, 1.03)
+    panels[0].set_ylabel("predicted")
+    figure.supxlabel("measured test accuracy", fontsize=10)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure

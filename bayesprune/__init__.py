@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from bayesprune.inference.spike_slab.flat import SpikeSlabFlatOptions
     from bayesprune.inference.spike_slab.group_options import GroupHorseshoeOptions, GroupLassoOptions
     from bayesprune.inference.spike_slab.options import SpikeSlabOptions
+    from bayesprune.layers.options import LayerOptions
     from bayesprune.pruners.deep_ensemble import EnsembleOptions
     from bayesprune.pruners.dropout import DropoutOptions
     from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
@@ -85,6 +86,7 @@ __all__ = [
     "InputShapeError",
     "JeffreysOptions",
     "L0Options",
+    "LayerOptions",
     "Metric",
     "NetworkError",
     "OutOfDistribution",
@@ -145,6 +147,7 @@ _PLACES = {
     "bayesprune.inference.spike_slab.flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab.options": ("SpikeSlabOptions",),
     "bayesprune.inference.spike_slab.edge_options": ("EdgeOptions",),
+    "bayesprune.layers.options": ("LayerOptions",),
     "bayesprune.pruners.deep_ensemble": ("EnsembleOptions",),
     "bayesprune.pruners.dropout": ("DropoutOptions",),
     "bayesprune.pruners.options": ("DamageOptions", "PruneOptions", "SlimmingOptions", "TrainOptions", "WeightOptions"),

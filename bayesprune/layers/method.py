@@ -112,7 +112,7 @@ def _initial(name: str, state: TrainState) -> Start | None:
 
 def fit_phase(
     state: TrainState, layers: Layers, own: LayerOptions, rate: float, steps: int, noise: float, examples: int,
-    *, name: str = "fit", start: Start | None = None,
+    *, name: str = "fit", start: Start | None = None, warm_up: float | None = None,
 ) -> Phase:  # fmt: skip
     """Training with the regulariser.
 
@@ -126,6 +126,7 @@ def fit_phase(
         examples: of the training split, for the weight decay.
         name: of the phase.
         start: as of a phase.
+        warm_up: share of the steps instead of that of the options.
 
     Raises:
         SettingError: the regulariser would stand alone.
@@ -133,7 +134,8 @@ def fit_phase(
     decay = own.decay_of(examples)
     check_guarded(own.strength, own.lam, decay)
     strengths = strengths_of(state.network, layers, own.strength)
-    update = ProximalUpdate(layers, strengths, own.lam, round(own.warm_up * steps), round(HOLD * steps))
+    rising = own.warm_up if warm_up is None else warm_up
+    update = ProximalUpdate(layers, strengths, own.lam, round(rising * steps), round(HOLD * steps))
     return Phase(
         name, steps, NegativeLogLikelihood(noise), layer_adam(state.network, rate, decay), cosine,
         updates=[update], start=start,

@@ -24,15 +24,18 @@ DEPTH = 9
 TEACHERS = (1, 2)
 """Hidden layers of the teachers, all active."""
 
-STUDENT_STRENGTH, STUDENT_STRENGTHS = 4e-3, (2e-3, 4e-3, 8e-3)
+STUDENT_STRENGTH, STUDENT_STRENGTHS = 2e-3, (1e-3, 2e-3, 4e-3)
+EPS = 0.02
+"""Of students: a layer goes too where at most this share of its values is negative; its change is measured."""
+
 STRENGTH, STRENGTHS = 1e-3, (1e-4, 3e-4, 1e-3, 3e-3)
 LAM = 4e-4
-QUICK_EPOCHS, QUICK_STUDENT_EPOCHS = 24, 8
+QUICK_EPOCHS, QUICK_STUDENT_EPOCHS, QUICK_RATE = 24, 8, 1.5e-2
 
 _DATA = {"mnist": "mnist", "fashion": "fashion-mnist"}
 _QUIET = {"noise": 0.0, "consistency": 0.0}
 _STUDENT = RunSettings(
-    METHOD, network="mlp", widths=(50,) * DEPTH, epochs=50, learning_rate=1e-2, **_QUIET, options={"prune_share": 0.7}
+    METHOD, network="mlp", widths=(50,) * DEPTH, epochs=50, learning_rate=1e-2, **_QUIET, options={"prune_share": 0.7, "eps": EPS}
 )  # type: ignore[arg-type]  # fmt: skip  # names of settings
 _DEEP = RunSettings(METHOD, network="mlp", widths=(100,) * DEPTH, epochs=8)
 _SHALLOW = RunSettings("dense", network="mlp", widths=(100,), epochs=8)
@@ -57,6 +60,7 @@ def quick(row: Row) -> Row:
     """The short runs of a row: pictures are those of mnist5k."""
     students = part_of(row) == "students"
     settings = replace(row.settings, epochs=QUICK_STUDENT_EPOCHS if students else QUICK_EPOCHS)
+    settings = settings if students or settings.method != METHOD else replace(settings, learning_rate=QUICK_RATE)
     settings = settings if students else replace(settings, data="mnist5k")
     return replace(row, settings=settings, seeds=row.seeds[: row.quick])
 

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from bayesprune.inference.spike_slab.group_options import GroupHorseshoeOptions, GroupLassoOptions
     from bayesprune.inference.spike_slab.options import SpikeSlabOptions
     from bayesprune.inspection import Inspection
+    from bayesprune.layers.options import LayerOptions
     from bayesprune.pruners.deep_ensemble import EnsembleOptions
     from bayesprune.pruners.dropout import DropoutOptions
     from bayesprune.pruners.options import DamageOptions, PruneOptions, SlimmingOptions, TrainOptions, WeightOptions
@@ -94,6 +95,7 @@ __all__ = [
     "JeffreysOptions",
     "L0Options",
     "LayerGateOptions",
+    "LayerOptions",
     "Metric",
     "NetworkError",
     "OutOfDistribution",
@@ -160,6 +162,7 @@ _PLACES = {
     "bayesprune.inference.spike_slab.flat": ("SpikeSlabFlatOptions",),
     "bayesprune.inference.spike_slab.options": ("SpikeSlabOptions",),
     "bayesprune.inference.spike_slab.edge_options": ("EdgeOptions",),
+    "bayesprune.layers.options": ("LayerOptions",),
     "bayesprune.pruners.deep_ensemble": ("EnsembleOptions",),
     "bayesprune.pruners.dropout": ("DropoutOptions",),
     "bayesprune.pruners.options": ("DamageOptions", "PruneOptions", "SlimmingOptions", "TrainOptions", "WeightOptions"),

@@ -11,6 +11,7 @@ from bayesprune.data import digits
 from bayesprune.data.build import assemble
 from bayesprune.data.cifar import CIFAR10
 from bayesprune.data.csv_table import split_name
+from bayesprune.data.deep_teachers import DEEP_TEACHERS, is_deep_teacher, read_deep_teacher
 from bayesprune.data.examples import RawData
 from bayesprune.data.fetch import Progress
 from bayesprune.data.folder import read_folder
@@ -66,7 +67,7 @@ class DataInfo:
 
 def known() -> tuple[str, ...]:
     """The names that `load` takes; for the last three, PATH and FILE stand for a path of yours."""
-    return (digits.NAME, *TABLES, *TEACHERS, *REBER, *_SOURCES, *_OWN)
+    return (digits.NAME, *TABLES, *TEACHERS, *DEEP_TEACHERS, *REBER, *_SOURCES, *_OWN)
 
 
 def load(
@@ -152,7 +153,7 @@ def describe(root: str | Path | None = None) -> list[DataInfo]:
     ]
     drawn = [
         DataInfo(name, one.what, (sum(one.sizes[:2]), one.sizes[2]), "drawn when it is loaded", True, None)
-        for name, one in TEACHERS.items()
+        for name, one in (TEACHERS | DEEP_TEACHERS).items()
     ]
     drawn += [
         DataInfo(name, one.what, (sum(SIZES[:2]), SIZES[2]), "drawn when it is loaded", True, None)
@@ -218,6 +219,8 @@ def _read_local(name: str) -> RawData:
         return read_teacher(name)
     if is_reber(name):
         return read_reber(name)
+    if is_deep_teacher(name):
+        return read_deep_teacher(name)
     kind, colon, path = name.partition(":")
     if kind not in _READERS or not colon:
         raise UnknownNameError("data set", name, known())

@@ -77,7 +77,9 @@ class _Tracer(fx.Tracer):
         return isinstance(module, LinearChain | Nothing | Passed) or super().is_leaf_module(module, name)
 
 
-def find_layers(network: nn.Module, example: Batch, *, inputs_not_negative: bool = False) -> Layers:
+def find_layers(
+    network: nn.Module, example: Batch, *, inputs_not_negative: bool = False, in_training: bool = False
+) -> Layers:
     """Look at every linear layer and convolution of a network.
 
     A layer is a candidate where (Hebiri and Lederer, arXiv 2006.15604; the conditions are derived in docs/layer-sparsity.md)
@@ -89,6 +91,7 @@ def find_layers(network: nn.Module, example: Batch, *, inputs_not_negative: bool
         network: it is traced symbolically (`torch.fx`), in evaluation mode.
         example: inputs [B, ...].
         inputs_not_negative: say so where no input is below 0: then the first matrix is looked at like the others.
+        in_training: hooks on layers are those of training and go with it; else layers that have some are refused.
 
     Raises:
         UnsupportedLayerError: the network cannot be traced, or has no linear layer and no convolution.
@@ -103,7 +106,7 @@ def find_layers(network: nn.Module, example: Batch, *, inputs_not_negative: bool
                 "that hang on values, or take another method"
             ) from error
         sizes = _sizes(network, example)
-    return _Search(network, Flow(network, graph, inputs_not_negative), sizes).all()
+    return _Search(network, Flow(network, graph, inputs_not_negative), sizes, in_training).all()
 
 
 @torch.no_grad()
@@ -128,8 +131,10 @@ def _sizes(network: nn.Module, example: Batch) -> dict[str, tuple[int, ...]]:
 class _Search:
     """Looks at the matrices of a traced network one by one."""
 
-    def __init__(self, network: nn.Module, flow: Flow, sizes: Mapping[str, tuple[int, ...]]) -> None:
-        self.network, self.flow, self.sizes = network, flow, sizes
+    def __init__(
+        self, network: nn.Module, flow: Flow, sizes: Mapping[str, tuple[int, ...]], in_training: bool
+    ) -> None:
+        self.network, self.flow, self.sizes, self.in_training = network, flow, sizes, in_training
         self.nodes: dict[str, fx.Node] = {}
         for node in flow.graph.nodes:
             if node.op == "call_module" and is_matrix(flow.module(node)):
@@ -174,7 +179,7 @@ class _Search:
         module = self.network.get_submodule(name)
         if self.flow.calls(name) > 1:
             return f"it is called {self.flow.calls(name)} times"
-        if any(one._forward_hooks or one._forward_pre_hooks for one in module.modules()):
+        if not self.in_training and any(one._forward_hooks or one._forward_pre_hooks for one in module.modules()):
             return "it has hooks"
         if self.flow.is_shared(module):
             return "its weights are read elsewhere too"

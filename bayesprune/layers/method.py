@@ -19,8 +19,9 @@ from bayesprune.pruners.stages import Stages
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings
 from bayesprune.structure import weights_of
-from bayesprune.training import NegativeLogLikelihood, Phase, TrainState, cosine
+from bayesprune.training import NegativeLogLikelihood, Phase, Start, TrainState, cosine
 from bayesprune.training.heads import picked
+from bayesprune.training.initial import INITIAL
 from bayesprune.training.memory import Memory
 
 
@@ -33,6 +34,12 @@ class CollapseMemory(Memory):
     """
 
     found: dict[str, Any] = field(default_factory=dict)
+
+
+class LayerStages(Stages):
+    """Phases as of other methods; the steps of `LayerAdam` are shorter for most weights, so that the rate is larger."""
+
+    usual_rate = 6e-3
 
 
 class LayerSparsity:
@@ -58,7 +65,9 @@ class LayerSparsity:
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`."""
-        return normal_of(self.options, settings, LayerOptions.usual)
+        found = normal_of(self.options, replace(settings, learning_rate=None), LayerOptions.usual)
+        rate = settings.learning_rate
+        return replace(found, learning_rate=None if rate == LayerStages.usual_rate else rate)
 
     def plan(self, state: TrainState, data: Data, settings: RunSettings) -> Plan:
         """The fit, and the refit that begins with the collapse.
@@ -75,13 +84,13 @@ class LayerSparsity:
                 f"no layer of this network can go: {reasons}. A layer can go that stands between two others of its kind, "
                 "behind an activation whose values are not negative and before a rectifier"
             )
-        stages = Stages(settings, own, state, data)
+        stages = LayerStages(settings, own, state, data)
         fit = stages.epochs if stages.epochs < 2 else min(stages.epochs - 1, max(1, round(own.prune_share * stages.epochs)))
         watch = Watch(own.tol)
         start = partial(_collapse, own=own, data=data, output=settings.output)
         phases = [
             fit_phase(state, layers, own, stages.rate, stages.steps(fit), stages.fixed(stages.epochs).noise,
-                      len(data.train)),
+                      len(data.train), start=_initial(own.initial, state)),
             replace(stages.last(stages.epochs - fit, start), name="refit"),
         ]  # fmt: skip
         return Plan(
@@ -90,9 +99,20 @@ class LayerSparsity:
         )  # fmt: skip
 
 
+def _initial(name: str, state: TrainState) -> Start | None:
+    """What draws the initial weights anew; None where the network keeps its own."""
+    chosen = ("own" if state.fresh is None else "he") if name == "auto" else name
+
+    def begin(state: TrainState) -> None:
+        INITIAL[chosen](state.network)
+        state.apply_masks()
+
+    return None if chosen == "own" else begin
+
+
 def fit_phase(
     state: TrainState, layers: Layers, own: LayerOptions, rate: float, steps: int, noise: float, examples: int,
-    *, name: str = "fit", start: Any = None,
+    *, name: str = "fit", start: Start | None = None, warm_up: float | None = None,
 ) -> Phase:  # fmt: skip
     """Training with the regulariser.
 
@@ -106,6 +126,7 @@ def fit_phase(
         examples: of the training split, for the weight decay.
         name: of the phase.
         start: as of a phase.
+        warm_up: share of the steps instead of that of the options.
 
     Raises:
         SettingError: the regulariser would stand alone.
@@ -113,11 +134,16 @@ def fit_phase(
     decay = own.decay_of(examples)
     check_guarded(own.strength, own.lam, decay)
     strengths = strengths_of(state.network, layers, own.strength)
-    update = ProximalUpdate(layers, strengths, own.lam, round(own.warm_up * steps))
+    rising = own.warm_up if warm_up is None else warm_up
+    update = ProximalUpdate(layers, strengths, own.lam, round(rising * steps), round(HOLD * steps))
     return Phase(
         name, steps, NegativeLogLikelihood(noise), layer_adam(state.network, rate, decay), cosine,
         updates=[update], start=start,
     )  # fmt: skip
+
+
+HOLD = 0.8
+"""Share of the fit from which inactive layers behind a batch normalisation stay so."""
 
 
 def check_guarded(strength: float, lam: float, decay: float) -> None:
@@ -149,7 +175,7 @@ class Watch:
     def describe(self, state: TrainState) -> dict[str, Any]:
         """Active layers, norms of negative parts, and after the collapse what it did."""
         if self._known[0] != state.shape_version:
-            self._known = (state.shape_version, find_layers(state.network, state.example))
+            self._known = (state.shape_version, find_layers(state.network, state.example, in_training=True))
         layers = self._known[1]
         active = active_layers(state.network, layers, self.tol)
         found = state.memory(CollapseMemory).found
@@ -166,7 +192,7 @@ def _collapse(state: TrainState, *, own: LayerOptions, data: Data, output: str) 
     looked = data.validation if len(data.validation) else data.train
     inputs = next(iter(looked.batches(min(len(looked), own.calibration))))[0]
     calibration = next(iter(data.train.batches(min(len(data.train), own.calibration))))[0]
-    say = partial(outputs_of, state.network, inputs, partial(picked, output=output))
+    say = partial(outputs_of, state.network, inputs, partial(picked, name=output))
     before, score = say(), _scores(state, data)
     shares: dict[str, float] = negative_shares(
         state.network, find_layers(state.network, state.example), calibration

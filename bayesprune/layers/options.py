@@ -4,16 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bayesprune.errors import SettingError
+from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.pruners.options import TrainOptions
 from bayesprune.run.settings import check_integer, check_number, check_type
+from bayesprune.training.initial import INITIAL
 
 LARGEST_LAM = 1e3
 
 
 @dataclass(frozen=True)
 class LayerOptions(TrainOptions):
-    """Settings of layer sparsity. `prune_share` is the share of the epochs of the fit; the others are the refit.
+    """Settings of layer sparsity.
+
+    `prune_share` (0.6 here by default) is the share of the epochs of the fit, and the others are the refit, whose
+    `fixed_learning_rate` is 2e-3 by default; that of the fit is 6e-3.
 
     Attributes:
         strength: r of r_j = r sqrt(weights of layer j), the price in nats an example of the norm of a layer's negative
@@ -24,17 +28,20 @@ class LayerOptions(TrainOptions):
         eps: a layer goes too where at most this share of its values before the activation is negative on the
             calibration data; the function changes by that. None looks at signs only.
         calibration: training examples that `eps` looks at; also how many of the validation split measure the change.
+        initial: weights at the start: the network's "own"; "he" (N(0, 2 / inputs), biases 0) or "glorot" for ones drawn
+            anew; "auto" is "he" where the run makes the network and draws its weights, and "own" where they are given.
         keep_zeros: whether weights that are 0 after the collapse stay so in the refit, as masks.
     """
 
-    strength: float = 2e-4
-    lam: float = 0.0
+    strength: float = 1e-3
+    lam: float = 4e-4
     warm_up: float = 0.3
     tol: float = 0.0
     eps: float | None = None
     calibration: int = 1000
+    initial: str = "auto"
     keep_zeros: bool = False
-    usual: ClassVar[Mapping[str, Any]] = {"prune_share": 0.5}
+    usual: ClassVar[Mapping[str, Any]] = {"prune_share": 0.6, "fixed_learning_rate": 2e-3}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,6 +52,8 @@ class LayerOptions(TrainOptions):
         check_number("eps", self.eps, 0.0, 1.0, low_allowed=True)
         check_integer("calibration", self.calibration, 1)
         check_type("keep_zeros", self.keep_zeros, bool, "true or false")
+        if self.initial not in (*INITIAL, "auto"):
+            raise UnknownNameError("initial weights", str(self.initial), [*INITIAL, "auto"])
         if self.training != "recipe":
             raise SettingError(
                 f"layer-sparsity makes proximal steps of its own, so training={self.training!r} has no use: leave it out"

@@ -17,6 +17,12 @@ STEP = "step_size"
 """What the optimizer remembers of a block: by how much of the averaged gradient its last step moved it."""
 
 
+HELD = "inactive"
+"""What it remembers of a layer behind a batch normalisation: whether it was inactive after the last step."""
+
+_ENDLESS = 1e30
+
+
 @torch.no_grad()
 def soft_threshold(values: Tensor, threshold: Tensor | float) -> Tensor:
     """The proximal step of threshold * sum |w|: towards 0 by the threshold, and to 0 within it."""
@@ -65,9 +71,10 @@ class LayerAdam(Optimizer):
     exact in the step's own metric: what it stops at is where the loss and the regulariser balance. With one second
     moment a weight (Adam) the closed form would be that of another problem. A step is
 
-        m = b1 m + (1 - b1) g,   v = b2 v + (1 - b2) mean(g^2),   w = w - t m',   t = rate / (sqrt(v') + eps)
+        m = b1 m + (1 - b1) g,   v = b2 v + (1 - b2) mean(g^2),   w = w - t m',   t = rate / (sqrt(max(v', mean(g^2))) + eps)
 
-    with m' and v' corrected for their start at 0, and g with coupled weight decay.
+    with m' and v' corrected for their start at 0, and g with coupled weight decay. A gradient that is suddenly large
+    makes its own step no longer: a product of matrices without negative entries grows fast where training errs.
 
     Args:
         groups: one parameter group a layer: its tensors share v.
@@ -77,7 +84,7 @@ class LayerAdam(Optimizer):
     """
 
     def __init__(
-        self, groups: Iterable[dict[str, Any]], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+        self, groups: Iterable[dict[str, Any]], lr: float, betas: tuple[float, float] = (0.9, 0.99), eps: float = 1e-8
     ) -> None:
         super().__init__(list(groups), {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
 
@@ -97,7 +104,7 @@ class LayerAdam(Optimizer):
             count = sum(gradient.numel() for gradient in gradients)
             mean = torch.stack([gradient.square().sum() for gradient in gradients]).sum() / count
             first["square"].lerp_(mean, 1 - beta2)
-            root = (first["square"] / (1 - beta2 ** first["step"])).sqrt()
+            root = torch.maximum(first["square"] / (1 - beta2 ** first["step"]), mean).sqrt()
             step = group["lr"] / (root + group["eps"])
             first[STEP] = step
             for parameter, gradient in zip(moved, gradients, strict=True):
@@ -106,6 +113,8 @@ class LayerAdam(Optimizer):
                     memory["average"] = torch.zeros_like(parameter)
                 memory["average"].lerp_(gradient, 1 - beta1)
                 parameter.sub_(memory["average"] * (step / (1 - beta1 ** first["step"])))
+
+    step.hooked = True  # type: ignore[attr-defined]  # torch would wrap it at the first instance, and import its compiler
 
 
 def layer_adam(network: nn.Module, rate: float, decay: float) -> MakeOptimizer:
@@ -143,10 +152,14 @@ class ProximalUpdate:
         strengths: r_j by candidate.
         lam: of the l1 penalty on the weights of all matrices, first and last included.
         warm_up: steps over which r_j rises from 0.
+        hold_from: step from which a layer behind a batch normalisation that is inactive stays so.
     """
 
-    def __init__(self, layers: Layers, strengths: dict[str, float], lam: float, warm_up: int) -> None:
+    def __init__(
+        self, layers: Layers, strengths: dict[str, float], lam: float, warm_up: int, hold_from: int = 0
+    ) -> None:
         self.layers, self.strengths, self.lam, self.warm_up = layers, strengths, lam, warm_up
+        self.hold_from = hold_from
 
     @torch.no_grad()
     def __call__(self, state: TrainState) -> None:
@@ -160,17 +173,27 @@ class ProximalUpdate:
             if step is None or (strength == 0 and self.lam == 0):
                 continue
             if one is not None and one.norm:
-                self._behind_norm(state.network, one, step, strength)
+                held = memory[layer.get_parameter("weight")].get(HELD, False) and state.phase_step >= self.hold_from
+                values = self._behind_norm(state.network, one, step, _ENDLESS if held and strength > 0 else strength)
+                memory[layer.get_parameter("weight")][HELD] = all(bool((part >= 0).all()) for part in values)
                 continue
             tensors = [layer.get_parameter("weight"), *([] if layer.bias is None else [layer.get_parameter("bias")])]
             moved = proximal_step([tensor.detach() for tensor in tensors], step, strength, self.lam)
             for tensor, value in zip(tensors, moved, strict=True):
                 tensor.copy_(value)
 
-    def _behind_norm(self, network: nn.Module, one: Candidate, step: Tensor, strength: float) -> None:
-        """The same on weight and bias with the normalisation folded in."""
+    def _behind_norm(self, network: nn.Module, one: Candidate, step: Tensor, strength: float) -> list[Tensor]:
+        """The same on weight and bias with the normalisation folded in.
+
+        The bias also moves with the running mean, and weights change their sign with the scale, while the proximal step
+        goes to 0 with the learning rate. So where no weight is negative the bias is not either, and near the end of the
+        fit a layer that is inactive is held so.
+        """
         layer, norm = network.get_submodule(one.layer), network.get_submodule(one.norm)
         weight, bias = effective(layer, norm)
         assert bias is not None  # a normalisation has a shift
         moved = proximal_step([weight, bias], step.double(), strength, self.lam)
+        if strength > 0 and bool((moved[0] >= 0).all()):
+            moved[1] = moved[1].clamp(min=0)
         write_effective(layer, norm, moved[0], moved[1])
+        return moved

@@ -32,8 +32,23 @@ def glorot(network: nn.Module) -> None:
             nn.init.normal_(module.bias, 0.0, _BIAS_DEVIATION)
 
 
+@torch.no_grad()
+def he(network: nn.Module) -> None:
+    """Draw weights from N(0, 2 / inputs), and set biases to 0: rectifiers pass signals on at their size at any depth.
+
+    Inputs of a convolution count its kernel (He et al., arXiv 1502.01852, equation 10). torch's own weights have a
+    sixth of that variance, with which a perceptron of ten layers does not begin to learn. Numbers come from torch's
+    global generator. Other layers stay as they are.
+    """
+    for module in network.modules():
+        if isinstance(module, COUNTED):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def own(network: nn.Module) -> None:
     """Leave the network's weights as they are."""
 
 
-INITIAL: dict[str, Callable[[nn.Module], None]] = {"own": own, "glorot": glorot}
+INITIAL: dict[str, Callable[[nn.Module], None]] = {"own": own, "glorot": glorot, "he": he}

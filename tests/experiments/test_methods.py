@@ -23,7 +23,7 @@ from bayesprune.run.pruned import Pruned
 NAMES = [
     "dense", "ensemble", "mc-dropout",
     "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
-    "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt",
+    "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt", "layer-sparsity",
     "parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn",
     "l0", "sbp", "bmrs", "vib", "sparse-vd", "bc-gnj", "bc-ghs",
 ]  # fmt: skip
@@ -47,6 +47,7 @@ OWN: dict[str, dict[str, Any]] = {
     "set": {"every": 2},
     "rigl": {"every": 2},
     "ntt": {"steps": 5, "every": 2},
+    "layer-sparsity": {"strength": 1e-4},  # nothing goes: tests/bayesprune/layers has what does
 }
 COLUMNS = {
     "method", "seed", "accuracy", "nll", "ece", "brier", "task", "metrics", "recalls", "params", "dense_params",

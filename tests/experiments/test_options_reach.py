@@ -12,6 +12,7 @@ from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.experiments.methods import METHODS
 from bayesprune.inference.options import ParsimoniousOptions
+from bayesprune.layers.options import LayerOptions
 from bayesprune.models import LeNet300
 from bayesprune.pruners.deep_ensemble import EnsembleOptions
 from bayesprune.pruners.dropout import DropoutOptions
@@ -40,6 +41,14 @@ CASES: dict[type, tuple[str, dict[str, Any], dict[str, tuple[Any, dict[str, Any]
             "rounds": (2, ROUNDS), "rate": (0.4, {"schedule": "percentage", "rate": 0.5, "prune_share": 0.125}),
             "retrain": (2, ROUNDS), "least": (30, {}),
             "rewind": (0, {}), "control": ("shuffle", AT_START), "initial": ("glorot", AT_START), "trim": (True, {}),
+        },
+    ),
+    LayerOptions: (
+        "layer-sparsity", {},
+        {
+            "strength": (0.05, {}), "lam": (0.05, {}), "warm_up": (0.9, {"strength": 0.05}), "initial": ("he", {}),
+            "tol": (10.0, {}), "eps": (1.0, {}), "calibration": (1, {"eps": 0.44, "strength": 1e-3}),
+            "keep_zeros": (True, {"lam": 0.2}),
         },
     ),
     EnsembleOptions: ("ensemble", {}, {"members": (2, {"members": 3})}),

@@ -1,0 +1,123 @@
+"""The runs of the study of layer sparsity as data.
+
+The protocol is ours: of the paper (Hebiri and Lederer, arXiv 2006.15604) neither tables nor settings could be read.
+Strengths were chosen by validation on draw 0 of the teachers and on seed 0 of mnist5k; docs/layer-sparsity.md says so.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from bayesprune.experiments.papers.rows import Row
+from bayesprune.run.settings import RunSettings
+
+METHOD = "layer-sparsity"
+PARTS = ("students", "mnist", "fashion")
+NONE, L1, LAYER, BOTH = "none", "l1 only", "layer only", "l1 + layer"
+ARMS = (NONE, L1, LAYER, BOTH)
+SHALLOW = "one hidden layer, dense"
+DRAWS, REPEATS = 10, 3
+"""Draws of each teacher; seeds of the pictures."""
+
+DEPTH = 9
+"""Hidden layers of every deep network: ten matrices."""
+
+TEACHERS = (1, 2)
+"""Hidden layers of the teachers, all active."""
+
+STUDENT_STRENGTH, STUDENT_STRENGTHS = 2e-3, (1e-3, 2e-3, 4e-3)
+EPS = 0.02
+"""Of students: a layer goes too where at most this share of its values is negative; its change is measured."""
+
+STRENGTH, STRENGTHS = 1e-3, (1e-4, 3e-4, 1e-3, 3e-3)
+LAM = 4e-4
+QUICK_EPOCHS, QUICK_STUDENT_EPOCHS, QUICK_RATE = 24, 8, 1.5e-2
+
+_DATA = {"mnist": "mnist", "fashion": "fashion-mnist"}
+_QUIET = {"noise": 0.0, "consistency": 0.0}
+_STUDENT = RunSettings(
+    METHOD, network="mlp", widths=(50,) * DEPTH, epochs=50, learning_rate=1e-2, **_QUIET, options={"prune_share": 0.7, "eps": EPS}
+)  # type: ignore[arg-type]  # fmt: skip  # names of settings
+_DEEP = RunSettings(METHOD, network="mlp", widths=(100,) * DEPTH, epochs=8)
+_SHALLOW = RunSettings("dense", network="mlp", widths=(100,), epochs=8)
+
+
+def plan(repeats: int) -> list[Row]:
+    """All rows; `repeats` is how many seeds the runs on pictures have."""
+    return [*_students(), *(row for part in _DATA for row in _pictures(part, repeats))]
+
+
+def options_of(arm: str, strength: float) -> dict[str, Any]:
+    """The options of an arm."""
+    return {"strength": strength if arm in (LAYER, BOTH) else 0.0, "lam": LAM if arm in (L1, BOTH) else 0.0}
+
+
+def with_options(base: RunSettings, **options: Any) -> RunSettings:
+    """A base with some options besides its own."""
+    return replace(base, options={**base.options, **options})
+
+
+def quick(row: Row) -> Row:
+    """The short runs of a row: pictures are those of mnist5k."""
+    students = part_of(row) == "students"
+    settings = replace(row.settings, epochs=QUICK_STUDENT_EPOCHS if students else QUICK_EPOCHS)
+    settings = settings if students or settings.method != METHOD else replace(settings, learning_rate=QUICK_RATE)
+    settings = settings if students else replace(settings, data="mnist5k")
+    return replace(row, settings=settings, seeds=row.seeds[: row.quick])
+
+
+def part_of(row: Row) -> str:
+    """The part that a row belongs to."""
+    return row.factor
+
+
+def arm_of(row: Row) -> str:
+    """Which of the four arms, or the shallow network."""
+    if row.settings.method != METHOD:
+        return SHALLOW
+    strength, lam = row.settings.options["strength"], row.settings.options["lam"]
+    return BOTH if strength and lam else LAYER if strength else L1 if lam else NONE
+
+
+def strength_of(row: Row) -> float:
+    """r of a row; 0 where there is none."""
+    return float(row.settings.options.get("strength", 0.0))
+
+
+def teacher_of(row: Row) -> tuple[int, int]:
+    """Layers of the teacher, and the draw."""
+    name, _, draw = row.settings.data.partition("@")
+    return int(name.removeprefix("layers")), int(draw)
+
+
+def _students() -> list[Row]:
+    """Every teacher and draw at the strengths; the other arms on three draws of the teacher of two layers."""
+    rows = []
+    for layers in TEACHERS:
+        for draw in range(DRAWS):
+            strengths = STUDENT_STRENGTHS if layers == 2 else (STUDENT_STRENGTH,)
+            rows += [_student(layers, draw, BOTH, strength) for strength in strengths]
+            if layers == 2 and draw < REPEATS:
+                rows += [_student(layers, draw, arm, STUDENT_STRENGTH) for arm in ARMS[:3]]
+    return rows
+
+
+def _student(layers: int, draw: int, arm: str, strength: float) -> Row:
+    settings = with_options(replace(_STUDENT, data=f"layers{layers}@{draw}"), **options_of(arm, strength))
+    shown = f"{arm} at r = {strength:g}" if arm in (LAYER, BOTH) else arm
+    few = int(draw == 0 and strength == STUDENT_STRENGTH and arm in (NONE, BOTH))
+    return Row("students", f"{layers} layers, draw {draw}, {shown}", settings, (0,), few)
+
+
+def _pictures(part: str, repeats: int) -> list[Row]:
+    """The arms at one strength, strengths of the last arm, and the shallow network."""
+    seeds, quick = tuple(range(repeats)), int(part == "mnist")
+    base = replace(_DEEP, data=_DATA[part])
+    rows = [
+        Row(part, arm, with_options(base, **options_of(arm, STRENGTH)), seeds, quick) for arm in ARMS
+    ]
+    rows += [
+        Row(part, f"{BOTH} at r = {r:g}", with_options(base, **options_of(BOTH, r)), seeds[:1], quick * (r < STRENGTH))
+        for r in STRENGTHS
+        if r != STRENGTH
+    ]
+    return [*rows, Row(part, SHALLOW, replace(_SHALLOW, data=_DATA[part]), seeds, quick)]

@@ -124,7 +124,7 @@ def test_a_network_that_is_still_learning_is_told(nlls: list[float], lines: int,
 
 @pytest.mark.parametrize(("scores", "lines"), [([0.2, 0.9, 0.6], 1), ([0.2, 0.9, 0.88], 0), ([0.2, 0.6, 0.9], 0)])
 def test_a_network_that_was_better_once_is_told(scores: list[float], lines: int, gated_state: MakeState) -> None:
-    """The standard error of a difference of shares of 500 examples around 0.9 is 1.9 points, and twice that is allowed."""
+    """Of 500 examples a difference of shares around 0.9 has an error of 1.9 points, and twice that is allowed."""
     found = fell(judged(gated_state(1.0), [1.0] * 3, scores), 500)
     assert len(found) == lines
     assert not lines or "validation accuracy fell from 90.0 % in epoch 2 to 60.0 %" in found[0]

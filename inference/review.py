@@ -23,8 +23,9 @@ UNUSED = 0.5
 """A budget explains a loss where at least this share of it is used."""
 
 
-STILL, LEAST_EPOCHS = 0.02, 8
-"""A loss still falls where it fell by more than this share of a guess's; in runs of so many epochs at least."""
+STILL, HIGH, LEAST_EPOCHS = 0.02, 0.2, 8
+"""A loss still falls where it fell by more than the first share of a guess's; it is still high where it is above the
+second share of it; in runs of so many epochs at least."""
 
 LEARNT = 0.9
 """A network has learnt something whose negative log-likelihood is below this share of a guess's."""
@@ -83,14 +84,16 @@ def fell(state: TrainState, validation: int) -> list[str]:
 
 
 def still_learning(state: TrainState) -> list[str]:
-    """A line where the loss was still falling notably in the last quarter of the epochs."""
-    measured = _measured(state)
+    """A line where the loss is still high, and was falling notably in the last quarter of the epochs."""
+    measured, guess, scale = _measured(state), state.task.guess(), state.task.scale_of_guess()
     last = measured[-1] if measured else None
-    if last is None or len(measured) < LEAST_EPOCHS:
+    if last is None or guess is None or len(measured) < LEAST_EPOCHS:
+        return []
+    if guess - last["validation_nll"] > (1 - HIGH) * scale:
         return []
     before = measured[len(measured) - 1 - len(measured) // 4]
     fall = before["validation_nll"] - last["validation_nll"]
-    if fall <= STILL * state.task.scale_of_guess():
+    if fall <= STILL * scale:
         return []
     return [
         f"the network was still learning: validation NLL fell from {before['validation_nll']:.3g} to "

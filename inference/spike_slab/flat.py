@@ -26,7 +26,7 @@ class SpikeSlabFlatOptions(ParsimoniousOptions):
         deviation_learning_rate: of the logarithms of the deviations; by default 70 over the steps of the pruning phase,
             but between 1e-3 and 0.05.
         means_first: whether the deviations stay as they are until the loss has fallen and is level, so that the network
-            learns before its weights become noisy.
+            learns before its weights become noisy; false also lets gates begin before the loss has left a guess's.
         draws: of the weights: "example" for each example in linear layers, or "batch" for each mini-batch; by
             default "example" where the estimator looks at one prediction only, such as "curvature".
     """

@@ -37,8 +37,8 @@ class SpikeSlabOptions:
         gate_learning_rate, deviation_learning_rate: of the logits and of the logarithms of the deviations; by default
             70 over the steps of the pruning phase, but between 1e-3 and 0.05 (published: 70,800 steps at 1e-3).
         means_first: whether the means learn alone until the loss has fallen and is level, then the deviations beside
-            them, and only then the gates; by default in networks with convolutions. Else all learn from the first step,
-            as in the paper.
+            them, and only then the gates; by default in networks with convolutions. Else all learn once the loss has
+            left that of a guess, and where false is given from the first step, as in the paper.
         prune_share: share of the epochs in which gates learn; the rest trains the compact network of the means.
         input_gates: whether inputs and flattened features have a spike, too; the paper gives them none.
         removal: "quiet" removes a node during training once its inclusion probability has been below `closed_below` for

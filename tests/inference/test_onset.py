@@ -33,12 +33,10 @@ from bayesprune.training.memory import from_tree, to_tree
 from bayesprune.training.phase import make_optimizers
 
 MakeState = Callable[..., TrainState]
-METHODS: dict[str, Any] = {
-    method.name: method
-    for method in (
-        Parsimonious(), SpikeSlab(), SpikeSlabFlat(), GroupLasso(), GroupHorseshoe(), SparseWeights(), *RELATIVES
-    )
-}  # fmt: skip
+_ALL: tuple[Any, ...] = (
+    Parsimonious(), SpikeSlab(), SpikeSlabFlat(), GroupLasso(), GroupHorseshoe(), SparseWeights(), *RELATIVES
+)  # fmt: skip
+METHODS: dict[str, Any] = {method.name: method for method in _ALL}
 
 
 def watched(state: TrainState, losses: list[float], guess: float | None = 2.0, latest: int = 100) -> list[bool]:

@@ -13,7 +13,7 @@ from bayesprune.budgets.limits import Limits
 from bayesprune.data import Data, TensorSplit
 from bayesprune.errors import PruningWarning
 from bayesprune.inference.parsimonious import Parsimonious
-from bayesprune.inference.review import Review, few_steps
+from bayesprune.inference.review import Review, fell, few_steps, still_learning
 from bayesprune.models import LeNet300
 from bayesprune.run.budget import parse_budgets
 from bayesprune.run.running import run
@@ -97,3 +97,35 @@ def test_a_short_run_warns_and_records_it(small_data: Data) -> None:
         )
     assert pruned.result()["warnings"] == list(pruned.warnings)
     assert "8 steps" in pruned.warnings[0]
+
+
+def judged(state: TrainState, nlls: list[float], scores: list[float]) -> TrainState:
+    state.task = Classification(10)
+    state.history = [
+        {"epoch": place + 1, "phase": "fixed", "validation_nll": nll, "validation_score": score}
+        for place, (nll, score) in enumerate(zip(nlls, scores, strict=True))
+    ]
+    return state
+
+
+@pytest.mark.parametrize(
+    ("nlls", "lines"),
+    [
+        ([2.3, 2.0, 1.7, 1.4, 1.2, 1.0, 0.9, 0.8], 1),  # from 1.0 to 0.8 in the last quarter, a third of a guess's
+        ([2.3, 1.5, 1.0, 0.9, 0.8, 0.8, 0.8, 0.79], 0),  # level
+        ([2.3, 1.5, 1.0, 0.6, 0.5, 0.4, 0.3, 0.2], 0),  # low enough
+        ([2.3, 2.0, 1.0, 0.5], 0),  # too few epochs
+    ],
+)
+def test_a_network_that_is_still_learning_is_told(nlls: list[float], lines: int, gated_state: MakeState) -> None:
+    found = still_learning(judged(gated_state(1.0), nlls, [0.5] * len(nlls)))
+    assert len(found) == lines
+    assert not lines or "validation NLL fell from 1 to 0.8 in the last quarter of the epochs" in found[0]
+
+
+@pytest.mark.parametrize(("scores", "lines"), [([0.2, 0.9, 0.6], 1), ([0.2, 0.9, 0.88], 0), ([0.2, 0.6, 0.9], 0)])
+def test_a_network_that_was_better_once_is_told(scores: list[float], lines: int, gated_state: MakeState) -> None:
+    """Of 500 examples a difference of shares around 0.9 has an error of 1.9 points, and twice that is allowed."""
+    found = fell(judged(gated_state(1.0), [1.0] * 3, scores), 500)
+    assert len(found) == lines
+    assert not lines or "validation accuracy fell from 90.0 % in epoch 2 to 60.0 %" in found[0]

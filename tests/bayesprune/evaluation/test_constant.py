@@ -86,7 +86,7 @@ def test_a_network_is_better_by_its_metric_or_by_its_likelihood(scores: dict[str
 def test_a_run_that_ends_at_a_guess_says_so(method: str) -> None:
     """The labels have nothing to do with the inputs."""
     data = made(np.arange(120) % 3, "classification")
-    size = {"budget": "macs=50%"} if method == "l1-units" else {}
+    size: dict[str, Any] = {"budget": "macs=50%"} if method == "l1-units" else {}
     with pytest.warns(PruningWarning, match="ended at a guess: its test accuracy is .* best constant answer"):
         bp.prune("mlp", data, method, epochs=1, learning_rate=1e-7, seed=0, **size)
 

@@ -22,7 +22,7 @@ def test_a_uniform_cut_leaves_the_share(multiple: int) -> None:
     network = small()
     smaller = uniformly_cut(network, SHAPE, multiple)
     share = macs_of(smaller, SHAPE) / macs_of(network, SHAPE)
-    widths = [layer.out_channels for layer in smaller if isinstance(layer, nn.Conv2d)]
+    widths = [layer.out_channels for layer in smaller.children() if isinstance(layer, nn.Conv2d)]
     assert 0.5 * SHARE < share <= SHARE
     assert all(width % multiple == 0 for width in widths)
     assert multiple > 1 or abs(widths[0] / 24 - widths[1] / 40) < 1 / 20

@@ -31,6 +31,9 @@ OPEN_BONUS = 0.3
 AIM = 0.99
 """Share of the budget that is aimed at, so that noise does not lead beyond it."""
 
+RESERVE = 1.1
+"""So much of the budget stays in the network to the end: where a costly channel goes last, cheap ones fill the gap."""
+
 NOTHING = 1e-3
 """Worth that stands for none, as a share of the price at the margin."""
 
@@ -160,9 +163,10 @@ def clearing(state: TrainState, limits: Limits, worth: Tensor) -> float:
 
 
 class WithinBudget:
-    """A rule of removal that keeps the most useful of the closed gates where less would be left than budgets allow.
+    """A rule of removal that keeps the most useful of the closed gates where little more would be left than is allowed.
 
-    What is removed does not come back, and a network that is smaller than asked for is no better.
+    What is removed does not come back, and a network that is smaller than asked for is no better. What counts as left
+    are gates with theta > 1/2, and closed ones that are kept.
 
     Attributes:
         rule: that says which gates may go.
@@ -180,15 +184,16 @@ class WithinBudget:
     @torch.no_grad()
     def removable(self, state: TrainState) -> Tensor:
         """Gates [J] that may be removed now: bool."""
-        gone = self.rule.removable(state).cpu()
+        gone, open_gates = self.rule.removable(state).cpu(), guide_of(state).theta.cpu() > 0.5
         useful = -gate_optimizer(state).average(guide_of(state).theta).cpu()
         order = useful.masked_fill(~gone, float("inf")).argsort(stable=True)[: int(gone.sum())]
 
         def enough(count: int) -> bool:
-            """Whether at least the budget is left without the first so many."""
-            opened = torch.ones(len(gone), dtype=torch.bool)
-            opened[order[:count]] = False
-            return float(self.limits.used(state, opened.double())) >= 1
+            """Whether enough is left without the first so many."""
+            left = open_gates.clone()
+            left[order] = True
+            left[order[:count]] = False
+            return float(self.limits.used(state, left.double())) >= RESERVE
 
         low, high = 0, len(order)
         while low < high:

@@ -1,7 +1,7 @@
 """Methods that remove whole channels: score x allocation x schedule, within a budget; the network gets smaller."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.budgets.measured import missed_latency
+from bayesprune.budgets.predicted import table_of
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.pruners.allocation import Allocation, Layers, allocation, raised
@@ -20,7 +21,7 @@ from bayesprune.pruners.trainings import stages_of
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings
 from bayesprune.structure import Structure
-from bayesprune.training import Objective, TrainState
+from bayesprune.training import Objective, Start, TrainState
 
 _FOR_WEIGHTS_ONLY = {"allocation": ("erdos-renyi", "erdos-renyi-kernel"), "schedule": ("bucket",)}
 
@@ -78,6 +79,8 @@ class UnitPruner:
         objective = None if self.objective is None else self.objective(options, stages.fixed(stages.epochs).noise)
         phases = stages.around(prunes, at_start=self.at_start, objective=objective)
         limits = size.limits if isinstance(size, CostGoal) else None
+        if limits is not None and limits.has_latency:
+            phases = [replace(phases[0], start=partial(_timed_first, phases[0].start)), *phases[1:]]
         review = partial(missed_latency, limits=limits)
         return Plan(phases, stages.describe(), dense=stages.dense_objective(), review=review)
 
@@ -88,6 +91,13 @@ class UnitPruner:
         scores = self.score(Problem.of(state, data)).cpu()
         preferences = unit_preferences(state.structure, scores, allocation(options.allocation), least=options.least)
         state.shrink(choose(state, preferences))
+
+
+def _timed_first(start: Start | None, state: TrainState) -> None:
+    """Fill the run's latency table, then do what a phase starts with."""
+    table_of(state)
+    if start is not None:
+        start(state)
 
 
 def unit_preferences(structure: Structure, scores: Tensor, allocate: Allocation, *, least: int = 0) -> Tensor:

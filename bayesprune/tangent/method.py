@@ -10,7 +10,7 @@ from bayesprune.pruners.budgeted import checked_limits
 from bayesprune.pruners.controls import check_movable
 from bayesprune.pruners.reading import normal_of, options_of
 from bayesprune.pruners.trainings import stages_of
-from bayesprune.run.budget import parse_budgets
+from bayesprune.run.budget import LATENCY, parse_budgets
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings
 from bayesprune.tangent.objective import TangentTransfer
@@ -53,19 +53,20 @@ class NeuralTangentTransfer:
             raise SettingError(f"{self.name} takes density=... or budget=..., not both")
         if settings.budget is not None and (given := settings.options.keys() & {"masks", "first", "least", "trim"}):
             raise SettingError(f"{', '.join(sorted(given))}: for masks of weights; leave out, or give density=...")
-        limits = None if settings.budget is None else checked_limits(state, parse_budgets(settings.budget))
+        budgets = () if settings.budget is None else parse_budgets(settings.budget)
+        if any(budget.kind == LATENCY for budget in budgets):
+            raise SettingError(
+                f"{self.name} takes budgets of macs and params, and none of latency: {settings.budget!r}"
+            )
         if settings.budget is not None and options.control not in (None, "fresh"):
             raise SettingError(
                 f"control={options.control!r} moves masks of weights about: give density=..., or leave it out"
-            )
-        if limits is not None and limits.has_latency:
-            raise SettingError(
-                f"{self.name} takes budgets of macs and params, and none of latency: {settings.budget!r}"
             )
         check_movable(options.control, state)
         _check_inputs(state)
         if settings.budget is not None or options.trim:
             state.need_structure()
+        limits = checked_limits(state, budgets) if budgets else None
         usual_steps, usual_decay = USUAL[network_kind(state.network)]
         steps = options.steps or usual_steps
         decay = usual_decay if options.transfer_decay is None else options.transfer_decay

@@ -15,6 +15,7 @@ from bayesprune.inference.budgeting import (
     AIM,
     EVERY,
     LEAST,
+    RESERVE,
     SHARPEST,
     SMOOTHING,
     STEEPEST,
@@ -134,9 +135,9 @@ def test_the_factor_stays_in_the_state(gated_state: MakeState) -> None:
     assert torch.equal(again.log_gamma(state.structure, state.expected_cost(), guide_of(state).theta), prices)
 
 
-@pytest.mark.parametrize("budget", [62, 40, 20, 5])
+@pytest.mark.parametrize("budget", [56, 40, 20, 4])
 def test_no_more_is_removed_than_the_budget_asks_for(budget: int, gated_state: MakeState) -> None:
-    """By hand: the fewest of the most useful gates that cost at least the budget, of those that are closed."""
+    """By hand: the fewest of the most useful closed gates that cost the budget and a little, with the open ones."""
     theta = torch.tensor([1.0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0])
     state = gated_state(theta)
     gate_optimizer(state).state[guide_of(state).theta] = {"average": -torch.tensor(WORTH), "count": 10_000}
@@ -146,7 +147,7 @@ def test_no_more_is_removed_than_the_budget_asks_for(budget: int, gated_state: M
     order = sorted((gate for gate in range(15) if theta[gate] == 0), key=lambda gate: -WORTH[gate])
     for count in range(len(order) + 1):
         opened = [theta[gate] > 0 or gate in order[:count] for gate in range(15)]
-        if cost_by_hand([bool(one) for one in opened])[0] >= budget:
+        if cost_by_hand([bool(one) for one in opened])[0] >= RESERVE * budget:
             break
     assert left.tolist() == opened
 

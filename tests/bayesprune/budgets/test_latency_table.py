@@ -1,6 +1,8 @@
 """Latency tables against a clock that goes by a rule: a constant and a time for each multiply-accumulate."""
 
+from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,9 +57,9 @@ def truth(state: TrainState, open_gates: Tensor) -> float:
 
 
 @pytest.mark.parametrize("make", [perceptron, maps])
-def test_predictions_are_those_of_the_rule(make: type) -> None:
+def test_predictions_are_those_of_the_rule(make: Callable[[], TrainState]) -> None:
     """The rule is bilinear in the widths, so the table between its points must be right but for rounding of widths."""
-    state: TrainState = make()  # type: ignore[assignment]  # one of two functions
+    state = make()
     generator = torch.Generator().manual_seed(1)
     structure, dense = state.structure, truth(state, torch.ones(state.structure.gate_count))
     for _ in range(20):
@@ -90,8 +92,9 @@ def test_a_shrunk_network_is_predicted_from_the_table_of_the_whole() -> None:
     assert table_of(state) is before
 
 
-def test_the_table_is_measured_once_and_kept_in_checkpoints(tmp_path, clock: list[nn.Module]) -> None:  # type: ignore[no-untyped-def]  # a path
-    state, said = perceptron(), []
+def test_the_table_is_measured_once_and_kept_in_checkpoints(tmp_path: Path, clock: list[nn.Module]) -> None:
+    state = perceptron()
+    said: list[Progress] = []
     state.tell = said.append
     table = table_of(state)
     count = len(clock)
@@ -125,7 +128,6 @@ def test_what_is_measured_corrects_the_table() -> None:
     state = perceptron()
     limits = checked_limits(state, parse_budgets("latency=70%"))
     table_of(state).scale = 0.5
-    table_of(state).dense *= 1.0
     scores = torch.rand(state.structure.gate_count, generator=torch.Generator().manual_seed(2))
     assert truth(state, open_within(state, scores, limits)) > limits.numbers(state)[0]
     gates = measured_within(state, limits, lambda: open_within(state, scores, limits))

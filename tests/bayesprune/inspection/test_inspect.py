@@ -123,7 +123,7 @@ def test_markup_of_names_is_text() -> None:
 @pytest.mark.parametrize(
     ("network", "example", "keep", "kind", "said"),
     [
-        (Residual(), torch.randn(2, 5, 4, 4), (), NetworkError, ""),
+        (Residual(), torch.randn(2, 5, 4, 4), (), NetworkError, "channels"),
         (Residual(), IMAGES, ("conv1",), UnknownNameError, "conv1"),
         ("lenet5", IMAGES, (), NetworkError, "give a torch.nn.Module"),
     ],

@@ -139,7 +139,9 @@ class ExpectedCost:
         written = {(axis.layer, axis.tensor): axis.gates for axis in structure.axes}
         readers = {reader.layer: reader for reader in structure.readers}
         terms = [
-            _term(parameter.numel(), written.get((layer_name, name)), reader, used, _holding(structure, layer_name, name))
+            _term(
+                parameter.numel(), written.get((layer_name, name)), reader, used, _holding(structure, layer_name, name)
+            )
             for layer_name, layer in network.named_modules()
             for name, parameter in layer.named_parameters(recurse=False)
             for reader, used in [_weight_use(layer_name, layer, name, readers, positions)]

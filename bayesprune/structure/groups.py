@@ -253,7 +253,8 @@ class Structure:
         found: dict[str, set[int]] = {}
         gates = list(zip(self.sections, self.section_gates.tolist(), strict=True))
         for section, gate in gates:
-            for layer in (each.layer for each in (*self.axes, *self.readers) if section.holds(each.layer)):
+            layers = {axis.layer for axis in self.axes} | {reader.layer for reader in self.readers}
+            for layer in filter(section.holds, layers):
                 found.setdefault(layer, set()).add(gate)
             found[key_of(section.name)] = {outer for one, outer in gates if {*section.layers} <= {*one.layers}}
         for name, place in self.slices().items():

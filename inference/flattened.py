@@ -59,9 +59,7 @@ class Flattened(VariationalMethod):
 
     objective = GatedObjective
 
-    def price(
-        self, state: TrainState, settings: RunSettings, options: Any, examples: int, steps: int
-    ) -> Price:
+    def price(self, state: TrainState, settings: RunSettings, options: Any, examples: int, steps: int) -> Price:
         """The price of what is open: `make_price`."""
         return make_price(state, settings, options, examples, steps)
 

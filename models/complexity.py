@@ -71,9 +71,7 @@ class ComplexityPrice(_Unchanged):
             raise BudgetError(f"beta must be a finite number > 0, not {self.beta}")
 
     @classmethod
-    def of(
-        cls, structure: Structure, cost: ExpectedCost, nats: float, alpha: float, beta: float
-    ) -> "ComplexityPrice":
+    def of(cls, structure: Structure, cost: ExpectedCost, nats: float, alpha: float, beta: float) -> "ComplexityPrice":
         """That of a network as it is at the start."""
         whole = torch.ones(structure.gate_count, dtype=torch.float64)
         macs, params = (float(each) for each in cost(whole))

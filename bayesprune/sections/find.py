@@ -32,9 +32,7 @@ class Found:
     left: dict[str, str] = field(default_factory=dict)
 
 
-def find_sections(
-    network: nn.Module, example: Batch, *, keep: Collection[str] = (), check: bool = True
-) -> Found:
+def find_sections(network: nn.Module, example: Batch, *, keep: Collection[str] = (), check: bool = True) -> Found:
     """Find the sections x -> skip(x) + F(x) of a network, wherever a module's forward has such a sum.
 
     The branch F is the summand that runs more layers with parameters (of equally many the one with more parameters),

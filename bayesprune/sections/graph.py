@@ -13,14 +13,66 @@ _ADDS = (operator.add, operator.iadd, torch.add)
 _JOINS = (*_ADDS, operator.sub, torch.sub, torch.cat, torch.stack, torch.concat)
 _PRODUCTS = (operator.mul, operator.imul, torch.mul, torch.multiply)
 _KEEPS_ZERO = frozenset(
-    (
-        "relu relu_ relu6 leaky_relu elu selu gelu silu mish tanh hardtanh hardswish softsign tanhshrink abs neg "
-        "dropout dropout1d dropout2d dropout3d alpha_dropout feature_dropout stochastic_depth drop_path "
-        "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
-        "adaptive_max_pool2d interpolate pixel_shuffle upsample boolean_dispatch "
-        "flatten reshape view squeeze unsqueeze permute transpose contiguous to float type_as unflatten expand "
-        "getitem truediv div clone mean sum roll narrow"
-    ).split()
+    [
+        "relu",
+        "relu_",
+        "relu6",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "gelu",
+        "silu",
+        "mish",
+        "tanh",
+        "hardtanh",
+        "hardswish",
+        "softsign",
+        "tanhshrink",
+        "abs",
+        "neg",
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "alpha_dropout",
+        "feature_dropout",
+        "stochastic_depth",
+        "drop_path",
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool3d",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_max_pool2d",
+        "interpolate",
+        "pixel_shuffle",
+        "upsample",
+        "boolean_dispatch",
+        "flatten",
+        "reshape",
+        "view",
+        "squeeze",
+        "unsqueeze",
+        "permute",
+        "transpose",
+        "contiguous",
+        "to",
+        "float",
+        "type_as",
+        "unflatten",
+        "expand",
+        "getitem",
+        "truediv",
+        "div",
+        "clone",
+        "mean",
+        "sum",
+        "roll",
+        "narrow",
+    ]
 )
 """Functions and methods that say zeros of zeros, by name; their first argument counts."""
 

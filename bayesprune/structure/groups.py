@@ -295,7 +295,8 @@ class Structure:
         found: dict[str, set[int]] = {}
         gates = list(zip(self.sections, self.section_gates.tolist(), strict=True))
         for section, gate in gates:
-            for layer in (each.layer for each in (*self.axes, *self.readers, *self.norms) if section.holds(each.layer)):
+            layers = {each.layer for each in (*self.axes, *self.readers, *self.norms)}
+            for layer in filter(section.holds, layers):
                 found.setdefault(layer, set()).add(gate)
             found[key_of(section.name)] = {outer for one, outer in gates if {*section.layers} <= {*one.layers}}
         for name, place in self.slices().items():

@@ -57,9 +57,7 @@ class ComplexityAware(Flattened):
         whole = torch.full((state.structure.gate_count,), float(recipe.start))
         return whole.index_fill(0, state.structure.section_gates, max(SECTION_START, recipe.start))
 
-    def price(
-        self, state: TrainState, settings: RunSettings, options: Any, examples: int, steps: int
-    ) -> Price:
+    def price(self, state: TrainState, settings: RunSettings, options: Any, examples: int, steps: int) -> Price:
         """The complexity of what is open.
 
         Raises:

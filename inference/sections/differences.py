@@ -23,8 +23,8 @@ class SectionDifferences:
 
     For each example gates are drawn; then for one section after the other the gate is flipped for all examples, and
     `d_b = mean_n [l_n(z_b = 1) - l_n(z_b = 0)]`, which given the other gates is exact. Of more than `at_once` sections
-    so many are drawn anew at every step, and their differences count S / at_once times: unbiased. The layers before
-    a section are not run again. Batch normalisation takes its running statistics (`GateProblem.apart`).
+    so many take their turn at every step, and their differences count S / at_once times: unbiased over a round. The
+    layers before a section are not run again. Batch normalisation takes its running statistics (`GateProblem.apart`).
 
     Attributes:
         state: of the run; the objective sets it whenever the network has changed.
@@ -41,12 +41,8 @@ class SectionDifferences:
         if at_once < 0:
             raise SettingError(f"sections_per_step must be >= 0, not {at_once}")
         self.inner, self.at_once, self.reuse = inner, at_once, reuse
+        self.unbiased = inner.unbiased
         self.state: TrainState | None = None
-
-    @property
-    def unbiased(self) -> bool:
-        """Whether that of the units is."""
-        return self.inner.unbiased
 
     def loss(self, problem: GateProblem, theta: Tensor) -> Tensor:
         """Mean negative log-likelihood with both gradients attached."""
@@ -64,8 +60,7 @@ class SectionDifferences:
         assert self.state is not None
         structure = self.state.structure
         total = len(structure.sections)
-        count = min(self.at_once or total, total)
-        chosen = range(total) if count == total else sorted(torch.randperm(total)[:count].tolist())
+        chosen = self.chosen(self.state)
         found, drawn = torch.zeros_like(theta), draw_gates(theta, problem.size)
         with problem.apart(), Prefix(self.state.network, structure.sections) as prefix:
             before = negative_log_likelihood(problem, drawn)
@@ -75,8 +70,14 @@ class SectionDifferences:
                 flipped[:, gate] = 1 - drawn[:, gate]
                 prefix.change(structure.sections[number], reuse=self.reuse)
                 after = negative_log_likelihood(problem, flipped)
-                found[gate] = ((2 * drawn[:, gate] - 1) * (before - after)).mean() * (total / count)
+                found[gate] = ((2 * drawn[:, gate] - 1) * (before - after)).mean() * (total / len(chosen))
         return found
+
+    def chosen(self, state: TrainState) -> list[int]:
+        """The sections whose turn it is, in their order."""
+        total = len(state.structure.sections)
+        count = min(self.at_once or total, total)
+        return sorted((state.phase_step * count + place) % total for place in range(count))
 
 
 class SectionObjective(GatedObjective):
@@ -93,6 +94,11 @@ class SectionObjective(GatedObjective):
         assert isinstance(self.estimator, SectionDifferences)
         self.estimator.state = state
         super().attach(state)
+
+    def kind(self, state: TrainState) -> str:
+        """Which sections are run: later ones cost less."""
+        assert isinstance(self.estimator, SectionDifferences)
+        return f"{super().kind(state)} {self.estimator.chosen(state)}"
 
     def acting(self, state: TrainState) -> Structure:
         """The structure whose gates act: of units that are all open none has to."""

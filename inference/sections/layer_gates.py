@@ -5,6 +5,7 @@ it: a scalar gate a section, the flattening hyper-prior, projected steps; the re
 `Parsimonious`.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bayesprune.data import Data
-from bayesprune.errors import BudgetError
+from bayesprune.errors import BudgetError, SettingError
 from bayesprune.inference.deciding import Decide
 from bayesprune.inference.differences import ExactDifferences
 from bayesprune.inference.estimators.without import WithoutEstimate
@@ -32,12 +33,12 @@ from bayesprune.inference.variational import Parts, VariationalMethod, made_guid
 from bayesprune.inference.visited import Sample
 from bayesprune.inference.watch import Watch
 from bayesprune.models.complexity import SectionPrice
-from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.models.prices import parse_price
+from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.run.method import GatePosterior, Plan
 from bayesprune.run.settings import RunSettings
-from bayesprune.structure.layers import weight_of
 from bayesprune.structure.cost import COUNTED
+from bayesprune.structure.layers import weight_of
 from bayesprune.training import TrainState
 
 MOST_EXAMPLES, WATCHED = 2_000, 1_000
@@ -87,7 +88,13 @@ class LayerGates(VariationalMethod):
 
         Raises:
             NetworkError: the network has no section.
+            SettingError: there is no epoch to learn in.
         """
+        if settings.epochs == 0:
+            raise SettingError(
+                f"method {self.name!r} learns its gates in training, and epochs=0 leaves none: give epochs=1 or more, "
+                "or a method that prunes without training, such as l1-units"
+            )
         add_sections(state, settings.keep, needed=True)
         plan = super().plan(state, data, settings)
         assert plan.posterior is not None
@@ -146,9 +153,9 @@ def _nats(state: TrainState, settings: RunSettings, size: int, steps: int) -> fl
     return min(1.0, steps / FULL_PRICE) * default_price("equal", size) * max(units, 1.0)
 
 
-def _of_sections(posterior: "partial[GatePosterior]", state: TrainState) -> GatePosterior:
+def _of_sections(posterior: Callable[[TrainState], GatePosterior], state: TrainState) -> GatePosterior:
     """The posterior, without rises of the loss for units, of which none was looked at."""
-    found: GatePosterior = posterior(state)
+    found = posterior(state)
     if found.last_rise is None:
         return found
     rise: Tensor = torch.full_like(found.last_rise, torch.nan)

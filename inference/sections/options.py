@@ -26,7 +26,7 @@ class LayerGateOptions:
             until the loss is level, then rise over 1,600 steps, but at most 0.8 of the phase.
         shrink_every: steps between removals, and between looks at the objective; by default 100, in a short pruning
             phase a tenth of it.
-        sections_per_step: sections whose exact difference is taken at a step, at most, drawn anew; 0 for all.
+        sections_per_step: sections whose exact difference is taken at a step, at most, in turn; 0 for all.
         slab: standard deviation of the weights' prior.
         fixed_learning_rate, fixed_decay: learning rate and weight decay of the phase at fixed structure.
     """
@@ -87,7 +87,7 @@ class ComplexityOptions(ParsimoniousOptions):
         beta: layers against units: a section costs beta times its share of the network while that is whole; above 1
             sections go first, below 1 units.
         alpha: compute against parameters: 1 prices multiply-accumulates only, 0 parameters only.
-        sections_per_step: sections whose exact difference is taken at a step, at most, drawn anew; 0 for all.
+        sections_per_step: sections whose exact difference is taken at a step, at most, in turn; 0 for all.
     """
 
     method: ClassVar[str] = "complexity-aware"
@@ -104,7 +104,9 @@ class ComplexityOptions(ParsimoniousOptions):
         check_number("beta", self.beta, 0.0)
         check_integer("sections_per_step", self.sections_per_step, 0)
         if self.price_kind == "equal":
-            raise SettingError("price_kind='equal' is not for complexity-aware, whose prices follow costs: leave it out")
+            raise SettingError(
+                "price_kind='equal' is not for complexity-aware, whose prices follow costs: leave it out"
+            )
         if self.round_to != 1:
             raise SettingError(
                 f"round_to={self.round_to} is not for complexity-aware, where whole sections go: leave it out"

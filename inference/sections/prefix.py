@@ -55,7 +55,7 @@ class Prefix:
             for point in section.points
         ]
         for layer in layers:
-            layer.forward = self._recall(layer.forward)
+            layer.forward = self._recall(layer.forward)  # type: ignore[method-assign]  # for a while only
         try:
             yield
         finally:

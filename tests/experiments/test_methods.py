@@ -23,18 +23,23 @@ from bayesprune.run.pruned import Pruned
 NAMES = [
     "dense", "ensemble", "mc-dropout",
     "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
-    "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt", "layer-sparsity",
-    "parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn",
+    "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt",
+    "layer-sparsity", "parsimonious", "layer-gates", "complexity-aware",
+    "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn",
     "l0", "sbp", "bmrs", "vib", "sparse-vd", "bc-gnj", "bc-ghs",
 ]  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {"density": {"density": 0.3}, "budget": {"budget": "macs=40%"}}
 AVERAGING = {"ensemble", "mc-dropout"}
 """Their networks are several, or one under draws of its gates: tests/bayesprune/pruners has their contract."""
+SPECIAL = {"slimming", "layer-gates"}
+"""They take other networks; their contract stands below."""
 RELATED = [method.name for method in RELATIVES]
 OWN: dict[str, dict[str, Any]] = {
     "ensemble": {"members": 2},
     "mc-dropout": {"draws": 3},
     "parsimonious": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
+    "layer-gates": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
+    "complexity-aware": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
     "spike-slab": {"prune_share": 0.5, "quiet_steps": 2, "shrink_every": 1, "closed_below": 0.2},
     "spike-slab-flat": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
     **{
@@ -84,13 +89,27 @@ class Convolutional(nn.Module):
         return outputs
 
 
+class Residual(Convolutional):
+    """With a branch that adds to the maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(nn.Conv2d(6, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        maps = self.norm(self.conv(inputs))
+        maps = nn.functional.max_pool2d((maps + self.branch(maps)).relu(), 2)
+        outputs: Tensor = self.fc2(self.fc1(maps.flatten(1)).relu())
+        return outputs
+
+
 def network_for(name: str) -> nn.Module:
-    """Slimming needs batch normalisation."""
-    if name != "slimming":
+    """Slimming needs batch normalisation, layer gates need a skip."""
+    if name not in SPECIAL:
         return perceptron()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Convolutional()
+        return Residual() if name == "layer-gates" else Convolutional()
 
 
 def settings_of(name: str) -> dict[str, Any]:
@@ -122,13 +141,23 @@ def test_the_table_has_the_methods_and_their_names() -> None:
 def test_the_page_on_pruning_tells_of_every_deterministic_method() -> None:
     page = (Path(__file__).parents[2] / "docs" / "pruning.md").read_text()
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
-    variational = {"parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn", *RELATED}
+    variational = {
+        "parsimonious",
+        "layer-gates",
+        "complexity-aware",
+        "spike-slab",
+        "spike-slab-flat",
+        "ss-gl",
+        "ss-ghs",
+        "sv-bnn",
+        *RELATED,
+    }
     assert set(NAMES) - AVERAGING - {"dense"} - variational <= rows
     assert {*ALLOCATIONS, *SCHEDULES, *CONTROLS} <= set(re.findall(r"[`=]([a-z-]+)`", page))
 
 
 @pytest.mark.parametrize("make", [perceptron, convolutional])
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in AVERAGING | {"slimming"}])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in AVERAGING | SPECIAL])
 def test_contract(name: str, make: Callable[[], nn.Module], small_data: Data, tmp_path: Path) -> None:
     network = make()
     before, outside = weights(network), torch.get_rng_state()
@@ -191,6 +220,28 @@ def test_contract_of_slimming(small_data: Data) -> None:
     assert pruned.result()["macs"] <= 0.4 * dense and len(pruned.kept["conv"]) < 6
     with pytest.raises(NetworkError, match="batch normalisation"):
         pruned_by("slimming", small_data, perceptron())
+
+
+@pytest.mark.parametrize("price", [1e-3, 1e4])
+def test_contract_of_layer_gates(price: float, small_data: Data, tmp_path: Path) -> None:
+    network = network_for("layer-gates")
+    before, outside = weights(network), torch.get_rng_state()
+    pruned = pruned_by("layer-gates", small_data, network, price=price)
+    assert_equal(weights(network), before)
+    assert torch.equal(torch.get_rng_state(), outside)
+    inputs, _ = next(iter(small_data.test.batches(60)))
+    outputs = pruned.network(inputs)
+    assert outputs.shape == (60, 3) and set(pruned.result()) - {"warnings"} == COLUMNS
+    assert not pruned.network.training
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in pruned.network.modules())
+    gone = price > 1
+    assert (pruned.kept["branch.section"] == []) == (pruned.kept["branch.0"] == []) == gone
+    assert pruned.result()["params"] == pruned.result()["dense_params"] - gone * (6 * 36 + 4 + 6 * 36 + 6)
+    again = bp.load(pruned.save(tmp_path / "run"), factory=Residual)
+    assert torch.equal(again.network(inputs), outputs)
+    assert again.kept == pruned.kept and again.result() == pruned.result() and again.history == pruned.history
+    with pytest.raises(NetworkError, match="no section"):
+        pruned_by("layer-gates", small_data, perceptron())
 
 
 @pytest.mark.parametrize("name", NAMES)

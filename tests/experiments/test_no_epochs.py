@@ -15,9 +15,10 @@ from bayesprune.experiments.methods import METHODS
 from bayesprune.inference.multipliers.relatives import RELATIVES
 from bayesprune.run.pruned import Pruned
 
-LEARNING = {"parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn", "lottery"} | {
-    method.name for method in RELATIVES
-}
+LEARNING = {
+    "parsimonious", "layer-gates", "complexity-aware", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn",
+    "lottery",
+} | {method.name for method in RELATIVES}  # fmt: skip
 AVERAGING = {"ensemble", "mc-dropout"}
 """Their networks stand inside another one: tests/bayesprune/pruners."""
 OWN: dict[str, dict[str, Any]] = {"ntt": {"steps": 2}, "synflow": {"rounds": 3}}

@@ -19,6 +19,7 @@ from bayesprune.training import train
 OWN: dict[str, dict[str, Any]] = {
     "ensemble": {"members": 2},
     "parsimonious": {"horizon": 12, "shrink_every": 3, "prune_share": 0.5},
+    **dict.fromkeys(("layer-gates", "complexity-aware"), {"horizon": 12, "shrink_every": 3, "prune_share": 0.5}),
     "lottery": {"rate": 0.7},
     "set": {"every": 2},
     "rigl": {"every": 2},
@@ -36,6 +37,23 @@ class Normalised(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.two(self.norm(self.one(images)).relu()).relu().flatten(1))
+        return logits
+
+
+class Residual(Normalised):
+    """With five branches, of which four have their turn at a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(5, 5, 3, padding=1), nn.BatchNorm2d(5), nn.ReLU(inplace=True)) for _ in range(5)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.norm(self.one(images)).relu()
+        for branch in self.branches:
+            maps = maps + branch(maps)
+        logits: Tensor = self.head(self.two(maps).relu().flatten(1))
         return logits
 
 
@@ -64,11 +82,14 @@ def counted_and_said(network: nn.Module, data: Data, settings: RunSettings) -> t
 def make(network: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return NETWORKS[network]()
+        return Residual() if network == "residual" else NETWORKS[network]()
 
 
 CASES = [(name, network) for name in METHODS for network in NETWORKS]
 CASES.remove(("slimming", "perceptron"))  # it needs batch normalisation
+CASES.remove(("layer-gates", "perceptron"))  # they need skips
+CASES.remove(("layer-gates", "convolutional"))
+CASES += [("layer-gates", "residual"), ("complexity-aware", "residual")]
 CASES.remove(("ntt", "convolutional"))  # it refuses batch normalisation
 
 

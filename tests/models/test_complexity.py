@@ -4,13 +4,13 @@ from itertools import product
 
 import pytest
 import torch
-from tests.bayesprune.sections.networks import Nested, Residual, SmallResNet
 from torch import Tensor, nn
 
 from bayesprune.errors import BudgetError, SettingError
 from bayesprune.models.complexity import ComplexityPrice, SectionPrice
 from bayesprune.sections.find import find_sections, with_sections
 from bayesprune.structure import ExpectedCost, Structure, find, layer_costs
+from tests.bayesprune.sections.networks import Nested, Residual, SmallResNet
 
 IMAGES = torch.randn(2, 1, 6, 6)
 

@@ -1,18 +1,26 @@
 """Closed sections deleted: the same function, with fewer parameters, as the gated network."""
 
 from copy import deepcopy
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bayesprune.sections.networks import Nested, Residual, Scaled, SmallResNet, stirred
 from torch import Tensor, nn
 
 from bayesprune.errors import NetworkError, SettingError
 from bayesprune.sections.find import find_sections, with_sections
 from bayesprune.structure import ExpectedCost, Gating, Structure, compact, find, layer_costs
 from bayesprune.structure.held import Held
+from bayesprune.training.adam import fused_adam
+from tests.bayesprune.sections.networks import Nested, Residual, Scaled, SmallResNet, stirred
+
+
+def fused_adam_of(rate: float, parameters: Any) -> torch.optim.Optimizer:
+    return fused_adam(list(parameters), rate, 0.0)
+
 
 IMAGES = torch.randn(3, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 MAKERS = (Residual, SmallResNet, Nested, Scaled)
@@ -49,7 +57,7 @@ def gated(network: nn.Module, structure: Structure, gates: Tensor) -> Tensor:
     return said.detach()
 
 
-@settings(max_examples=settings().max_examples // 4)
+@settings(max_examples=settings().max_examples // 8)
 @given(make=st.sampled_from(MAKERS), seed=st.integers(0, 10_000), share=st.sampled_from([0.2, 0.5, 0.8]))
 def test_compact_is_gated_and_costs_what_is_expected(make: type[nn.Module], seed: int, share: float) -> None:
     network, structure = made(make)
@@ -89,10 +97,12 @@ def test_a_deleted_section_leaves_the_function_unchanged(make: type[nn.Module], 
         assert type(other) is make and len(other.state_dict()) < len(one.state_dict())
 
 
-@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])
-def test_optimizers_masks_and_what_is_alike_lose_what_is_gone(optimizer: type[torch.optim.Optimizer]) -> None:
+@pytest.mark.parametrize(
+    "optimizer", [torch.optim.Adam, partial(torch.optim.SGD, lr=0.1, momentum=0.9), partial(fused_adam_of, 0.1)]
+)
+def test_optimizers_masks_and_what_is_alike_lose_what_is_gone(optimizer: Any) -> None:
     network, structure = made(SmallResNet)
-    moving = optimizer(network.parameters(), lr=0.1, **{"momentum": 0.9} if optimizer is torch.optim.SGD else {})  # type: ignore[call-arg]  # each its own
+    moving = optimizer(network.parameters())
     network(IMAGES).sum().backward()
     moving.step()
     gone = [network.get_parameter(f"blocks.0.{name}.weight") for name in ("conv1", "bn1", "conv2", "bn2")]

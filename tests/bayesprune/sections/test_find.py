@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tests.bayesprune.sections.networks import Inner, Nested, Residual, Scaled, SmallResNet, stirred
 from torch import Tensor, nn
 
 from bayesprune.data.torchvision_guard import import_torchvision
 from bayesprune.errors import NetworkError
 from bayesprune.sections.find import find_sections, with_sections
 from bayesprune.structure import Structure
+from tests.bayesprune.sections.networks import Inner, Nested, Residual, Scaled, SmallResNet, stirred
 
 IMAGES = torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 

@@ -4,7 +4,6 @@ from itertools import product
 
 import pytest
 import torch
-from tests.bayesprune.sections.networks import Nested, Residual, SmallResNet, stirred
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -21,6 +20,7 @@ from bayesprune.sections.find import find_sections, with_sections
 from bayesprune.sections.gating import closed_sections
 from bayesprune.structure import Structure, find
 from bayesprune.training import TrainState
+from tests.bayesprune.sections.networks import Nested, Residual, SmallResNet, stirred
 
 IMAGES = torch.randn(6, 1, 6, 6, generator=torch.Generator().manual_seed(3)).double()
 LABELS = torch.arange(6) % 3
@@ -59,7 +59,11 @@ def test_the_gradient_is_that_of_the_sum_over_all_settings(make: type[nn.Module]
     estimator = SectionDifferences(WithoutEstimate(), at_once)
     estimator.state = state
     problem = MiniBatch(model, GateGuide(model).double(), IMAGES, LABELS)
-    draws = torch.stack([estimator.differences(problem, theta) for _ in range(300)])
+    turns = []
+    for state.phase_step in range(120):
+        turns.append(estimator.differences(problem, theta))
+    count = len(state.structure.sections) if at_once else 1  # a round, in which each has its turn
+    draws = torch.stack(turns).unflatten(0, (-1, count)).mean(1)
     error = draws.std(0) / len(draws) ** 0.5
     assert bool(((draws.mean(0) - by_enumeration(state, theta)).abs() < 5 * error + 1e-9).all())
 

@@ -50,8 +50,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], tuple[Tensor, Te
 def test_pruned_saved_and_loaded(name: str, method: str, tmp_path: Path) -> None:
     make, examples = NETWORKS[name]
     data = examples()
-    settings = {"budget": "params=60%"} if method == "l1-units" else {}
-    pruned = bp.prune(make(), data, method=method, epochs=2, seed=0, **settings)
+    budget = "params=60%" if method == "l1-units" else None
+    pruned = bp.prune(make(), data, method=method, epochs=2, seed=0, budget=budget)
     sizes = {group.name: len(group.kept) for group in pruned.structure.groups}
     if method == "l1-units":
         params = sum(parameter.numel() for parameter in pruned.network.parameters())

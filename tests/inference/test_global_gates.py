@@ -56,7 +56,7 @@ def test_noise_is_one_draw_a_batch(consistency: float) -> None:
         expected = (expected + state.loss(said[1], labels)) / 2 + 0.5 * consistency * differ
     torch.testing.assert_close(loss, expected)
     assert not torch.allclose(loss, plain)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch's
+    loss.backward()
     assert all(parameter.grad is not None for parameter in state.network.parameters())
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bayesprune.errors import UnsupportedLayerError
 from bayesprune.pruners.channels.median import _filters
@@ -18,7 +18,7 @@ BY_NAME = {case.name: case for case in CASES}
 def test_a_normalised_channel_that_nobody_reads_stays() -> None:
     """Removing it would change the others' statistics; without the norms it goes."""
     network, structure, _ = vit()
-    masks = {}
+    masks: dict[str, Tensor] = {}
     for reader in structure.readers:
         weight = network.get_parameter(reader.parameter)
         mask = masks.setdefault(reader.parameter, torch.ones_like(weight))

@@ -77,7 +77,9 @@ class Law(nn.Module):
 def guide_of(made: tuple[nn.Module, Structure, Tensor]) -> MultiplierGuide:
     network, structure, _ = made
     make: Any = Law
-    return MultiplierGuide(GatedModel(network, structure, FixedGatePrior(torch.full((structure.gate_count,), 0.5)), 4), make)
+    return MultiplierGuide(
+        GatedModel(network, structure, FixedGatePrior(torch.full((structure.gate_count,), 0.5)), 4), make
+    )
 
 
 def test_multipliers_are_drawn_for_the_batch_and_not_for_channels_that_are_normalised() -> None:

@@ -1,17 +1,19 @@
 """Settling which groups are exact: those that the network's code does not allow are spread, left whole or refused."""
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from torch import nn
 
 from bayesprune.batches import Batch
 from bayesprune.errors import UnknownNameError
+from bayesprune.structure.blame import Blame
 from bayesprune.structure.builder import StructureBuilder
 from bayesprune.structure.groups import Structure
 from bayesprune.structure.labels.classes import Classes
 from bayesprune.structure.passes import Passes
 from bayesprune.structure.refusals import Refusal
-from bayesprune.structure.verify import Blame, blamed, refused
+from bayesprune.structure.verify import blamed, refused
 
 
 @dataclass
@@ -33,6 +35,12 @@ class Plan:
     flatten_inputs: bool = False
     spread: set[str] = field(default_factory=set)
     whole: dict[str, str] = field(default_factory=dict)
+
+    def restrict(self, network: nn.Module, groups: Set[str], spread: Set[str]) -> None:
+        """Leave groups of other names whole, and spread those that such layers make."""
+        names = self.collected(network).found_names
+        self.whole |= {found: "it is no group of the run" for name, found in names.items() if name not in groups}
+        self.spread |= {found.name for found in self.classes.found if {*found.makers} & spread}
 
     def collected(self, network: nn.Module) -> StructureBuilder:
         """All groups but those that stay."""

@@ -193,7 +193,8 @@ def _told(name: str) -> Iterator[None]:
     except Exception as error:  # shapes that no rule counted on
         raise NetworkError(
             f"the network cannot be traced for groups of channels at {name!r} {running_line()} "
-            f"({type(error).__name__}: {error}): its channels cannot be removed; take a method that masks single weights, such as magnitude"
+            f"({type(error).__name__}: {error}): its channels cannot be removed; take a method that masks single "
+            "weights, such as magnitude"
         ) from error
 
 

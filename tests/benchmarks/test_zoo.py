@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmarks import zoo
+from benchmarks._zoo import SHAPES
 from benchmarks._zoo.judge import Verdict, judge
 
 
@@ -44,7 +45,7 @@ def test_a_fault_of_the_library_is_a_row(monkeypatch: pytest.MonkeyPatch) -> Non
         raise ZeroDivisionError("of ours")
 
     monkeypatch.setattr(zoo, "judge", fail)
-    monkeypatch.setattr(zoo.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
-    zoo._work(zoo.SHAPES["Chain"].build, 1.0, Queue())
+    zoo._work(SHAPES["Chain"].build, 1.0, Queue())
     assert answers[0][0].refused == "FAULT ZeroDivisionError: of ours"

@@ -304,13 +304,11 @@ def open_shares(structure: Structure, theta: Tensor) -> dict[str, list[tuple[int
     padded = torch.cat([theta, theta.new_ones(1)])
     shares: dict[str, list[tuple[int, Tensor]]] = {}
     for axis in structure.axes:
-        shares.setdefault(f"{axis.layer}.{axis.tensor}", []).append(
-            (axis.axis, padded[_there(axis, axis.gates, theta)])
-        )
+        shares.setdefault(axis.parameter, []).append((axis.axis, padded[_there(axis, axis.gates, theta)]))
     for reader in structure.readers:
         if reader.selection is not None:
             selected = padded[_there(reader, reader.selection, theta)]
-            shares.setdefault(f"{reader.layer}.weight", []).append((reader.weight_axis, selected))
+            shares.setdefault(reader.parameter, []).append((reader.weight_axis, selected))
     return shares
 
 

@@ -119,7 +119,7 @@ def outgoing(state: TrainState, pick: Any) -> tuple[Tensor, Tensor]:
     theta = guide_of(state).theta
     squares, counts = theta.new_zeros(2, theta.numel() + 1)  # the last entry takes what belongs to no gate
     for reader in state.structure.readers:
-        weight = state.network.get_parameter(f"{reader.layer}.weight")
+        weight = state.network.get_parameter(reader.parameter)
         gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
         values = pick(weight.detach(), gradient).movedim(reader.weight_axis, 0).flatten(1)
         column = values.square().sum(1)

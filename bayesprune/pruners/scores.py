@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from bayesprune.pruners.problem import Problem
 from bayesprune.structure import Structure
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure.layers import making_weights
 
 
 def magnitude(problem: Problem) -> dict[str, Tensor]:
@@ -30,12 +30,11 @@ def l1_norms(problem: Problem) -> Tensor:
 def l1_norms_of(network: nn.Module, structure: Structure) -> Tensor:
     """`l1_norms` of a network with this structure, on the CPU."""
     norms = torch.zeros(structure.gate_count + 1)
-    for axis in structure.axes:
-        if axis.tensor == "weight" and isinstance(network.get_submodule(axis.layer), COUNTED):
-            _add_norms(norms, network.get_submodule(axis.layer), axis.axis, axis.gates)
+    for weight, axis, gates in making_weights(network, structure):
+        _add_norms(norms, weight, axis, gates)
     for reader in structure.readers:
         if reader.selection is not None:
-            _add_norms(norms, network.get_submodule(reader.layer), reader.weight_axis, reader.selection)
+            _add_norms(norms, network.get_parameter(reader.parameter), reader.weight_axis, reader.selection)
     return norms[:-1]
 
 
@@ -45,8 +44,7 @@ def random_units(problem: Problem) -> Tensor:
 
 
 @torch.no_grad()
-def _add_norms(scores: Tensor, layer: nn.Module, axis: int, gates: Tensor) -> None:
+def _add_norms(scores: Tensor, weight: Tensor, axis: int, gates: Tensor) -> None:
     """Add the L1 norms of a weight's slices along an axis to their gates' (the last entry: no gate)."""
-    weight = layer.get_parameter("weight")
     others = [dimension for dimension in range(weight.dim()) if dimension != axis]
     scores.index_add_(0, gates % len(scores), weight.abs().sum(others).to(scores))

@@ -13,9 +13,13 @@ from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.reading_records import inputs_of, task_of
 from bayesprune.run.writing_records import AVERAGES
 from bayesprune.store.runs import RunRecord
-from bayesprune.structure import Structure, compact, find
+from bayesprune.structure import Structure, compact
 from bayesprune.structure.copying import copied
+from bayesprune.structure.find import find_again
 from bayesprune.structure.selected_inputs import with_input_gates
+
+_SPREAD = ".spread.index"
+"""Ends the name of the places to which a spread layer hands its channels."""
 
 
 @environment()
@@ -35,7 +39,7 @@ def rebuild(
     spec = _spec_of(record, factory)
     try:
         network = spec.build(factory)
-        structure = _structure(network, record) if record.groups else Structure((), (), ())
+        structure = _structure(network, record, state_dict) if record.groups else Structure((), (), ())
         sizes = {group.name: group.size for group in structure.groups}
         if record.result.keys() & AVERAGES:
             network = _averaging(network, record)
@@ -63,12 +67,17 @@ def _averaging(network: nn.Module, record: RunRecord) -> nn.Module:
     return DrawAverage(network, structure, torch.zeros(result["draws"], structure.gate_count), task, output)
 
 
-def _structure(network: nn.Module, record: RunRecord) -> Structure:
-    """The groups of a record's network before anything was removed."""
+def _structure(network: nn.Module, record: RunRecord, state_dict: dict[str, Tensor] | None = None) -> Structure:
+    """The groups of a record's network before anything was removed.
+
+    Of layers that are spread the state holds where their channels go.
+    """
     example, settings = inputs_of(record).zeros(), record.settings
     keep, inputs = settings["keep"], settings["inputs"]
     flatten = settings["flatten_inputs"]
-    found = find(network, example, keep=keep, inputs=inputs, flatten_inputs=flatten, check=False)
+    groups = {group["name"] for group in record.groups}
+    spread = {name.removesuffix(_SPREAD) for name in state_dict or () if name.endswith(_SPREAD)}
+    found = find_again(network, example, keep=keep, inputs=inputs, flatten_inputs=flatten, groups=groups, spread=spread)
     return with_input_gates(network, found, example, keep, inputs)
 
 

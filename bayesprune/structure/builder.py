@@ -97,7 +97,9 @@ class StructureBuilder:
 
     def _readers(self) -> Iterable[Reader]:
         """The layers that read features with gates, those with gates of their own first."""
-        reads = {(layer, tensor): (axis, gates, by_weight) for layer, (tensor, axis), _, gates, by_weight in self._all()}
+        reads = {
+            (layer, tensor): (axis, gates, by_weight) for layer, (tensor, axis), _, gates, by_weight in self._all()
+        }
         for layer, (feature_axis, features) in self._selecting.items():
             _, arriving, _ = reads.pop((layer, "weight"), (1, torch.full((features,), UNGATED), False))
             everything = torch.arange(features)

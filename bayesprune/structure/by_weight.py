@@ -76,4 +76,4 @@ def _tell_recurrent(former: Former) -> None:
     for layer in {layer for layer, _, _ in former if isinstance(layer, nn.RNNBase)}:
         flat = [getattr(layer, name, None) for name in layer._flat_weights_names]
         layer._flat_weights = flat
-        layer._flat_weight_refs = [None if weight is None else weakref.ref(weight) for weight in flat]  # type: ignore[misc]  # a product is no Parameter
+        layer._flat_weight_refs = [None if weight is None else weakref.ref(weight) for weight in flat]

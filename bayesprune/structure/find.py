@@ -1,6 +1,6 @@
 """Finding the groups of a network: labels of channels, followed through its passes, turned into gates on consumers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bayesprune.batches import Batch, each, is_batch
 from bayesprune.structure.copying import copied
+from bayesprune.structure.examples import examples_come_first
 from bayesprune.structure.groups import Structure
 from bayesprune.structure.labels.classes import Classes
 from bayesprune.structure.labels.follow import follow
@@ -16,6 +17,7 @@ from bayesprune.structure.refusals import all_refused
 from bayesprune.structure.settling import Plan, kept_layers, settled
 from bayesprune.structure.sources import input_readers
 from bayesprune.structure.whole import left_whole, unknown_operators
+
 
 def find(
     network: nn.Module,
@@ -39,15 +41,62 @@ def find(
         inputs: gates on input features: "auto" where a linear layer reads them, "all" also where a
             convolution does (its channels), "none" nowhere.
         flatten_inputs: give every flattened feature that a linear layer reads a gate of its own as well.
-        check: compare gated and compacted copies on random gates, and refuse what is not the same function.
+        check: compare gated and compacted copies on random gates: groups that the network's code does not allow to
+            shrink go on with zeros in place of removed channels (`Structure.spread`) or stay whole, and what is not
+            the same function all the same is refused. Without it none of this is known.
+
+    Returns:
+        The groups; layers that could make channels and stay whole are listed with the reason (`Structure.whole`).
 
     Raises:
-        UnsupportedLayerError: layers whose channels cannot be removed exactly (LayerNorm, grouped
-            convolution, ...); it names them all, with the `keep` that would do.
+        UnsupportedLayerError: operators that are not known, or groups whose removal is not the same function as
+            their gates; it names all of them, with the line of code and the `keep` that would do.
         SettingError: `keep` names a layer that is not there.
         InputShapeError: the network cannot take the example.
         NetworkError: the network cannot be copied or traced.
     """
+    return _found(network, example, keep, inputs, flatten_inputs=flatten_inputs, check=check)
+
+
+def find_again(
+    network: nn.Module,
+    example: Batch,
+    *,
+    keep: Sequence[str] = (),
+    inputs: Literal["auto", "all", "none"] = "auto",
+    flatten_inputs: bool = False,
+    groups: Collection[str],
+    spread: Collection[str] = (),
+) -> Structure:
+    """The structure that an earlier call of `find` found, maybe that of an earlier version; nothing is compared.
+
+    Args:
+        network: as it was then.
+        example: inputs of the same shape; their values do not matter.
+        keep: as for `find`.
+        inputs: as for `find`.
+        flatten_inputs: as for `find`.
+        groups: the names of the groups that were found; others that are found now are left whole.
+        spread: layers that were spread.
+
+    Raises:
+        NetworkError: as for `find`.
+    """
+    former = frozenset(groups), frozenset(spread)
+    return _found(network, example, keep, inputs, flatten_inputs=flatten_inputs, former=former)
+
+
+def _found(
+    network: nn.Module,
+    example: Batch,
+    keep: Sequence[str],
+    inputs: str,
+    *,
+    flatten_inputs: bool,
+    check: bool = False,
+    former: tuple[frozenset[str], frozenset[str]] | None = None,
+) -> Structure:
+    """See `find` and `find_again`."""
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
     kept_layers(network, keep)
     with torch.inference_mode(False), torch.enable_grad():
@@ -59,8 +108,12 @@ def find(
 
         plan = Plan(keep, classes, reading, flatten_inputs=flatten_inputs)
         refusals = unknown_operators(classes, kept_layers(network, keep))
+        if former is not None:
+            plan.restrict(copy, *former)
         structure = settled(plan, copy, example, passes, refusals, check=check)
     if refusals:
         raise all_refused(refusals, keep, structure.gate_count)
+    if check:
+        structure = replace(structure, examples_first=examples_come_first(copy, structure, example, passes))
     whole = left_whole(copy, structure, classes, kept_layers(network, keep), passes, plan.whole)
     return replace(structure, whole=whole)

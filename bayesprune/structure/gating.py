@@ -12,6 +12,7 @@ from bayesprune.errors import SettingError, UnsupportedLayerError
 from bayesprune.structure.by_weight import GatedWeights
 from bayesprune.structure.groups import UNGATED, Normaliser, Reader, Structure
 from bayesprune.structure.masked_norm import masked
+from bayesprune.structure.nested_inputs import without_nesting
 
 
 class _Gates:
@@ -63,6 +64,7 @@ class Gating:
             ),
             *(network.get_submodule(norm.layer).register_forward_hook(self._norm(norm)) for norm in structure.norms),
             *weights.handles,
+            *without_nesting(network),
         ]
 
     @contextmanager

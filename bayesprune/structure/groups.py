@@ -311,6 +311,8 @@ class Structure:
             for gates in (arriving,) if reader.selection is None else (arriving, reader.selection):
                 needed.index_add_(0, gates % len(needed), torch.ones_like(stays))
                 used.index_add_(0, gates % len(used), stays)
+        for norm in self.norms:  # closing a channel changes the statistics of the others
+            used[norm.gates % len(used)] += 1
         useful: Tensor = open_gates & ~((needed > 0) & (used == 0))[:-1]
         parts = [torch.arange(place.start, place.stop) for place in self.slices().values()]
         for gates in (*parts, *self.parts):

@@ -1,9 +1,11 @@
 """Questions about a layer's channels, answered by the table of kinds."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from bayesprune.structure.groups import Structure
 from bayesprune.structure.kinds import Inside, kind_of
 from bayesprune.structure.kinds.convolution import CONVOLUTION, TRANSPOSED
 from bayesprune.structure.kinds.passing import NORM
@@ -16,6 +18,7 @@ __all__ = [
     "is_known",
     "is_opaque",
     "is_source",
+    "making_weights",
     "read_axes",
     "resize",
     "sharing_layers",
@@ -67,6 +70,19 @@ def resize(layer: nn.Module, channels: int | None) -> None:
     kind = kind_of(layer)
     if kind is not None:
         kind.resize(layer, channels)
+
+
+def making_weights(network: nn.Module, structure: Structure) -> Iterator[tuple[nn.Parameter, int, Tensor]]:
+    """The weights that make gated channels, the axis along which they do, and the gate [n] of each of its positions.
+
+    These are matrices of linear layers, convolutions, embeddings, attention and recurrent layers; no biases, and no
+    weights of normalisations.
+    """
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    for axis in structure.axes:
+        weight = parameters.get(axis.parameter)
+        if weight is not None and weight.dim() > 1 and "weight" in axis.tensor:
+            yield weight, axis.axis, axis.gates
 
 
 def units_inside(layer: nn.Module) -> Inside | None:

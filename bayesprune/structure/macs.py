@@ -43,9 +43,9 @@ class MacCounter(TorchDispatchMode):
         self.by_weight: dict[str, float] = dict.fromkeys(weights or {}, 0.0)
         self._stored: dict[int, list[tuple[int, int, str]]] = {}
         for name, weight in (weights or {}).items():
-            start = weight.storage_offset()
+            start = int(weight.storage_offset())
             places = self._stored.setdefault(weight.untyped_storage().data_ptr(), [])
-            places.append((start, start + weight.numel(), name))
+            places.append((start, start + int(weight.numel()), name))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -1,5 +1,7 @@
 """Layer normalisation whose statistics run over the open features only."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +27,7 @@ def masked(layer: nn.Module, features: Tensor, gates: Tensor, axis: int = -1) ->
     wide = features if features.dtype in (torch.float32, torch.float64) else features.float()
     gates = gates.to(wide.dtype)
     count = gates.sum(axis, keepdim=True).clamp_min(LEAST)
-    epsilon = layer.eps
+    epsilon: Any = layer.eps
     if isinstance(layer, nn.RMSNorm):
         centred = wide
         epsilon = torch.finfo(features.dtype).eps if epsilon is None else epsilon

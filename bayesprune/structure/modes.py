@@ -102,3 +102,12 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
         finally:
             for norm, tracks in zip(norms, tracking, strict=True):
                 norm.track_running_stats = tracks
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """For a while attention runs by operators that have second derivatives, which its fast ones have not."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel(SDPBackend.MATH):
+        yield

@@ -35,6 +35,14 @@ def fold_multipliers(network: nn.Module, structure: Structure, multipliers: Tens
         weight.mul_(factors_of(reader, multipliers.to(weight.device)).to(weight).reshape(shape))
 
 
+def normalised_gates(structure: Structure) -> Tensor:
+    """Gates, bool [J], of channels that a layer normalises over: they can have no multipliers but 0 and 1."""
+    found = torch.zeros(structure.gate_count + 1, dtype=torch.bool)
+    for norm in structure.norms:
+        found[norm.gates] = True
+    return found[:-1]
+
+
 def refuse_norms(structure: Structure, multipliers: Tensor | None = None) -> None:
     """Refuse multipliers where a layer normalises over the channels: its statistics would see them.
 

@@ -43,6 +43,7 @@ def with_input_gates(
         groups=(group, *structure.groups),
         axes=tuple(replace(axis, gates=_moved(axis.gates, count)) for axis in structure.axes),
         readers=(*readers, *(_moved_reader(reader, count) for reader in structure.readers)),
+        norms=tuple(replace(norm, gates=_moved(norm.gates, count)) for norm in structure.norms),
     )
 
 

@@ -1,5 +1,6 @@
 """Settling which groups are exact: those that the network's code does not allow are spread, left whole or refused."""
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -33,6 +34,12 @@ class Plan:
     flatten_inputs: bool = False
     spread: set[str] = field(default_factory=set)
     whole: dict[str, str] = field(default_factory=dict)
+
+    def restrict(self, network: nn.Module, groups: Set[str], spread: Set[str]) -> None:
+        """Leave groups of other names whole, and spread those that such layers make."""
+        names = self.collected(network).found_names
+        self.whole |= {found: "it is no group of the run" for name, found in names.items() if name not in groups}
+        self.spread |= {found.name for found in self.classes.found if {*found.makers} & spread}
 
     def collected(self, network: nn.Module) -> StructureBuilder:
         """All groups but those that stay."""

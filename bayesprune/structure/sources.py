@@ -50,4 +50,3 @@ def input_readers(
     with hooked(watch(name, layer) for name, layer in layers):
         modes = len(passes(network, source))
     return [(name, axis, features) for name, (axis, features) in found.items() if calls[name] <= modes]
-

@@ -40,10 +40,10 @@ def spike_outputs(network: nn.Module, structure: Structure, open_gates: Tensor) 
     padded = torch.cat([open_gates, open_gates.new_ones(1)])
     for axis in structure.axes:
         if isinstance(spiked.get_submodule(axis.layer), COUNTED):
-            _zero(spiked.get_parameter(f"{axis.layer}.{axis.tensor}"), axis.axis, ~padded[axis.gates])
+            _zero(spiked.get_parameter(axis.parameter), axis.axis, ~padded[axis.gates])
     for reader in structure.readers:
         if reader.selection is not None:
-            weight = spiked.get_parameter(f"{reader.layer}.weight")
+            weight = spiked.get_parameter(reader.parameter)
             _zero(weight, reader.weight_axis, ~padded[reader.selection])
     return spiked
 
@@ -52,10 +52,14 @@ def maps_zero_to_zero(network: nn.Module, structure: Structure, example: Batch) 
     """Whether each group's spiked nodes reach every consumer as 0, so that spike and gate are the same.
 
     Decided in numbers, for the network's present weights in evaluation mode: all of a group's nodes are
-    spiked, and what its consumers then read of them on example [B, ...] is looked at.
+    spiked, and what its consumers then read of them on example [B, ...] is looked at. Where a layer normalises over
+    them, or reads them by a weight that functions use, it counts as no.
     """
-    answers = {}
+    answers, hidden = {}, _hidden_gates(structure)
     for name, place in structure.slices().items():
+        if bool(hidden[place].any()):
+            answers[name] = False
+            continue
         open_gates = torch.ones(structure.gate_count, dtype=torch.bool)
         open_gates[place] = False
         spiked = spike_outputs(network, structure, open_gates)
@@ -84,12 +88,18 @@ def fold_spikes(
 
     Raises:
         UnsupportedLayerError: a consumer's response to the constant differs from place to place, such as a
-            padded convolution's, which reads zeros at the border; the message names it.
+            padded convolution's, which reads zeros at the border; the message names it. Or a layer normalises over
+            closed nodes, or reads them by a weight that functions use.
     """
+    if bool((_hidden_gates(structure) & ~open_gates).any()):
+        raise UnsupportedLayerError(
+            f"{_hiding(structure, open_gates)} normalises over spiked nodes, or reads them by a weight that is used "
+            "past its layer, so their constants cannot be folded: close them by their gates"
+        )
     folded = spike_outputs(network, structure, open_gates)
     seen = _closed_features(folded, structure, open_gates, example)
     axes = list(structure.axes)
-    for reader in structure.readers:
+    for reader in (reader for reader in structure.readers if not reader.by_weight):
         layer = folded.get_submodule(reader.layer)
         responses = [_response(layer, reader, features) for features in seen[reader.layer]]
         if any(bool(response.any()) for response in responses):
@@ -102,12 +112,29 @@ def fold_spikes(
     return folded, replace(structure, axes=tuple(axes))
 
 
+def _hidden_gates(structure: Structure) -> Tensor:
+    """Gates, bool [J], of nodes that meet others in a normalisation, or are read where no hook sees them."""
+    hidden = torch.zeros(structure.gate_count + 1, dtype=torch.bool)
+    for gates in (*(norm.gates for norm in structure.norms), *(r.arriving for r in structure.readers if r.by_weight)):
+        hidden[gates] = True
+    return hidden[:-1]
+
+
+def _hiding(structure: Structure, open_gates: Tensor) -> str:
+    """The first layer for which that holds of a closed node."""
+    closed = torch.cat([~open_gates, open_gates.new_zeros(1)])
+    norms = [(norm.layer, norm.gates) for norm in structure.norms]
+    reads = [(reader.parameter, reader.arriving) for reader in structure.readers if reader.by_weight]
+    return next(repr(name) for name, gates in (*norms, *reads) if bool(closed[gates].any()))
+
+
 @torch.no_grad()
 def _closed_features(
     network: nn.Module, structure: Structure, open_gates: Tensor, example: Batch
 ) -> dict[str, list[Tensor]]:
     """What each reader reads at each of its calls, with everything but the closed channels set to 0."""
-    seen: dict[str, list[Tensor]] = {reader.layer: [] for reader in structure.readers}
+    readers = [reader for reader in structure.readers if not reader.by_weight]
+    seen: dict[str, list[Tensor]] = {reader.layer: [] for reader in readers}
     padded = torch.cat([open_gates, open_gates.new_ones(1)])
 
     def watch(reader: Reader) -> Any:
@@ -119,7 +146,7 @@ def _closed_features(
 
         return network.get_submodule(reader.layer).register_forward_pre_hook(hook)
 
-    with hooked(watch(reader) for reader in structure.readers), evaluating(network):
+    with hooked(watch(reader) for reader in readers), evaluating(network):
         call(network, example)
     return seen
 

@@ -20,9 +20,11 @@ def read_gates(structure: Structure, masks: Mapping[str, Tensor]) -> Tensor:
     """
     read = torch.zeros(structure.gate_count + 1, dtype=torch.bool)  # one more, for features that have no gate
     for reader in structure.readers:
-        mask = masks.get(f"{reader.layer}.weight")
+        mask = masks.get(reader.parameter)
         alive = slice(None) if mask is None else (mask != 0).movedim(reader.weight_axis, 0).flatten(1).any(1).cpu()
         arriving = reader.arriving[reader.selected]
         for gates in (arriving,) if reader.selection is None else (arriving, reader.selection):
             read[gates[alive]] = True
+    for norm in structure.norms:  # what is read nowhere is part of the statistics all the same
+        read[norm.gates] = True
     return structure.protect(read[:-1], torch.zeros(structure.gate_count))

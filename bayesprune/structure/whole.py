@@ -45,7 +45,9 @@ def left_whole(
             return _of_labels(classes, record.passed[name])
         return "its channels are not followed inside of the layer that it belongs to"
 
-    layers = {n: m for n, m in network.named_modules() if n and (is_source(m) or isinstance(m, (*CONVOLUTIONS, *_LISTED)))}
+    layers = {
+        n: m for n, m in network.named_modules() if n and (is_source(m) or isinstance(m, (*CONVOLUTIONS, *_LISTED)))
+    }
     return {name: reason(name) for name in layers if name not in producing}
 
 

@@ -15,6 +15,7 @@ from torch.func import functional_call, jacrev, vmap
 
 from bayesprune.devices import CPU
 from bayesprune.errors import DataError, NetworkError
+from bayesprune.structure.modes import twice_differentiable
 from bayesprune.tangent.capture import check_separate, forward, plain_layers
 from bayesprune.tangent.elementary import Elementary
 from bayesprune.tangent.factors import layer_parts
@@ -73,7 +74,7 @@ def kernel_and_outputs(
     """
     values = _given(network, first, second, parameters)
     wanted = torch.is_grad_enabled()
-    with torch.enable_grad():
+    with torch.enable_grad(), twice_differentiable():
         # Frozen parameters have their part in the kernel, though nothing is to flow back to them.
         values = {
             name: value if wanted and value.requires_grad else value.detach().requires_grad_(True)

@@ -121,7 +121,8 @@ def twice(gating: Gating, gates: Sequence[Tensor], state: TrainState, inputs: An
     """Outputs [2 B, ...] of the same inputs under two sets of gates: together [2 B, J], or one after the other [J]."""
     if len(gates) == 1:
         with gating.applied(gates[0]):
-            return state.outputs(repeated(inputs, 2))
+            together: Tensor = state.outputs(repeated(inputs, 2))
+        return together
     said = []
     for one in gates:
         with gating.applied(one):

@@ -77,7 +77,8 @@ def losses_under(problem: GateProblem, gates: Tensor) -> Tensor:
     """
     if problem.per_example:
         rows = torch.arange(problem.size, device=gates.device).repeat(len(gates))
-        return negative_log_likelihood(problem, gates.flatten(0, 1), rows).unflatten(0, gates.shape[:2])
+        losses: Tensor = negative_log_likelihood(problem, gates.flatten(0, 1), rows).unflatten(0, gates.shape[:2])
+        return losses
     return torch.stack([negative_log_likelihood(problem, one).mean(0, keepdim=True) for one in gates])
 
 

@@ -13,7 +13,7 @@ from bayesprune.inference.objective import guide_of
 from bayesprune.inference.relaxed import spiked_gates
 from bayesprune.models.gated import GatedModel
 from bayesprune.structure import Structure
-from bayesprune.structure.multipliers import refuse_norms
+from bayesprune.structure.multipliers import normalised_gates, refuse_norms
 from bayesprune.training import TrainState
 
 MakeLaw = Callable[[int], MultiplierLaw]
@@ -42,7 +42,7 @@ class MultiplierGuide(GateGuide):
         draws: "example" or "batch"; always the latter where gates are global (`Structure.per_example`).
 
     Raises:
-        UnsupportedLayerError: a layer normalises over channels with multipliers.
+        UnsupportedLayerError: layers normalise over all channels that could have multipliers.
     """
 
     decided: Tensor
@@ -57,10 +57,12 @@ class MultiplierGuide(GateGuide):
         """Make the law and what goes with it."""
         if draws not in DRAWN_FOR:
             raise UnknownNameError("draws", draws, DRAWN_FOR)
-        refuse_norms(structure)
+        spiked = spiked_gates(structure, input_gates) & ~normalised_gates(structure)
+        if not bool(spiked.any()):
+            refuse_norms(structure)
         self.multipliers_for = draws if structure.per_example else "batch"
         self.law = make_law(structure.gate_count)
-        self.spike = nn.Parameter(spiked_gates(structure, input_gates).float(), requires_grad=False)
+        self.spike = nn.Parameter(spiked.float(), requires_grad=False)
         self.quiet = nn.Parameter(torch.zeros_like(self.spike), requires_grad=False)
         self.register_buffer("decided", torch.zeros(()))
 

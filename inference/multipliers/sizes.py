@@ -16,7 +16,7 @@ def carried_weights(state: TrainState) -> Tensor:
     count = state.structure.gate_count
     reading, making = torch.zeros(2, count + 1)  # the last entry takes what belongs to no gate
     for reader in state.structure.readers:
-        weight = state.network.get_parameter(f"{reader.layer}.weight")
+        weight = state.network.get_parameter(reader.parameter)
         column = weight.numel() / weight.shape[reader.weight_axis]
         owner = reader.arriving[reader.selected]
         if reader.selection is not None:

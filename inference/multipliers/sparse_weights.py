@@ -112,11 +112,13 @@ def least_of_units(structure: Structure, values: dict[str, Tensor]) -> tuple[Ten
     example = next(iter(values.values()))
     made, read = example.new_full((2, structure.gate_count + 1), float("inf"))
     for axis in structure.axes:
-        name = f"{axis.layer}.{axis.tensor}"
-        if axis.tensor == "weight" and name in values:
+        name = axis.parameter
+        if "weight" in axis.tensor and name in values:
             _lower(made, axis.gates, _least_along(values[name], axis.axis))
     for reader in structure.readers:
-        least = _least_along(values[f"{reader.layer}.weight"], reader.weight_axis)
+        if reader.parameter not in values:
+            continue
+        least = _least_along(values[reader.parameter], reader.weight_axis)
         _lower(read, reader.arriving[reader.selected], least)
         if reader.selection is not None:
             _lower(read, reader.selection, least)

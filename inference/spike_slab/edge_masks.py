@@ -74,7 +74,7 @@ def unfed_gates(structure: Structure, masks: Mapping[str, Tensor], groups: Mappi
     for name, place in structure.slices().items():
         fed[place] = not groups.get(name, False)
     for axis in structure.axes:
-        mask = masks.get(f"{axis.layer}.{axis.tensor}")
+        mask = masks.get(axis.parameter)
         if mask is not None:
             there = (mask != 0).movedim(axis.axis, 0).reshape(len(axis.gates), -1).any(1)
             fed[axis.gates[there.cpu()]] = True
@@ -85,7 +85,7 @@ def silence(state: TrainState, closed: Tensor) -> None:
     """Mask the weights that read closed gates (bool [J]), whose features are 0 anyway."""
     padded = torch.cat([closed, closed.new_zeros(1)])
     for reader in state.structure.readers:
-        mask = state.masks.get(f"{reader.layer}.weight")
+        mask = state.masks.get(reader.parameter)
         places = padded[reader.arriving[reader.selected]].nonzero().flatten()
         if mask is not None and len(places):
             mask.index_fill_(reader.weight_axis, places.to(mask.device), 0.0)

@@ -28,7 +28,7 @@ WORTH = torch.tensor([3.0, -1.0, 2.0, 0.5, 4.0, 1.5], dtype=torch.float64)
 class Linear:
     """A mini-batch of one example whose loss is worth . gates."""
 
-    size = 1
+    size, per_example = 1, True
 
     def __init__(self) -> None:
         self.gates: list[Tensor] = []

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bayesprune.pruners.problem import Problem
 from bayesprune.structure import Structure
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure.layers import making_weights
 
 _ROWS = 256
 """Rows of the matrix of distances made at once: whole, that of 25,088 flattened features takes 5 GB."""
@@ -46,18 +46,17 @@ def _filters(network: nn.Module, structure: Structure, place: slice) -> Tensor:
         if not bool(inside.any()):
             continue
         rows = weight.detach().cpu().movedim(axis, 0).flatten(1)
-        block = rows.new_zeros(count, rows.shape[1])
-        block[gates[inside] - place.start] = rows[inside]
-        blocks.append(block)
+        own = gates[inside] - place.start
+        turn = (own[:, None] == own).tril(-1).sum(1)  # a gate may have several rows, as a head of attention has
+        block = rows.new_zeros(count, int(turn.max()) + 1, rows.shape[1])
+        block[own, turn] = rows[inside]
+        blocks.append(block.flatten(1))
     return torch.cat(blocks, 1)
 
 
 def _vectors(network: nn.Module, structure: Structure) -> Iterator[tuple[Tensor, int, Tensor]]:
     """Weights, the axis along which they belong to gates, and these gates [n]."""
-    for axis in structure.axes:
-        layer = network.get_submodule(axis.layer)
-        if axis.tensor == "weight" and isinstance(layer, COUNTED):
-            yield layer.get_parameter("weight"), axis.axis, axis.gates
+    yield from making_weights(network, structure)
     for reader in structure.readers:
         if reader.selection is not None:
-            yield network.get_parameter(f"{reader.layer}.weight"), reader.weight_axis, reader.selection
+            yield network.get_parameter(reader.parameter), reader.weight_axis, reader.selection

@@ -9,6 +9,7 @@ from bayesprune.pruners.problem import Batch, check_finite
 from bayesprune.pruners.saliency.gauss_newton import CLASSES, gauss_newton_diagonal, obstacle
 from bayesprune.pruners.saliency.gradients import gradients
 from bayesprune.structure import weights_of
+from bayesprune.structure.modes import twice_differentiable
 from bayesprune.tasks import Likelihood
 from bayesprune.tasks.likelihood import unweighted
 
@@ -88,7 +89,8 @@ def _slopes(
     """The weights, and the differentiable gradient of the mean loss."""
     inputs, labels = batch
     weights = weights_of(network)
-    return weights, gradients(likelihood.loss(call(network, inputs), labels), weights, create_graph=True)
+    with twice_differentiable():
+        return weights, gradients(likelihood.loss(call(network, inputs), labels), weights, create_graph=True)
 
 
 def _check_count(network: nn.Module, reason: str) -> None:

@@ -5,6 +5,7 @@ from torch import Tensor
 from bayesprune.errors import SettingError
 from bayesprune.pruners.problem import Problem, check_finite
 from bayesprune.pruners.saliency.gradients import balanced, gradients, times_weights
+from bayesprune.structure.modes import twice_differentiable
 
 
 def grasp(problem: Problem, per_class: int = 10, temperature: float = 200.0) -> dict[str, Tensor]:
@@ -31,7 +32,7 @@ def grasp(problem: Problem, per_class: int = 10, temperature: float = 200.0) -> 
         raise SettingError(f"temperature is {temperature}; logits are divided by it, so it must be a number above 0")
     weights = problem.weights()
     batch = balanced(problem, per_class)
-    with problem.scoring() as network:
+    with problem.scoring() as network, twice_differentiable():
         slopes = gradients(problem.loss(network, batch, _used(temperature, problem)), weights, create_graph=True)
         constant = {name: slope.detach() * problem.masks.get(name, 1.0) for name, slope in slopes.items()}
         products = gradients(_inner(constant, slopes), weights)

@@ -86,7 +86,7 @@ def _gated_axes(structure: Structure) -> dict[tuple[str, str, int], _Axis]:
             axis = _Axis((arriving,), arriving)
         else:
             axis = _Axis((arriving, own), own if bool((own != UNGATED).all()) else arriving)
-        found[reader.layer, "weight", reader.weight_axis] = axis
+        found[reader.layer, reader.tensor, reader.weight_axis] = axis
     return found
 
 

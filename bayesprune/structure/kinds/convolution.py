@@ -34,9 +34,7 @@ def _resize_transposed(layer: Any, _: int | None) -> None:
     layer.in_channels, layer.out_channels = layer.weight.shape[0], layer.weight.shape[1] * layer.groups
 
 
-register(
-    LayerKind((CONVOLUTION,), along(0, "weight", "bias"), reads=(1, 1), makes=_makes, resize=_resize)
-)
+register(LayerKind((CONVOLUTION,), along(0, "weight", "bias"), reads=(1, 1), makes=_makes, resize=_resize))
 register(
     LayerKind(
         (TRANSPOSED,),

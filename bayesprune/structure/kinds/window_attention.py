@@ -56,7 +56,8 @@ def _forward(self: Any, inputs: Tensor) -> Tensor:
     said = said.unflatten(1, (height, width)).unflatten(0, (-1, rows, columns)).transpose(2, 3)
     whole = said.flatten(3, 4).flatten(1, 2)
     whole = whole.roll(shift, (1, 2)) if any(shift) else whole
-    return whole[:, :high, :wide].contiguous()
+    said = whole[:, :high, :wide].contiguous()
+    return said
 
 
 def _projected(layer: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,8 +75,10 @@ def _scores(layer: Any, q: Tensor, k: Tensor) -> Tensor:
     """What is put into the softmax, without biases."""
     scale = getattr(layer, "logit_scale", None)
     if scale is None:
-        return (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    return (normalize(q, dim=-1) @ normalize(k, dim=-1).transpose(-2, -1)) * scale.clamp(max=LARGEST_SCALE).exp()
+        scores: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        return scores
+    alike: Tensor = normalize(q, dim=-1) @ normalize(k, dim=-1).transpose(-2, -1)
+    return alike * torch.clamp(scale, max=LARGEST_SCALE).exp()
 
 
 def _apart(maps: Tensor, window: list[int], shift: tuple[int, int]) -> Tensor:

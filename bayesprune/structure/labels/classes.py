@@ -114,7 +114,9 @@ class Classes:
                 axis = axes[0]
                 found.append(ElementAxis(own, axis, masked.movedim(axis, 0).reshape(masked.shape[axis], -1)[:, 0]))
             else:
-                universe.pin(masked, Cause(f"are combined with the elements of {own.name!r}, not along one of its axes"))
+                universe.pin(
+                    masked, Cause(f"are combined with the elements of {own.name!r}, not along one of its axes")
+                )
         return found
 
     def _groups(self) -> list[Found]:
@@ -144,7 +146,9 @@ class Classes:
     def _group(self, members: list[str], layers: tuple[set[str], set[str]] | None) -> Found:
         """One group, of the sets of channels that these layers make."""
         none = self.trace.universe.none
-        free = {name: self._made[name][torch.from_numpy(self._pins[self._made[name].numpy()] == none)] for name in members}
+        free = {
+            name: self._made[name][torch.from_numpy(self._pins[self._made[name].numpy()] == none)] for name in members
+        }
         all_free = torch.cat([free[name] for name in members])
         covering = next((name for name in members if len(free[name].unique()) == len(all_free.unique())), None)
         ordered = free[covering] if covering else all_free
@@ -194,9 +198,6 @@ class Classes:
     def _first(self, found: Found) -> Any:
         members = {*found.producers, *found.consumers}
         return min(map(self._place, members)), self._place(found.name)
-
-
-
 
 
 def _is_along(labels: Tensor, axis: int) -> bool:

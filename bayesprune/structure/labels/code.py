@@ -1,11 +1,12 @@
 """Lines of the user's code: where an operator runs, or where an error comes from."""
 
+import os
 import sys
 from pathlib import Path
 
 import torch
 
-_TORCH, _OWN = str(Path(torch.__file__).parent), str(Path(__file__).parent.parent)
+_TORCH, _OWN = f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent.parent}{os.sep}"
 _CALL = str(Path(__file__).parent.parent.parent / "batches.py")
 
 RUNNING = "_followed"

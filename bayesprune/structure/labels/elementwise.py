@@ -36,7 +36,7 @@ def joined(operation: Operation, tensors: list[Tensor], shape: tuple[int, ...]) 
     for number, (labels, spread) in enumerate(operands):
         others = [other for place, (other, _) in enumerate(operands) if place != number and is_tracked(other)]
         if spread & {axis for other in others for axis in varying(other)}:
-            universe.pin(labels, operation.cause("is one channel that acts on several others"))
+            universe.pin(labels, operation.cause("its one channel acts on several others"))
         elif found is None:
             found = labels
         else:
@@ -49,7 +49,7 @@ def _together(operation: Operation, one: Tensor, other: Tensor) -> Tensor:
     universe = operation.trace.universe
     tracked = [labels for labels in (one, other) if is_tracked(labels)]
     if len(tracked) == 2 or (tracked and varying(tracked[0])):
-        universe.unite(one, other, operation.cause("meets what stays whole"))
+        universe.unite(one, other, operation.cause("meet what stays whole"))
     return thin(universe.canonical(torch.maximum(*torch.broadcast_tensors(one, other))))
 
 
@@ -95,7 +95,8 @@ def reduced(operation: Operation) -> None:
     """Sums, means, norms, softmax, sorting: along one or several axes."""
     tensor = operation.inputs[0]
     if "other" in operation.args:
-        return elementwise(operation)
+        elementwise(operation)
+        return
     dims = _axes(operation, tensor.dim())
     labels = operation.trace.universe.fold(operation.of(tensor), dims, operation.mixes)
     for output in operation.outputs:
@@ -123,7 +124,7 @@ def halves(operation: Operation) -> None:
     tensor = operation.args["self"]
     axis = operation.args.get("dim", -1) % tensor.dim()
     one, other = operation.of(tensor).expand(tensor.shape).chunk(2, axis)
-    operation.trace.universe.unite(one, other, operation.cause("meets what stays whole"))
+    operation.trace.universe.unite(one, other, operation.cause("meet what stays whole"))
     both = torch.maximum(*(operation.trace.universe.canonical(part) for part in (one, other)))
     operation.give(thin(both))
 
@@ -139,10 +140,11 @@ def put(operation: Operation) -> None:
     data, indices, values = args[0], args[1], args[2]
     universe = operation.trace.universe
     if len(args) > 3 or not isinstance(values, Tensor):
-        return mixed(operation)
+        mixed(operation)
+        return
     labels = operation.of(data).expand(data.shape).clone()
     there = torch.ops.aten.index.Tensor(labels, indices)
     new = operation.of(values)
-    universe.unite(there, new, operation.cause("meets what stays whole"))
+    universe.unite(there, new, operation.cause("meet what stays whole"))
     both = torch.maximum(*torch.broadcast_tensors(universe.canonical(there), universe.canonical(new)))
     operation.give(thin(torch.ops.aten.index_put(labels, indices, both)))

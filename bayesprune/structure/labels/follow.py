@@ -43,7 +43,7 @@ def follow(network: nn.Module, example: Batch) -> tuple[Trace, Passes]:
     for layer, table in trace.record.tables:
         rows = trace.record.rows(layer, table)
         if rows is not None:
-            trace.universe.pin(rows, Cause(f"they are rows of a table that {layer!r} looks up by index"))
+            trace.universe.pin(rows, Cause(f"are rows of a table that {layer!r} looks up by index"))
     _watch_witnesses(trace)
     return trace, passes
 

@@ -30,11 +30,13 @@ def with_units(
     inside = units_inside(layer)
     assert inside is not None
     labels = _made(trace, name, inside)
-    given = dict(zip(inside.inputs, arguments, strict=False)) | {k: v for k, v in keywords.items() if k in inside.inputs}
+    given = dict(zip(inside.inputs, arguments, strict=False)) | {
+        k: v for k, v in keywords.items() if k in inside.inputs
+    }
     for kind, value in given.items():
         labels[kind] = _features(trace, inside, kind, value)
     for kind, other in (inside.tied or {}).items():
-        trace.universe.unite(labels[kind], labels[other], trace.cause("meets what stays whole"))
+        trace.universe.unite(labels[kind], labels[other], trace.cause("meet what stays whole"))
     for place in inside.written:
         trace.record.write(_joined(name, place.layer), place.tensor, place.axis, labels[place.kind][place.units])
     for place in inside.read:
@@ -73,7 +75,7 @@ def _rest(trace: Trace, inside: Inside, labels: dict[str, Tensor], others: list[
     for tensor in tensors_in(others):
         if inside.states is not None and tensor.dim() and tensor.shape[-1] == len(inside.states):
             own, _ = features_read(trace, trace.of(tensor), -1, len(inside.states))
-            trace.universe.unite(own, labels[inside.output][inside.states], trace.cause("meets what stays whole"))
+            trace.universe.unite(own, labels[inside.output][inside.states], trace.cause("meet what stays whole"))
         else:
             trace.universe.pin(trace.of(tensor), trace.cause("are read as a mask"))
 

@@ -62,7 +62,7 @@ def write_bias(trace: Trace, bias: Tensor | None, written: Tensor) -> None:
         return
     parameter = trace.record.owned(bias)
     if parameter is None or parameter.shape != bias.shape or trace.storages.known(parameter):
-        trace.universe.unite(trace.of(bias), written, trace.cause("is added to what stays whole"))
+        trace.universe.unite(trace.of(bias), written, trace.cause("are added to what stays whole"))
         return
     own = trace.record.owner(parameter)
     trace.record.write(own.layer, own.tensor, 0, written)
@@ -82,7 +82,7 @@ def convolved(
 ) -> Tensor:
     """The labels of what a convolution says; arguments as for `read_linear`, labels of its input [B, C, ...]."""
     if labels.dim() != weight.dim():
-        trace.universe.pin(labels, trace.cause("is read by a convolution without an axis of examples"))
+        trace.universe.pin(labels, trace.cause("are read by a convolution without an axis of examples"))
         return torch.full([1] * labels.dim(), FIXED, dtype=torch.int32)
     reads = weight.shape[0] if transposed else weight.shape[1] * groups
     writes = weight.shape[1] * groups if transposed else weight.shape[0]
@@ -98,7 +98,7 @@ def convolved(
             trace.universe.pin(written, trace.cause(_HOLDS))
             write_bias(trace, bias, written)
             spatial = tuple(range(2, labels.dim()))
-            return trace.universe.fold(labels, spatial, trace.cause("mixes its channels"))
+            return trace.universe.fold(labels, spatial, trace.cause("a convolution mixes its channels"))
     write_bias(trace, bias, written)
     return thin(written.reshape([1, -1] + [1] * (labels.dim() - 2)))
 
@@ -110,7 +110,9 @@ def _grouped(
     reads, writes, groups = sizes
     others = tuple(axis for axis in range(labels.dim()) if axis != 1)
     arriving = trace.universe.fold(labels, others, None).flatten().expand(reads)
-    blocks = trace.universe.fold(arriving.reshape(groups, -1), (1,), trace.cause("reads its channels in groups"))
+    blocks = trace.universe.fold(
+        arriving.reshape(groups, -1), (1,), trace.cause("a convolution reads its channels in groups")
+    )
     blocks = blocks.expand(groups, 1).flatten()
     if bool((blocks < 2).all()):
         if layer not in trace.record.whole:

@@ -36,7 +36,7 @@ def rule_of_layer(layer: nn.Module) -> Calling | None:
     if units_inside(layer) is not None:
         return with_units
     rules = ((nn.Linear, _linear), (CONVOLUTION, _convolution), ((nn.Embedding, nn.EmbeddingBag), _embedding))
-    return next((rule for classes, rule in rules if isinstance(layer, classes)), _passed)  # type: ignore[arg-type]  # classes
+    return next((rule for classes, rule in rules if isinstance(layer, classes)), _passed)
 
 
 def _features(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Tensor, bool]:

@@ -140,9 +140,7 @@ def layer_norm(operation: Operation) -> None:
         if isinstance(args.get(name), Tensor):
             shape = [1] * (labels.dim() - count) + list(args[name].shape)
             labels = _joined(operation, labels, args[name], shape)
-    outer = operation.trace.universe.fold(
-        labels, tuple(range(labels.dim() - count, labels.dim())), operation.mixes
-    )
+    outer = operation.trace.universe.fold(labels, tuple(range(labels.dim() - count, labels.dim())), operation.mixes)
     operation.give(outer)
 
 
@@ -168,5 +166,5 @@ def _joined(operation: Operation, labels: Tensor, parameter: Tensor, shape: list
     own = own.expand(parameter.shape).reshape(shape)
     universe = operation.trace.universe
     if is_tracked(labels) or is_tracked(own):
-        universe.unite(labels, own, operation.cause("meets what stays whole"))
+        universe.unite(labels, own, operation.cause("meet what stays whole"))
     return thin(universe.canonical(torch.maximum(*torch.broadcast_tensors(labels, own))))

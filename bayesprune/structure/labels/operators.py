@@ -39,12 +39,25 @@ _MIXED = """
     _fft_r2c _fft_c2r _fft_c2c unique_dim _unique2 nonzero bincount histc col2im scatter scatter_add scatter_reduce
     index_add index_copy masked_select masked_scatter linalg_lu_factor_ex linalg_solve_triangular linalg_ldl_factor_ex
     _linalg_solve_ex _linalg_det _linalg_slogdet linalg_matrix_exp searchsorted bucketize ctc_loss nll_loss_forward
-    _embedding_bag _embedding_bag_forward_only view_as_complex view_as_real complex polar _conj angle tril_indices
+    _embedding_bag _embedding_bag_forward_only view_as_complex view_as_real angle tril_indices
     linalg_cholesky_ex cholesky_inverse cholesky_solve triangular_solve max_unpool2d unique_consecutive is_same_size
     cosine_similarity _native_multi_head_attention _transformer_encoder_layer_fwd mkldnn_rnn_layer _thnn_fused_lstm_cell
     _local_scalar_dense equal _pack_padded_sequence _pad_packed_sequence multinomial
 """
-_SINGLE = "tril triu native_dropout bernoulli multinomial_ alias detach lift lift_fresh"
+_ELEMENTWISE = """
+    copy fill zero _to_copy clone masked_fill where _prelu_kernel lerp clamp clamp_min clamp_max hardswish hardsigmoid
+    hardtanh elu celu selu leaky_relu rrelu rrelu_with_noise softplus softshrink hardshrink mish silu gelu threshold
+    log_sigmoid_forward nan_to_num relu relu6 square addcmul addcdiv exponential uniform normal random bernoulli cauchy
+    log_normal geometric _conj_physical conj_physical real imag polar complex
+"""
+"""Element by element, though not all of them are tagged so."""
+
+_PRODUCTS = "mm bmm addmm baddbmm addbmm mv addmv dot vdot matmul"
+_BATCH_NORM = """
+    native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm miopen_batch_norm
+    _batch_norm_with_update _batch_norm_no_update
+"""
+_SINGLE = "tril triu native_dropout alias detach lift lift_fresh"
 _TABLE: dict[str, Rule] = {
     **dict.fromkeys(_MOVED.split(), moved),
     **dict.fromkeys(_REDUCED.split(), reduced),
@@ -52,14 +65,10 @@ _TABLE: dict[str, Rule] = {
     **dict.fromkeys(_ATTENTION.split(), attention),
     **dict.fromkeys(_MIXED.split(), mixed),
     **dict.fromkeys(_SINGLE.split(), triangular),
-    **dict.fromkeys("mm bmm addmm baddbmm addbmm mv addmv dot vdot matmul linear_ger".split(), mm),
-    **dict.fromkeys("convolution _convolution convolution_overrideable mkldnn_convolution".split(), convolution),
-    **dict.fromkeys("copy fill zero _to_copy clone masked_fill where _prelu_kernel lerp clamp".split(), elementwise),
-    **dict.fromkeys(
-        "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm "
-        "_batch_norm_with_update _batch_norm_no_update miopen_batch_norm".split(),
-        batch_norm,
-    ),
+    **dict.fromkeys(_PRODUCTS.split(), mm),
+    **dict.fromkeys(["convolution", "_convolution", "convolution_overrideable", "mkldnn_convolution"], convolution),
+    **dict.fromkeys(_ELEMENTWISE.split(), elementwise),
+    **dict.fromkeys(_BATCH_NORM.split(), batch_norm),
     "native_layer_norm": layer_norm,
     "native_group_norm": group_norm,
     "embedding": embedding,
@@ -73,5 +82,9 @@ _TABLE: dict[str, Rule] = {
 
 def rule_of_operator(func: Any) -> Rule | None:
     """The rule of an operator; None where there is none."""
-    found = _TABLE.get(func._overloadpacket.__name__.rstrip("_"))
-    return elementwise if found is None and torch.Tag.pointwise in func.tags else found
+    name = func._overloadpacket.__name__.rstrip("_")
+    if name in _TABLE:
+        return _TABLE[name]
+    plain = getattr(torch.ops.aten, name, None) if func.namespace == "aten" else None
+    overloads = [func, *(getattr(plain, each) for each in plain.overloads())] if plain is not None else [func]
+    return elementwise if any(torch.Tag.pointwise in each.tags for each in overloads) else None

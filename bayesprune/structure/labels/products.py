@@ -76,13 +76,13 @@ def _product(operation: Operation, one: Tensor, other: Tensor) -> Tensor:
         return universe.fold(both, (both.dim() - 1,), operation.mixes).unsqueeze(-1)
     tracked, axis = (one, one.dim() - 1) if is_tracked(one) else (other, other.dim() - 2)
     if axis in varying(tracked):
-        universe.pin(tracked, operation.cause("its channels are multiplied with a matrix that stays as it is"))
+        universe.pin(tracked, operation.cause("are multiplied with a matrix that stays as it is"))
     return universe.fold(tracked, (axis,), operation.mixes)
 
 
 def _join_summand(operation: Operation, labels: Tensor, bias: Tensor) -> None:
     if is_tracked(labels) and bias.numel() > 1:
-        operation.trace.universe.unite(labels, operation.of(bias), operation.cause("is added to what stays whole"))
+        operation.trace.universe.unite(labels, operation.of(bias), operation.cause("are added to what stays whole"))
 
 
 def attention(operation: Operation) -> None:
@@ -108,9 +108,10 @@ def convolution(operation: Operation) -> None:
     weight = args["weight"]
     parameter = trace.record.owned(weight)
     if parameter is None or parameter.shape != weight.shape or trace.storages.known(parameter):
-        return mixed(operation)
+        mixed(operation)
+        return
     own = trace.record.owner(parameter)
-    features, bias = operation.of(args.get("input", args.get("self"))), args["bias"]
+    features, bias = operation.of(args["self"] if "self" in args else args["input"]), args["bias"]
     operation.give(
         convolved(trace, own.layer, own.tensor, features, weight, bias, args["groups"], transposed=args["transposed"])
     )
@@ -124,7 +125,8 @@ def embedding(operation: Operation) -> None:
     trace.universe.pin(operation.of(indices), operation.cause("are indices of a table"))
     if parameter is None or trace.storages.known(parameter):
         labels = trace.universe.fold(operation.of(weight), (0,), operation.mixes)
-        return operation.give(labels.reshape([1] * indices.dim() + [labels.shape[-1]]))
+        operation.give(labels.reshape([1] * indices.dim() + [labels.shape[-1]]))
+        return
     own = trace.record.owner(parameter)
     operation.give(embedded(trace, own.layer, own.tensor, indices.dim()))
 

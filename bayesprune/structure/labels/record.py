@@ -137,7 +137,7 @@ class Record:
         labels = torch.broadcast_to(labels, (len(labels),))
         known = self._axes.get(self._key(layer, tensor, axis))
         if known is not None:
-            said = Cause("a weight that is used more than once meets channels that stay whole", layer)
+            said = Cause("a weight that is used more than once meets what stays whole", layer)
             self.universe.unite(known, labels, said)
             labels = torch.maximum(self.universe.canonical(known), self.universe.canonical(labels))
         self._axes[self._key(layer, tensor, axis)] = labels

@@ -18,7 +18,6 @@ from bayesprune.structure.labels.universe import FIXED, NEUTRAL, Cause, Universe
 from bayesprune.structure.nesting import tensors_in
 
 
-
 @dataclass
 class Operation:
     """One call of an operator, or of a layer that is taken as a whole.
@@ -168,7 +167,8 @@ class Trace(TorchDispatchMode):
         named = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)}
         operation = Operation(self, name.rstrip("_"), named | kwargs, found, (func, args, kwargs))
         if _is_made_new(name):
-            return operation.give(torch.zeros([], dtype=torch.int32))
+            operation.give(torch.zeros([], dtype=torch.int32))
+            return
         rule = self._rule_of(func)
         if rule is None:
             _without_rule(operation)
@@ -192,8 +192,9 @@ def _told(name: str) -> Iterator[None]:
         yield
     except Exception as error:  # shapes that no rule counted on
         raise NetworkError(
-            f"the network cannot be traced for groups of channels at {name!r} {running_line()} ({type(error).__name__}: "
-            f"{error}): its channels cannot be removed; take a method that masks single weights, such as magnitude"
+            f"the network cannot be traced for groups of channels at {name!r} {running_line()} "
+            f"({type(error).__name__}: {error}): its channels cannot be removed; take a method that masks single "
+            "weights, such as magnitude"
         ) from error
 
 

@@ -33,8 +33,10 @@ class Cause:
     refused: bool = False
 
     def __str__(self) -> str:
+        said = f"its channels {self.said}" if self.said.startswith(("are ", "meet ")) else self.said
         places = [f"in {self.module!r}" if self.module else "", f"at {self.where}" if self.where else ""]
-        return " ".join(filter(None, [self.said, *places]))
+        place = " ".join(filter(None, places))
+        return f"{said} ({place})" if place else said
 
 
 class Universe:
@@ -100,7 +102,7 @@ class Universe:
         most = labels.amax(axes, keepdim=True)
         least = labels.where(labels >= _FIRST, most).amin(axes, keepdim=True)
         mixed = most[(most != least)]
-        self.unite(labels.where(labels != NEUTRAL, most), most, cause or Cause("meets what stays whole"))
+        self.unite(labels.where(labels != NEUTRAL, most), most, cause or Cause("meet what stays whole"))
         if cause is not None and len(mixed):
             self.note(mixed, cause)
         return thin(self.canonical(most))
@@ -173,11 +175,14 @@ def thin(labels: Tensor) -> Tensor:
     for axis, size in enumerate(labels.shape):
         if size > 1:
             first = labels.narrow(axis, 0, 1)
-            if labels.stride(axis) == 0:
-                labels = first
-            elif torch.equal(labels.narrow(axis, size - 1, 1), first) and bool((labels == first).all()):
+            if labels.stride(axis) == 0 or _is_constant(labels, first, axis):
                 labels = first
     return labels
+
+
+def _is_constant(labels: Tensor, first: Tensor, axis: int) -> bool:
+    """Whether labels are the first ones all along an axis; the last ones are looked at before the others."""
+    return torch.equal(labels.narrow(axis, labels.shape[axis] - 1, 1), first) and bool((labels == first).all())
 
 
 def varying(labels: Tensor) -> tuple[int, ...]:

@@ -160,7 +160,7 @@ def memory(**options: Any) -> tuple[nn.Module, Structure, Tensor]:
 class Sequences(nn.Module):
     """Token ids, an embedding, a recurrent layer and a classifier of its last output and state."""
 
-    def __init__(self, kind: type[nn.RNNBase], **options: Any) -> None:
+    def __init__(self, kind: Callable[..., nn.RNNBase], **options: Any) -> None:
         super().__init__()
         self.embedding = nn.Embedding(11, 6)
         self.recurrent = kind(6, 5, batch_first=True, **options)
@@ -174,7 +174,7 @@ class Sequences(nn.Module):
         return answer
 
 
-def sequences(kind: type[nn.RNNBase], **options: Any) -> tuple[nn.Module, Structure, Tensor]:
+def sequences(kind: Callable[..., nn.RNNBase], **options: Any) -> tuple[nn.Module, Structure, Tensor]:
     network = Sequences(kind, **options)
     hand = ByHand(network)
     columns, hidden = hand.group("embedding", 6), hand.group("recurrent", 5)

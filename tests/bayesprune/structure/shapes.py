@@ -55,7 +55,8 @@ class ResNeXt(nn.Module):
 def multiplied() -> nn.Module:
     """Three filters a channel, then grouped and depthwise transposed convolutions."""
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 12, 3, groups=4), nn.BatchNorm2d(12), nn.ReLU(), nn.Conv2d(12, 6, 1),
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 12, 3, groups=4), nn.BatchNorm2d(12), nn.ReLU(),
+        nn.Conv2d(12, 6, 1),
         nn.ConvTranspose2d(6, 6, 3, groups=6), nn.ReLU(), nn.ConvTranspose2d(6, 4, 2, groups=2), nn.Conv2d(4, 2, 1),
     )  # fmt: skip
 

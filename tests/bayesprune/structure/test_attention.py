@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.data.torchvision_guard import import_torchvision
-from bayesprune.structure import Structure, compact
+from bayesprune.structure import Gating, Structure, compact
 from bayesprune.structure.kinds import window_attention
 from bayesprune.structure.kinds.attention import HeadAttention
 from bayesprune.structure.layers import resize, units_inside
@@ -119,13 +119,35 @@ def test_torchs_encoder_never_takes_its_fast_path_with_fewer_heads(grad: Any) ->
     with torch.no_grad():  # the closed heads' columns are 0
         by_hand = deepcopy(network)
         closed = ~gates.repeat_interleave(2)
-        by_hand.get_submodule("layers.0.self_attn").out_proj.weight[:, closed] = 0.0
+        by_hand.get_parameter("layers.0.self_attn.out_proj.weight")[:, closed] = 0.0
         by_hand.use_nested_tensor = False
         expected = by_hand(tokens, src_key_padding_mask=padding)
     compact(network, structure, gates)
     with grad():
         said = network(tokens, src_key_padding_mask=padding)
     torch.testing.assert_close(said[~padding], expected[~padding])
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_an_encoder_with_padding_can_be_gated() -> None:
+    """Gates inside of it keep it from nesting its inputs; afterwards it nests them as before."""
+    layer = nn.TransformerEncoderLayer(8, 4, 9, 0.0, batch_first=True)
+    network = nn.TransformerEncoder(layer, 2).eval()
+    tokens, padding = torch.randn(2, 5, 8), torch.zeros(2, 5, dtype=torch.bool)
+    padding[1, 3:] = True
+    hand = ByHand(network)
+    hidden = hand.group("layers.0.linear1", 9)
+    hand.writes("layers.0.linear1", hidden)
+    hand.reads("layers.0.linear2", hidden)
+    gates = torch.arange(9) % 2 == 0
+    with torch.no_grad():
+        gating = Gating(network, hand.build())
+        with gating.applied(gates.float()):
+            said = network(tokens, src_key_padding_mask=padding)
+        gating.remove()
+        assert network.use_nested_tensor
+        compact(network, hand.build(), gates)
+        torch.testing.assert_close(network(tokens, src_key_padding_mask=padding)[~padding], said[~padding])
 
 
 def test_optimizer_state_and_masks_follow() -> None:

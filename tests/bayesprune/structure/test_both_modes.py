@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bayesprune.errors import UnsupportedLayerError
 from bayesprune.structure import compact, find
 
 IMAGES = torch.randn(3, 2, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -73,13 +72,8 @@ def test_a_head_without_an_effect_in_evaluation_mode_is_seen() -> None:
     assert body.name == "body" and body.consumers == ("head", "extra")
 
 
-def test_what_cannot_be_cut_in_a_head_of_training_is_refused_by_name() -> None:
-    network = Auxiliary(beside=True, middle=nn.GroupNorm(2, 6))
-    with pytest.raises(UnsupportedLayerError, match="GroupNorm 'middle' mixes channels"):
-        find(network, IMAGES)
-    assert find(network, IMAGES, keep=["middle"]).slices() == {"second": slice(0, 5)}
-
-
-def test_what_mixes_channels_in_training_only_is_found_by_comparison() -> None:
-    with pytest.raises(UnsupportedLayerError, match="group 'first'.*mixes"):
-        find(Auxiliary(beside=False, middle=nn.Softmax(1)), IMAGES)
+def test_what_a_head_of_training_does_to_channels_counts() -> None:
+    grouped = find(Auxiliary(beside=True, middle=nn.GroupNorm(2, 6)), IMAGES)
+    assert {group.name: group.size for group in grouped.groups} == {"first": 2, "second": 5}
+    mixed = find(Auxiliary(beside=False, middle=nn.Softmax(1)), IMAGES)
+    assert mixed.slices() == {"second": slice(0, 5)} and "'softmax' mixes its channels" in mixed.whole["first"]

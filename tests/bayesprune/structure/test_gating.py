@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from bayesprune.errors import SettingError, UnsupportedLayerError
+from bayesprune.errors import SettingError
 from bayesprune.models.networks import LeNet300
-from bayesprune.structure import Gating, Structure, find
+from bayesprune.structure import Gating, Structure, compact, find
 
 
 @torch.no_grad()
@@ -129,9 +129,15 @@ class _ByKeyword(nn.Module):
         return logits
 
 
-def test_an_input_passed_by_keyword_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedLayerError, match="'fc2'.*by position"):
-        find(_ByKeyword(), torch.randn(2, 4))
+def test_an_input_passed_by_keyword_is_gated_by_the_weight() -> None:
+    network, rows = _ByKeyword(), torch.randn(2, 4)
+    structure = find(network, rows)
+    assert {reader.layer for reader in structure.readers if reader.by_weight} == {"fc2"}
+    gates = torch.arange(structure.gate_count) % 2 == 0
+    small, gating = deepcopy(network), Gating(network, structure)
+    compact(small, structure, gates)
+    with gating.applied(gates.float()):
+        torch.testing.assert_close(small(rows), network(rows))
 
 
 @pytest.mark.parametrize("shape", [(12,), (14,), (2, 12), (13, 2), (2, 2, 13), ()])

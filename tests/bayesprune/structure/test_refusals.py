@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad
 from torch.nn.utils import prune as masks
 
 from bayesprune.errors import InputShapeError, NetworkError, UnsupportedLayerError
@@ -22,16 +21,21 @@ def refusal(network: nn.Module, example: Tensor) -> UnsupportedLayerError:
     return caught.value
 
 
-class GroupNormalised(nn.Module):
-    """A residual network with GroupNorm before every sum, and after the stem where asked for."""
+class Mysterious(nn.Module):
+    """Hangs on a number that is computed past torch."""
 
-    def __init__(self, hidden: int = 8) -> None:
+    def forward(self, features: Tensor) -> Tensor:
+        return features * float(features.detach().numpy().mean())
+
+
+class Blocks(nn.Module):
+    """A residual network, in some of whose blocks there is something that is not understood."""
+
+    def __init__(self) -> None:
         super().__init__()
         self.stem, self.head = nn.Conv2d(1, 8, 3, padding=1), nn.Linear(8, 3)
         self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(8, hidden, 3, padding=1), nn.ReLU(), nn.Conv2d(hidden, 8, 3, padding=1), nn.GroupNorm(4, 8)
-            )
+            nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), Mysterious(), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
             for _ in range(3)
         )
 
@@ -43,36 +47,32 @@ class GroupNormalised(nn.Module):
         return logits
 
 
-def test_one_name_is_enough_for_layers_of_one_group() -> None:
-    said = refusal(GroupNormalised(), IMAGES)
-    assert str(said).startswith("GroupNorm 'blocks.0.3', 'blocks.1.3', 'blocks.2.3': each mixes channels")
-    kept = find(GroupNormalised(), IMAGES, keep=said.keep)
-    assert {group.name: group.size for group in kept.groups} == {f"blocks.{n}.0": 8 for n in range(3)}
-    assert said.left == 24 and "nothing is left" not in str(said)
+def test_all_refusals_stand_in_one_message_whose_advice_works() -> None:
+    said = refusal(Blocks(), IMAGES)
+    assert set(said.keep) == {f"blocks.{n}.0" for n in range(3)}
+    kept = find(Blocks(), IMAGES, keep=said.keep)
+    assert {group.name: group.size for group in kept.groups} == {"stem": 8}
+    assert said.left == 8 and "nothing is left" not in str(said)
 
 
 def test_that_nothing_would_be_left_is_said_at_once() -> None:
-    network = nn.Sequential(
-        nn.Conv2d(1, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 6, 1), nn.GroupNorm(2, 6), nn.Conv2d(6, 2, 1)
-    )
+    network = nn.Sequential(nn.Conv2d(1, 4, 1), Mysterious(), nn.Conv2d(4, 6, 1), Mysterious(), nn.Conv2d(6, 2, 1))
     said = refusal(network, IMAGES)
-    assert said.keep == ("1", "3") and said.left == 0 and "then nothing is left" in str(said)
+    assert set(said.keep) == {"0", "2"} and said.left == 0 and "then nothing is left" in str(said)
     assert find(network, IMAGES, keep=said.keep).gate_count == 0
 
 
-def test_reasons_of_all_kinds_and_names_kept_before_stand_in_one_line() -> None:
+def test_reasons_and_names_kept_before_stand_in_one_line() -> None:
     layers = [
         nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1, groups=2), nn.ReLU(), nn.Conv2d(4, 6, 1),
-        nn.LocalResponseNorm(3), nn.Conv2d(6, 8, 1), nn.Softmax(1), nn.Conv2d(8, 6, 1), nn.Softmax(1),
+        nn.LocalResponseNorm(3), nn.Conv2d(6, 8, 1), Mysterious(), nn.Conv2d(8, 6, 1), nn.Softmax(1),
         nn.Conv2d(6, 5, 1), nn.ReLU(), nn.Conv2d(5, 2, 1),
     ]  # fmt: skip
     with pytest.raises(UnsupportedLayerError) as caught:
         find(nn.Sequential(*layers), IMAGES, keep=["10"])
-    for reason in ("Conv2d '2' reads its channels in groups", "LocalResponseNorm '5' mixes", "group '6'", "group '8'"):
-        assert reason in str(caught.value)
-    assert caught.value.keep == ("10", "2", "5", "6", "8") and "\n" not in str(caught.value)
-    assert "keep=['10', '2', '5', '6', '8']" in str(caught.value)
-    assert find(nn.Sequential(*layers), IMAGES, keep=caught.value.keep).gate_count == 0
+    assert caught.value.keep == ("10", "6") and "\n" not in str(caught.value) and "group '6'" in str(caught.value)
+    assert "keep=['10', '6']" in str(caught.value) and caught.value.left == 2
+    assert find(nn.Sequential(*layers), IMAGES, keep=caught.value.keep).slices() == {"0": slice(0, 2)}
 
 
 def masked(layer: nn.Module) -> None:
@@ -90,54 +90,16 @@ COMPUTED: dict[str, Callable[[nn.Module], Any]] = {
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 @pytest.mark.parametrize("name", COMPUTED)
-def test_computed_weights_are_accepted_once_they_are_kept(name: str) -> None:
+def test_computed_weights_stay_whole(name: str) -> None:
     network = nn.Sequential(
         nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)
     )
     COMPUTED[name](network[2])
     network(ROWS)  # the older ones keep the weight of their last pass
-    said = refusal(network, ROWS)
-    assert "'2' has a weight that is computed from other parameters" in str(said) and said.keep == ("2",)
-    assert {g.name: g.size for g in find(network, ROWS, keep=said.keep).groups} == {"inputs": 6, "4": 4}
-
-
-class Padded(nn.Module):
-    """The padded shortcut of the first residual networks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.narrow, self.wide, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 8, 3, 2, 1), nn.Conv2d(8, 2, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps = self.narrow(images).relu()
-        outputs: Tensor = self.head(pad(maps[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2)) + self.wide(maps))
-        return outputs
-
-
-class Uncalled(nn.Module):
-    """One layer's weight is used, and the layer is not called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two, self.three = nn.Linear(6, 8), nn.Linear(8, 5), nn.Linear(5, 2)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        outputs: Tensor = self.three(linear(self.one(rows).relu(), self.two.weight, self.two.bias).relu())
-        return outputs
-
-
-def test_a_message_names_what_is_between_and_not_one_layer_twice() -> None:
-    said = refusal(Padded(), IMAGES)
-    assert "between 'narrow', 'wide', which write channels, and 'wide', 'head', which read them" in str(said)
-    assert find(Padded(), IMAGES, keep=said.keep).gate_count == said.left
-
-
-def test_a_layer_used_without_being_called_is_named() -> None:
-    said = refusal(Uncalled(), ROWS)
-    assert "'two' is used through torch.nn.functional, which hides what it reads: call the layer" in str(said)
-    assert (
-        find(Uncalled(), ROWS, keep=said.keep).whole["two"].startswith("its weight is used through torch.nn.functional")
-    )
+    structure = find(network, ROWS)
+    assert {g.name: g.size for g in structure.groups} == {"inputs": 6, "4": 4}
+    assert structure.whole["2"] == "it has a weight that is computed from other parameters"
+    assert "Linear '2', which has a weight that is computed" in structure.whole["0"]
 
 
 class Noisy(nn.Module):
@@ -187,4 +149,4 @@ class Embedded(nn.Module):
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
 def test_token_ids_are_not_multiplied(dtype: torch.dtype) -> None:
     tokens = torch.tensor([[1, 8, 3], [0, 2, 8]]).to(dtype)
-    assert find(Embedded(), tokens).slices() == {"first": slice(0, 5)}
+    assert find(Embedded(), tokens).slices() == {"embed": slice(0, 4), "first": slice(4, 9)}

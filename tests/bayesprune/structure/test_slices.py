@@ -1,4 +1,4 @@
-"""Slices that leave the channels alone are no obstacle; those that do not end are refused by name."""
+"""Slices that leave the channels alone are no obstacle; those of channels tie them."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bayesprune.errors import UnsupportedLayerError
 from bayesprune.structure import find
 
 SERIES = torch.randn(2, 1, 12, generator=torch.Generator().manual_seed(0))
@@ -52,11 +51,11 @@ def test_slices_of_tokens_leave_the_features_alone(step: Step) -> None:
     assert sizes == {"inputs": 5, "a": 8, "b": 6}
 
 
-def test_slices_of_channels_are_refused_by_name() -> None:
-    network = Sliced(lambda h: torch.cat([h[:, 4:], h[:, :4]], 1) * h)
-    with pytest.raises(UnsupportedLayerError, match="'a'") as caught:
-        find(network, SERIES)
-    assert find(network, SERIES, keep=caught.value.keep).slices() == {"b": slice(0, 6)}
+def test_slices_of_channels_tie_what_meets() -> None:
+    structure = find(Sliced(lambda h: torch.cat([h[:, 4:], h[:, :4]], 1) * h), SERIES)
+    assert structure.slices() == {"a": slice(0, 4), "b": slice(4, 10)}
+    assert next(axis.gates.tolist() for axis in structure.axes if axis.layer == "a") == [0, 1, 2, 3] * 2
+    assert structure.spread == {"a"}  # the code counts on eight channels
 
 
 class Residual(nn.Module):
@@ -75,29 +74,3 @@ class Residual(nn.Module):
 
 def test_a_crop_counted_from_the_end_of_a_residual_stream() -> None:
     assert find(Residual(), SERIES).slices() == {"stem": slice(0, 8)}
-
-
-class ChannelAttention(nn.Module):
-    """Attention between channels: torch-pruning's walk through its graph does not end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.qkv = nn.Conv2d(2, 8, 1), nn.Conv2d(8, 24, 1)
-        self.out, self.head = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 2, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps = self.stem(images)
-        batch, channels, height, width = maps.shape
-        query, key, value = (
-            part.reshape(batch, 2, channels // 2, height * width) for part in self.qkv(maps).chunk(3, 1)
-        )
-        attended = (query @ key.transpose(-2, -1)).softmax(-1) @ value
-        outputs: Tensor = self.head(maps + self.out(attended.reshape(batch, channels, height, width)))
-        return outputs
-
-
-def test_a_walk_without_an_end_is_broken_off_and_refused_by_name() -> None:
-    images = torch.randn(2, 2, 8, 8, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(UnsupportedLayerError, match="Conv2d 'qkv' is coupled with itself over and over") as caught:
-        find(ChannelAttention(), images)
-    assert find(ChannelAttention(), images, keep=caught.value.keep).gate_count == caught.value.left

@@ -24,7 +24,7 @@ from tests.inference.conftest import SIX, Tiny
 if TYPE_CHECKING:
     from tests.inference.conftest import Moments
 
-STEPS = 500
+STEPS = 200
 UNBIASED: list[tuple[str, dict[str, Any], int]] = [
     ("salient-flips", {"flips": 11}, 5),
     ("salient-flips", {"flips": 2}, 1),

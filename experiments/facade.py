@@ -54,7 +54,7 @@ def prune(
 
     Args:
         network: a name as on the command line, a class or function that takes any of `input_shape=`, `classes=` and
-            `widths=`, or a module that torch-pruning's dependency graph understands; a module is not changed. What
+            `widths=`, or any module; a module is not changed. What
             `prune` gave back, or its network, keeps the zeros of its masks and its selected inputs.
         data: from `bayesprune.load_data`, `bayesprune.data.from_tensors` or `from_loaders`; a name for the first; a
             pair (inputs, targets) for the second; a DataLoader, of which the examples are read once into memory and

@@ -40,7 +40,7 @@ from bayesprune.store.schema import RUN_DOCUMENT, SCHEMA, check_posterior, upgra
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LIBRARIES = ("torch", "numpy", "safetensors", "pyro-ppl", "torch-pruning")
+_LIBRARIES = ("torch", "numpy", "safetensors", "pyro-ppl")
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from torch import nn
 
 from bayesprune.batches import Batch
 from bayesprune.errors import UnknownNameError
+from bayesprune.structure.blame import Blame
 from bayesprune.structure.builder import StructureBuilder
 from bayesprune.structure.groups import Structure
 from bayesprune.structure.labels.classes import Classes
 from bayesprune.structure.passes import Passes
 from bayesprune.structure.refusals import Refusal
-from bayesprune.structure.verify import Blame, blamed, refused
+from bayesprune.structure.verify import blamed, refused
 
 
 @dataclass

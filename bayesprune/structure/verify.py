@@ -1,16 +1,15 @@
-"""Naming the groups for which a compacted network would not be the gated one."""
+"""Comparing gated and compacted copies of a network on random gates."""
 
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from bayesprune.batches import Batch, each, parts
+from bayesprune.batches import Batch, each
 from bayesprune.errors import NetworkError
+from bayesprune.structure.blame import Blame, agree, gated_outputs, groups_to_blame
 from bayesprune.structure.compact import compact
 from bayesprune.structure.copying import copied
-from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import Group, Structure
 from bayesprune.structure.labels.code import failing_line
 from bayesprune.structure.nesting import tensors_in
@@ -23,20 +22,6 @@ TRIALS = ((0.7, 1.0), (0.6, 10.0), (0.6, 1.0))
 Channels split in halves can fit by chance once, and what mixes channels can be weak where activations are
 small.
 """
-
-
-@dataclass(frozen=True)
-class Blame:
-    """A group that cannot be removed exactly.
-
-    Attributes:
-        group: the group.
-        where: the line of the network's code that fails, or the error, once channels are gone; "" where it runs and
-            says something else.
-    """
-
-    group: Group
-    where: str
 
 
 def blamed(network: nn.Module, structure: Structure, example: Batch, passes: Passes) -> list[Blame]:
@@ -56,11 +41,11 @@ def blamed(network: nn.Module, structure: Structure, example: Batch, passes: Pas
         inputs = each(partial(_scaled, factor=factor), example)
         gates = _random_gates(smaller, density)
         open_gates = torch.isin(structure.original_gates(), smaller.original_gates()[gates])
-        expected = _gated(gated, structure, inputs, open_gates, passes)
+        expected = gated_outputs(gated, structure, inputs, open_gates, passes)
         compacted = _compacted(sliced, smaller, gates, inputs, expected, passes)
         if isinstance(compacted, str):
             _refuse_random(gated, inputs)
-            return _groups_to_blame(gated, structure, inputs, open_gates, passes)
+            return groups_to_blame(gated, structure, inputs, open_gates, passes)
         smaller = compacted
     return []
 
@@ -82,39 +67,6 @@ def _refuse_random(network: nn.Module, example: Batch) -> None:
             "the network's outputs are random in evaluation mode, so it cannot be checked which channels can be "
             "removed: let its noise depend on self.training"
         )
-
-
-def _groups_to_blame(
-    network: nn.Module, structure: Structure, example: Batch, open_gates: Tensor, passes: Passes
-) -> list[Blame]:
-    """The groups that make a difference, by halving; of several that do so together only, the last one."""
-    places = list(zip(structure.groups, structure.slices().values(), strict=True))
-
-    @torch.no_grad()
-    def differs(some: list[tuple[Group, slice]]) -> Blame | None:
-        gates = torch.ones_like(open_gates)
-        for _, place in some:
-            gates[place] = open_gates[place]
-        gates = structure.protect(gates, gates.float())
-        smaller = copied(network)
-        try:
-            compact(smaller, structure, gates)
-            got = list(tensors_in(passes(smaller, example)))
-        except Exception as error:  # the network's own code meets channels it did not count on
-            return Blame(some[-1][0], failing_line(error))
-        expected = _gated(network, structure, example, gates, passes)
-        return None if _agree(got, expected) else Blame(some[-1][0], "")
-
-    def search(some: list[tuple[Group, slice]], said: Blame) -> list[Blame]:
-        if len(some) == 1:
-            return [said]
-        found = []
-        for half in (some[: len(some) // 2], some[len(some) // 2 :]):
-            blame = differs(half)
-            found += [] if blame is None else search(half, blame)
-        return found or [Blame(some[-1][0], said.where)]
-
-    return search(places, Blame(places[-1][0], ""))
 
 
 def refused(group: Group, network: nn.Module) -> Refusal:
@@ -144,40 +96,7 @@ def _compacted(
         got = list(tensors_in(passes(network, example)))
     except Exception as error:  # the network's own code meets channels it did not count on
         return failing_line(error)
-    return smaller if _agree(got, expected) else ""
-
-
-def _agree(got: list[Tensor], expected: list[Tensor]) -> bool:
-    """Whether all outputs are the same up to rounding."""
-    return len(got) == len(expected) and all(_close(*pair) for pair in zip(got, expected, strict=True))
-
-
-@torch.no_grad()
-def _gated(
-    network: nn.Module, structure: Structure, example: Batch, open_gates: Tensor, passes: Passes
-) -> list[Tensor]:
-    """The outputs of a network under gates."""
-    gating = Gating(network, structure)
-    with gating.applied(open_gates.to(parts(example)[0].device, torch.float32)):
-        outputs = list(tensors_in(passes(network, example)))
-    gating.remove()
-    return outputs
-
-
-def _close(got: Tensor, expected: Tensor) -> bool:
-    """Whether two outputs agree up to rounding; values that are not finite must be so in both."""
-    if got.shape != expected.shape:
-        return False
-    if not expected.is_floating_point():
-        return torch.equal(got, expected)
-    finite = expected.isfinite()
-    if not torch.equal(finite, got.isfinite()):
-        return False
-    difference, size = (got - expected)[finite].abs(), expected[finite].abs()
-    if not len(size):
-        return True
-    tolerance = max(1e-9, 200 * torch.finfo(expected.dtype).eps)
-    return bool(difference.max() <= tolerance * size.max().clamp_min(1e-6))
+    return smaller if agree(got, expected) else ""
 
 
 def _random_gates(structure: Structure, density: float) -> Tensor:

@@ -82,7 +82,7 @@ def kernel_and_outputs(
         }
         outputs, calls = forward(network, values, torch.cat([first, second]), plain_layers(network))
         slopes = output_slopes(outputs, [call.outputs for call in calls], create_graph=wanted)
-    with torch.set_grad_enabled(wanted):
+    with torch.set_grad_enabled(wanted), twice_differentiable():
         parts = layer_parts(network, calls, slopes, len(outputs))
         kernels = [part.kernel(len(first), keep or {}) for part in parts]
         rest = values.keys() - {name for part in parts for name in part.names}

@@ -56,8 +56,8 @@ def _forward(self: Any, inputs: Tensor) -> Tensor:
     said = said.unflatten(1, (height, width)).unflatten(0, (-1, rows, columns)).transpose(2, 3)
     whole = said.flatten(3, 4).flatten(1, 2)
     whole = whole.roll(shift, (1, 2)) if any(shift) else whole
-    said = whole[:, :high, :wide].contiguous()
-    return said
+    cut: Tensor = whole[:, :high, :wide].contiguous()
+    return cut
 
 
 def _projected(layer: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,7 +16,7 @@ from tests.bayesprune.structure.conftest import ZOO, randomised
 from tests.bayesprune.structure.test_random_networks import Drawn
 
 FROZEN: dict[str, Any] = json.loads((Path(__file__).parent / "groups_before_labels.json").read_text())
-"""What version 1.1 found by torch-pruning's dependency graph."""
+"""What version 0.1 found by torch-pruning's dependency graph."""
 
 
 def made(name: str) -> tuple[nn.Module, Tensor, dict[str, Any]]:

@@ -191,9 +191,9 @@ class ShiftedWindows(nn.Module):
         windows = rolled.view(batch, height // 4, 4, width // 4, 4, channels).permute(0, 1, 3, 2, 4, 5)
         windows = windows.reshape(-1, 16, channels)
         query, key, value = self.qkv(windows).reshape(-1, 16, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
-        said = scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(-1, 16, 8)
-        said = self.project(said).view(batch, height // 4, width // 4, 4, 4, 8).permute(0, 1, 3, 2, 4, 5)
-        x = x + torch.roll(said.reshape(batch, height, width, 8), shifts=(2, 2), dims=(1, 2))
+        said = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        said = self.project(said).view(batch, height // 4, width // 4, 4, 4, channels).permute(0, 1, 3, 2, 4, 5)
+        x = x + torch.roll(said.reshape(batch, height, width, channels), shifts=(2, 2), dims=(1, 2))
         return torch.as_tensor(self.out((x + self.feed(self.norm2(x))).flatten(1, 2)))
 
 

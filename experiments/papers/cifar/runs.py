@@ -103,7 +103,7 @@ def _rows(network: str, schedule: str) -> list[Row]:
             rows.append(Row(SIZED, f"{method}, {cut:g} % cut", settings, seeds, own))
     if network == "vgg16":
         rows += [Row(OWN, method, _pruning(dense, method, None), seeds) for method in OWN_METHODS]
-    if LATER in METHODS:
+    if LATER in METHODS and network != "vgg16":  # whose layers have no skips
         sized = "budget" in METHODS[LATER].needs
         rows.append(Row(OWN, LATER, _pruning(dense, LATER, budget_of(CUTS[network][0]) if sized else None), seeds, 1))
     for method in SIZED_METHODS[:2]:

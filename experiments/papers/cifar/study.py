@@ -85,9 +85,9 @@ def _notes(rows: Sequence[RowRuns]) -> list[str]:
     return [
         *found,
         "Training pictures are moved by up to 4 places and half of them mirrored. Weights learn by gradient descent "
-        "with momentum 0.9 and decay 5e-4 along half a cosine, gates beside Adam before that. Batch normalisation is "
-        "estimated anew on unchanged training pictures when training is over.",
-        "A budget holds of every run. ± is the sample standard deviation over seeds.",
+        "with momentum 0.9 along half a cosine, at fixed structure with a decay of 5e-4, and gates beside Adam before "
+        "that. Batch normalisation is estimated anew on unchanged training pictures when training is over.",
+        "Where a budget is named no run is above it. ± is the sample standard deviation over seeds.",
     ]
 
 

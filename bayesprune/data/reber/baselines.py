@@ -31,14 +31,13 @@ class Baseline:
 
 
 def _lookup(keys: Callable[[Tokens], Sequence[Any]]) -> "Rule":
-    """The more frequent class of training strings with the same key; for a new key that of all."""
+    """The more frequent class of training strings with the same key; a new key is not of the grammar."""
 
     def rule(tokens: Tokens, classes: Answers, asked: Tokens) -> Answers:
         seen: dict[Any, Counter[int]] = defaultdict(Counter)
         for key, one in zip(keys(tokens), classes.tolist(), strict=True):
             seen[key][one] += 1
-        usual = int(classes.mean() >= 0.5)
-        return np.array([max(seen[key], key=seen[key].__getitem__) if key in seen else usual for key in keys(asked)])
+        return np.array([max(seen[key], key=seen[key].__getitem__) if key in seen else 0 for key in keys(asked)])
 
     return rule
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from bayesprune.data import from_tensors
+from bayesprune.data.reber import REBER
 from bayesprune.errors import GraphError
-from bayesprune.experiments.facade import prune
+from bayesprune.experiments.facade import load, prune
 from bayesprune.experiments.graph_view import graph_of, plot_graph
 from bayesprune.graphs import FEATURES, features, read_graphml
-from bayesprune.models import MLP
+from bayesprune.models import MLP, GraphRNN
 from bayesprune.run.pruned import Pruned
 
 
@@ -105,3 +106,18 @@ def test_a_layer_that_is_called_twice_is_drawn_without_properties(pruned: Pruned
     view = graph_of(replace(pruned, network=Twice(), masks={}), level="layer")
     assert ("same", "same") in view.graph.edges and view.properties == {}
     assert plot_graph(view, tmp_path / "twice.png").is_file()
+
+
+def test_a_recurrent_network_from_a_graph_is_trained_saved_loaded_and_told(command: Any, tmp_path: Path) -> None:
+    train, validation, test = REBER["reber"].draw(0, (300, 50, 50))
+    data = from_tensors(*train, validation=validation, test=test, name="strings")
+    network = GraphRNN("watts-strogatz:6", "gru", merge="pre", width=5)
+    trained = prune(network, data, method="dense", epochs=1, seed=0)
+    trained.save(tmp_path / "strings")
+    again = load(tmp_path / "strings")
+    tokens = torch.from_numpy(test[0])
+    assert torch.equal(trained.network(tokens), again.network(tokens))
+    assert isinstance(again.network, GraphRNN) and again.network.graph.sizes == network.graph.sizes
+    found = json.loads(command("graph", tmp_path / "strings", "--references", 1, "--json").out)
+    expected = 5 * network.graph.sizes[0] + network.graph.graph.number_of_edges() + 2 * network.graph.sizes[-1]
+    assert found["level"] == "unit" and found["edges"] == expected

@@ -19,7 +19,16 @@ from bayesprune.layers.graph import (
     is_plain_pool,
     words_for,
 )
-from bayesprune.layers.linear import CONVOLUTIONS, NORMS, LinearChain, Nothing, Passed, factors_of, is_matrix, why_no_skip
+from bayesprune.layers.linear import (
+    CONVOLUTIONS,
+    NORMS,
+    LinearChain,
+    Nothing,
+    Passed,
+    factors_of,
+    is_matrix,
+    why_no_skip,
+)
 from bayesprune.structure.modes import evaluating, hooked
 
 
@@ -131,9 +140,7 @@ def _sizes(network: nn.Module, example: Batch) -> dict[str, tuple[int, ...]]:
 class _Search:
     """Looks at the matrices of a traced network one by one."""
 
-    def __init__(
-        self, network: nn.Module, flow: Flow, sizes: Mapping[str, tuple[int, ...]], in_training: bool
-    ) -> None:
+    def __init__(self, network: nn.Module, flow: Flow, sizes: Mapping[str, tuple[int, ...]], in_training: bool) -> None:
         self.network, self.flow, self.sizes, self.in_training = network, flow, sizes, in_training
         self.nodes: dict[str, fx.Node] = {}
         for node in flow.graph.nodes:

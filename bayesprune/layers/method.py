@@ -85,7 +85,11 @@ class LayerSparsity:
                 "behind an activation whose values are not negative and before a rectifier"
             )
         stages = LayerStages(settings, own, state, data)
-        fit = stages.epochs if stages.epochs < 2 else min(stages.epochs - 1, max(1, round(own.prune_share * stages.epochs)))
+        fit = (
+            stages.epochs
+            if stages.epochs < 2
+            else min(stages.epochs - 1, max(1, round(own.prune_share * stages.epochs)))
+        )
         watch = Watch(own.tol)
         start = partial(_collapse, own=own, data=data, output=settings.output)
         phases = [
@@ -236,4 +240,3 @@ def _review(state: TrainState, *, layers: Layers, own: LayerOptions) -> Sequence
 
 CHANGED = 0.3
 """A change of outputs by the data-dependent rule, relative, from which on the user is told."""
-

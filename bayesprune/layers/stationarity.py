@@ -44,7 +44,9 @@ def least_strengths(
     Returns:
         By layer; without those behind a batch normalisation, and chains.
     """
-    plain = [one for one in layers.candidates if not one.norm and len(factors_of(network.get_submodule(one.layer))) == 1]
+    plain = [
+        one for one in layers.candidates if not one.norm and len(factors_of(network.get_submodule(one.layer))) == 1
+    ]
     found = mean_gradients(network, plain, batches, loss)
     least = {}
     for one in plain:

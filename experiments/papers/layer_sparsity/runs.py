@@ -112,9 +112,7 @@ def _pictures(part: str, repeats: int) -> list[Row]:
     """The arms at one strength, strengths of the last arm, and the shallow network."""
     seeds, quick = tuple(range(repeats)), int(part == "mnist")
     base = replace(_DEEP, data=_DATA[part])
-    rows = [
-        Row(part, arm, with_options(base, **options_of(arm, STRENGTH)), seeds, quick) for arm in ARMS
-    ]
+    rows = [Row(part, arm, with_options(base, **options_of(arm, STRENGTH)), seeds, quick) for arm in ARMS]
     rows += [
         Row(part, f"{BOTH} at r = {r:g}", with_options(base, **options_of(BOTH, r)), seeds[:1], quick * (r < STRENGTH))
         for r in STRENGTHS

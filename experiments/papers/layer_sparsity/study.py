@@ -93,7 +93,9 @@ def arms_of(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> dict[str, lis
             for one, outcome in rows
             if runs.arm_of(one.row) == arm
             and runs.strength_of(one.row) in (0.0, usual)
-            and (part != "students" or (runs.teacher_of(one.row)[0] == 2 and runs.teacher_of(one.row)[1] < runs.REPEATS))
+            and (
+                part != "students" or (runs.teacher_of(one.row)[0] == 2 and runs.teacher_of(one.row)[1] < runs.REPEATS)
+            )
         ]
         if own:
             made[arm] = own

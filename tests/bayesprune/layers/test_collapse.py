@@ -149,7 +149,9 @@ def without_negative(network: nn.Module, layers: Layers) -> None:
         if one.norm:
             norm = network.get_submodule(one.norm)
             assert isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_mean is not None
-            layer.get_parameter("weight").mul_(norm.weight.sign().reshape(-1, *[1] * (layer.get_parameter("weight").dim() - 1)))
+            layer.get_parameter("weight").mul_(
+                norm.weight.sign().reshape(-1, *[1] * (layer.get_parameter("weight").dim() - 1))
+            )
             norm.bias.abs_().add_(10 * norm.running_mean.abs() + 10)
 
 
@@ -305,9 +307,7 @@ def test_the_condition_at_borders_is_exact(kernel: int, stride: int, padding: in
 
 def test_what_cannot_be_one_convolution_stays_in_factors_and_is_exact() -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1)
-    )
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1))
     with torch.no_grad():
         network[2].weight.abs_()
         network[2].bias.abs_()

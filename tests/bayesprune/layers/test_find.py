@@ -81,7 +81,9 @@ REASONS: list[tuple[Callable[[], nn.Module], str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "layer", "reason"), REASONS, ids=[f"{row[2][:40]}-{n}" for n, row in enumerate(REASONS)])
+@pytest.mark.parametrize(
+    ("make", "layer", "reason"), REASONS, ids=[f"{row[2][:40]}-{n}" for n, row in enumerate(REASONS)]
+)
 def test_every_refusal_has_its_reason(make: Callable[[], nn.Module], layer: str, reason: str) -> None:
     network = make()
     shape = (1, 8, 8) if isinstance(network, nn.Sequential) and isinstance(network[0], nn.Conv2d) else (4,)

@@ -81,11 +81,15 @@ def test_it_comes_back_from_disk(small: Pruned, small_data: Data, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "steps", [[], [{"layer": "fc2", "into": "fc9", "norm": "", "pool": "", "skip": False}], [{"chain": "relu1"}]], ids=str
+    "steps",
+    [[], [{"layer": "fc2", "into": "fc9", "norm": "", "pool": "", "skip": False}], [{"chain": "relu1"}]],
+    ids=str,
 )
 def test_a_changed_record_is_refused(small: Pruned, tmp_path: Path, steps: list[dict[str, Any]]) -> None:
     record = small.record()
-    changed = RunRecord(**{name: getattr(record, name) for name in RunRecord.__dataclass_fields__} | {"collapsed": steps})
+    changed = RunRecord(
+        **{name: getattr(record, name) for name in RunRecord.__dataclass_fields__} | {"collapsed": steps}
+    )
     RunFolder(tmp_path).write_record(changed, dict(small.network.state_dict()))
     with pytest.raises(StoreError, match="do not fit the network of mlp"):
         bp.load(tmp_path)
@@ -105,9 +109,7 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize("stop", [30, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 20, 29, 31, 47))])
-def test_a_killed_run_goes_on_to_the_same_numbers(
-    small: Pruned, small_data: Data, tmp_path: Path, stop: int
-) -> None:
+def test_a_killed_run_goes_on_to_the_same_numbers(small: Pruned, small_data: Data, tmp_path: Path, stop: int) -> None:
     """30 of the 48 steps are the fit; the collapse comes between."""
     settings = RunSettings("layer-sparsity", network="mlp", epochs=8, batch_size=40, widths=WIDTHS, options=STRONG)
     torch.manual_seed(0)

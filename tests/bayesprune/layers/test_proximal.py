@@ -90,7 +90,9 @@ def test_a_step_of_the_optimizer_is_a_number_times_the_averaged_gradient() -> No
 def test_behind_a_normalisation_the_folded_values_are_moved(kind: str) -> None:
     torch.manual_seed(1)
     layer, norm = (
-        (nn.Linear(4, 3), nn.BatchNorm1d(3)) if kind == "linear" else (nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3))
+        (nn.Linear(4, 3), nn.BatchNorm1d(3))
+        if kind == "linear"
+        else (nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3))
     )
     with torch.no_grad():
         norm.running_mean.normal_()  # type: ignore[union-attr]  # it tracks statistics

@@ -56,7 +56,8 @@ class LayerOptions(TrainOptions):
             raise UnknownNameError("initial weights", str(self.initial), [*INITIAL, "auto"])
         if self.training != "recipe":
             raise SettingError(
-                f"layer-sparsity makes proximal steps of its own, so training={self.training!r} has no use: leave it out"
+                f"layer-sparsity makes proximal steps of its own, so training={self.training!r} has no use: leave it "
+                "out"
             )
         if self.prune_share == 0:
             raise SettingError(

@@ -23,7 +23,8 @@ from bayesprune.run.pruned import Pruned
 NAMES = [
     "dense", "ensemble", "mc-dropout",
     "random", "magnitude", "class-uniform", "class-distributed", "obd", "layer-obs", "snip", "logit-snip",
-    "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt", "layer-sparsity",
+    "grasp", "synflow", "taylor", "slimming", "l1-units", "geometric-median", "lottery", "set", "rigl", "ntt",
+    "layer-sparsity",
     "parsimonious", "spike-slab", "spike-slab-flat", "ss-gl", "ss-ghs", "sv-bnn",
     "l0", "sbp", "bmrs", "vib", "sparse-vd", "bc-gnj", "bc-ghs",
 ]  # fmt: skip

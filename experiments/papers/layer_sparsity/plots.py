@@ -16,8 +16,8 @@ def path_sketch(part: str, found: ByStrength) -> Sketch:
     facts = "; ".join(f"r = {r:g}: {', '.join(str(one.active) for one in runs)}" for r, runs in found.items())
     return Sketch(
         f"active-{part}", f"{part}: active layers along r", f"Active hidden layers of each run: {facts}.",
-        "A small point a run, the line through the means; runs of one strength stand side by side. The first layer always "
-        "counts.",
+        "A small point a run, the line through the means; runs of one strength stand side by side. The first layer "
+        "always counts.",
         lambda: _path(found),
     )  # fmt: skip
 

@@ -33,10 +33,10 @@ LAM = 4e-4
 QUICK_EPOCHS, QUICK_STUDENT_EPOCHS, QUICK_RATE = 24, 8, 1.5e-2
 
 _DATA = {"mnist": "mnist", "fashion": "fashion-mnist"}
-_QUIET = {"noise": 0.0, "consistency": 0.0}
 _STUDENT = RunSettings(
-    METHOD, network="mlp", widths=(50,) * DEPTH, epochs=50, learning_rate=1e-2, **_QUIET, options={"prune_share": 0.7, "eps": EPS}
-)  # type: ignore[arg-type]  # fmt: skip  # names of settings
+    METHOD, network="mlp", widths=(50,) * DEPTH, epochs=50, learning_rate=1e-2, noise=0.0, consistency=0.0,
+    options={"prune_share": 0.7, "eps": EPS},
+)  # fmt: skip
 _DEEP = RunSettings(METHOD, network="mlp", widths=(100,) * DEPTH, epochs=8)
 _SHALLOW = RunSettings("dense", network="mlp", widths=(100,), epochs=8)
 

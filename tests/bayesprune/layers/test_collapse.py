@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from bayesprune.errors import NetworkError
 from bayesprune.layers import Layers, LinearChain, active_layers, collapse, find_layers, inactive, replay
-from bayesprune.layers.deciding import Collapse, collapse_inactive
 from bayesprune.layers.collapse import best_parts
+from bayesprune.layers.deciding import Collapse, collapse_inactive
 from bayesprune.layers.linear import Nothing, Passed, composed, factors_of, why_not_one
 from bayesprune.models import MLP, Conv4, LeNet5
 
@@ -72,8 +72,8 @@ def mixed_activations() -> nn.Module:
 
 def strided() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3, stride=2, padding=2), nn.ReLU(), nn.Conv2d(5, 3, (2, 3), stride=(2, 1)),
-        nn.ReLU(), nn.Conv2d(3, 3, 1),
+        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3, stride=2, padding=2), nn.ReLU(),
+        nn.Conv2d(5, 3, (2, 3), stride=(2, 1)), nn.ReLU(), nn.Conv2d(3, 3, 1),
     )  # fmt: skip
 
 
@@ -104,8 +104,8 @@ def volumes() -> nn.Module:
 
 def reflecting() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(4), nn.ReLU(),
-        nn.Conv2d(4, 3, 3, padding=1),
+        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(4),
+        nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1),
     )  # fmt: skip
 
 

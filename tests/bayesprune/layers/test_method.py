@@ -246,7 +246,7 @@ class Branching(nn.Module):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (tanh, "no layer of this network can go: '1': first matrix.*'3': what it reads may be negative .Tanh '2'.*'5':"),
+        (tanh, "no layer of this network can go: '1': first.*'3': what it reads may be negative .Tanh '2'.*'5':"),
         (lambda: MLP((8,), (1, 6, 6), 3), "'fc1': first matrix: what it reads may be negative; 'fc2': last matrix"),
         (Branching, "cannot be traced by torch.fx"),
         (lambda: _Loose(), "calls no plain linear layer"),

@@ -169,7 +169,7 @@ def test_the_smallest_strength_that_keeps_a_layer_inactive() -> None:
 
 @pytest.mark.long
 def test_training_settles_on_the_side_that_the_test_says() -> None:
-    """From an inactive layer at a stationary point: it stays with twice the strength and becomes active with a tenth."""
+    """From an inactive layer at a stationary point: twice the strength keeps it so, a fiftieth does not."""
     network, data = regression(1)
     own = LayerOptions(strength=1.0, lam=1e-3, warm_up=0.0)
     state = fit(network, data, own, 400)

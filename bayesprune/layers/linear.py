@@ -143,7 +143,7 @@ def composed(inner: nn.Module, outer: nn.Module) -> nn.Module:
     for taps2 in _taps(k2):
         for taps1 in _taps(k1):
             places = zip(taps1, taps2, d1, d2, s1, strict=True)
-            at = (slice(None), slice(None), *(b * e * s + a * d for a, b, d, e, s in places))
+            at: Any = (slice(None), slice(None), *(b * e * s + a * d for a, b, d, e, s in places))
             merged[at] += second[(slice(None), slice(None), *taps2)] @ first[(slice(None), slice(None), *taps1)]
     return _convolution(
         inner if type(inner) in CONVOLUTIONS else outer, merged, _moved_bias(inner, outer, second.flatten(2).sum(2)),

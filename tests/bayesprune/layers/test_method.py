@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import bayesprune as bp
-from bayesprune.data import Data
+from bayesprune.data import Data, from_tensors
 from bayesprune.errors import PruningWarning, SettingError, StoreError, UnknownNameError, UnsupportedLayerError
 from bayesprune.experiments.methods import METHODS
 from bayesprune.layers import find_layers
@@ -191,12 +191,12 @@ def test_weights_that_were_given_are_kept_at_the_start(small_data: Data) -> None
     network = MLP(WIDTHS, (1, 6, 6), 3)
     none = {"epochs": 2, "learning_rate": 1e-12, "fixed_learning_rate": 1e-12, "strength": 0.0, "lam": 0.0}
     pruned = pruned_by(small_data, network, **none)
-    assert torch.allclose(pruned.network.fc3.weight, network.fc3.weight, atol=1e-6)  # type: ignore[arg-type, union-attr]
+    assert torch.allclose(pruned.network.fc3.weight, network.fc3.weight, atol=1e-6)  # type: ignore[arg-type, union-attr]  # layers
     drawn = pruned_by(small_data, network, **none, initial="he")
     deviation = drawn.network.fc1.weight.detach().std()  # type: ignore[operator, union-attr]  # of a linear layer
     assert float(deviation) == pytest.approx((2 / 36) ** 0.5, rel=0.15)
     named = pruned_by(small_data, **none)
-    assert torch.equal(named.network.fc1.bias.abs() < 1e-6, torch.ones(12, dtype=torch.bool))  # type: ignore[operator, union-attr]
+    assert torch.equal(named.network.fc1.bias.abs() < 1e-6, torch.ones(12, dtype=torch.bool))  # type: ignore[operator, union-attr]  # a layer
 
 
 def test_a_run_that_removes_nothing_says_so(small_data: Data) -> None:
@@ -275,3 +275,23 @@ def test_epochs_of_zero_and_one(small_data: Data) -> None:
     assert none.history == [] and find_layers(none.network, first(small_data)).names[0] == "fc1"
     one = pruned_by(small_data, epochs=1, strength=100.0)
     assert [record["phase"] for record in one.history] == ["fit"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+def test_a_student_of_four_layers_finds_the_one_of_its_teacher(seed: int) -> None:
+    """One layer is left at some strength, and predicts about as well as a network of one layer does."""
+    torch.manual_seed(seed)
+    inputs, first_layer, last = torch.randn(1_200, 5), torch.randn(5, 6), torch.randn(6, 1)
+    targets = (inputs @ first_layer).relu() @ last
+    targets = targets / targets.std() + 0.1 * torch.randn(1_200, 1)
+    cuts = [(inputs[a:b], targets[a:b]) for a, b in ((0, 800), (800, 1_000), (1_000, 1_200))]
+    data = from_tensors(*cuts[0], validation=cuts[1], test=cuts[2], task="regression")
+    quiet: dict[str, Any] = {"epochs": 60, "batch_size": 50, "noise": 0.0, "consistency": 0.0, "seed": seed}
+    shallow = bp.prune("mlp", data, "dense", widths=(20,), **quiet).evaluation.metrics["rmse"]
+    for strength in (2e-3, 5e-3):
+        deep = bp.prune("mlp", data, "layer-sparsity", widths=(20,) * 4, strength=strength, lam=4e-4, **quiet)
+        if deep.history[-1]["active_layers"] == 1:
+            break
+    assert deep.history[-1]["active"] == ["fc1"] and deep.history[-1]["collapse"]["mean_change"] < 1e-4
+    assert shallow is not None and deep.evaluation.metrics["rmse"] < 1.5 * shallow

@@ -96,7 +96,7 @@ def test_behind_a_normalisation_the_folded_values_are_moved(kind: str) -> None:
     )
     with torch.no_grad():
         norm.running_mean.normal_()  # type: ignore[union-attr]  # it tracks statistics
-        norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+        norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]  # likewise
         norm.weight.normal_()
         norm.bias.normal_()
     weight, bias = effective(layer, norm)
@@ -158,7 +158,7 @@ def test_the_smallest_strength_that_keeps_a_layer_inactive() -> None:
             parts = [layer.get_parameter("weight"), layer.get_parameter("bias")]
             for factor, stays in ((1.02, True), (0.98, False)):
                 step = 1e-4  # so small that entries above 0 stay there
-                ahead = [(part - step * part.grad).detach() for part in parts]  # type: ignore[operator]
+                ahead = [(part - step * part.grad).detach() for part in parts]  # type: ignore[operator]  # there is one
                 zero = [part.detach() == 0 for part in parts]
                 moved = proximal_step(
                     [new.where(at, new.clamp(min=0)) for new, at in zip(ahead, zero, strict=True)],
@@ -190,8 +190,8 @@ def scaled(network: MLP, c: float) -> None:
     """The same function: the second matrix by c, the last one by 1/c."""
     with torch.no_grad():
         network.fc2.weight.mul_(c)  # type: ignore[operator, union-attr]  # a linear layer
-        network.fc2.bias.mul_(c)  # type: ignore[operator, union-attr]
-        network.fc3.weight.div_(c)  # type: ignore[operator, union-attr]
+        network.fc2.bias.mul_(c)  # type: ignore[operator, union-attr]  # of a layer
+        network.fc3.weight.div_(c)  # type: ignore[operator, union-attr]  # of a layer
 
 
 def test_the_regulariser_alone_can_be_gamed_by_scales() -> None:

@@ -94,8 +94,7 @@ def _students() -> list[Row]:
     rows = []
     for layers in TEACHERS:
         for draw in range(DRAWS):
-            strengths = STUDENT_STRENGTHS if layers == 2 else (STUDENT_STRENGTH,)
-            rows += [_student(layers, draw, BOTH, strength) for strength in strengths]
+            rows += [_student(layers, draw, BOTH, strength) for strength in STUDENT_STRENGTHS]
             if layers == 2 and draw < REPEATS:
                 rows += [_student(layers, draw, arm, STUDENT_STRENGTH) for arm in ARMS[:3]]
     return rows

@@ -69,7 +69,9 @@ def replay(network: nn.Module, steps: Steps) -> None:
             else:
                 _join(network, Candidate(**step))
         except (LookupError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
-            raise NetworkError(f"layers cannot go as step {step!r} says ({error}): it is not of this network") from error
+            raise NetworkError(
+                f"layers cannot go as step {step!r} says ({error}): it is not of this network"
+            ) from error
 
 
 def best_parts(factors: Sequence[nn.Module], size: Sequence[int]) -> list[int]:

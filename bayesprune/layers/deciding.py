@@ -95,9 +95,7 @@ def _keep(read: list[Tensor], _: nn.Module, arguments: tuple[Any, ...]) -> None:
     read[:] = [arguments[0]]
 
 
-def _count(
-    found: dict[str, float], one: Candidate, read: list[Tensor], _: nn.Module, __: Any, written: Tensor
-) -> None:
+def _count(found: dict[str, float], one: Candidate, read: list[Tensor], _: nn.Module, __: Any, written: Tensor) -> None:
     values = written + read[0] if read else written
     found[one.layer] = float((values < 0).double().mean())
 

@@ -19,7 +19,16 @@ from bayesprune.layers.graph import (
     is_plain_pool,
     words_for,
 )
-from bayesprune.layers.linear import CONVOLUTIONS, NORMS, LinearChain, Nothing, Passed, factors_of, is_matrix, why_no_skip
+from bayesprune.layers.linear import (
+    CONVOLUTIONS,
+    NORMS,
+    LinearChain,
+    Nothing,
+    Passed,
+    factors_of,
+    is_matrix,
+    why_no_skip,
+)
 from bayesprune.structure.modes import evaluating, hooked
 
 
@@ -82,7 +91,7 @@ def find_layers(
 ) -> Layers:
     """Look at every linear layer and convolution of a network.
 
-    A layer is a candidate where (Hebiri and Lederer, arXiv 2006.15604; the conditions are derived in docs/layer-sparsity.md)
+    A layer is a candidate (Hebiri and Lederer, arXiv 2006.15604; docs/layer-sparsity.md derives the conditions) where
     what it reads cannot be negative, the activation behind it is the identity on [0, inf), and one layer of its kind
     reads the result. Between the layer and its activation there may be a batch normalisation and a skip that adds what
     the layer reads; between the activation and the next layer average pooling.
@@ -131,13 +140,12 @@ def _sizes(network: nn.Module, example: Batch) -> dict[str, tuple[int, ...]]:
 class _Search:
     """Looks at the matrices of a traced network one by one."""
 
-    def __init__(
-        self, network: nn.Module, flow: Flow, sizes: Mapping[str, tuple[int, ...]], in_training: bool
-    ) -> None:
+    def __init__(self, network: nn.Module, flow: Flow, sizes: Mapping[str, tuple[int, ...]], in_training: bool) -> None:
         self.network, self.flow, self.sizes, self.in_training = network, flow, sizes, in_training
         self.nodes: dict[str, fx.Node] = {}
         for node in flow.graph.nodes:
-            if node.op == "call_module" and is_matrix(flow.module(node)):
+            module = flow.module(node)
+            if module is not None and is_matrix(module):
                 self.nodes.setdefault(str(node.target), node)
 
     def all(self) -> Layers:

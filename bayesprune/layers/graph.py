@@ -5,32 +5,112 @@ from typing import Any
 
 from torch import fx, nn
 
-from bayesprune.layers.linear import POOLS, Nothing, parts
+from bayesprune.layers.linear import POOLS, Nothing, numbers
 
 ADDITIONS = frozenset({"add", "add_", "iadd"})
 """Names of functions that add two values."""
 
 _POSITIVE = frozenset(
-    "relu relu_ relu6 sigmoid sigmoid_ softplus hardsigmoid softmax abs abs_ square exp ReLU ReLU6 Sigmoid Softplus "
-    "Hardsigmoid Softmax".split()
+    (
+        "relu",
+        "relu_",
+        "relu6",
+        "sigmoid",
+        "sigmoid_",
+        "softplus",
+        "hardsigmoid",
+        "softmax",
+        "abs",
+        "abs_",
+        "square",
+        "exp",
+        "ReLU",
+        "ReLU6",
+        "Sigmoid",
+        "Softplus",
+        "Hardsigmoid",
+        "Softmax",
+    )
 )
 """Functions, methods and modules whose values are not negative."""
 
-_IDENTITY = frozenset("relu relu_ leaky_relu leaky_relu_ prelu ReLU LeakyReLU PReLU".split())
+_IDENTITY = frozenset(
+    (
+        "relu",
+        "relu_",
+        "leaky_relu",
+        "leaky_relu_",
+        "prelu",
+        "ReLU",
+        "LeakyReLU",
+        "PReLU",
+    )
+)
 """The identity on [0, inf)."""
 
 _PASSING = frozenset(
-    "dropout dropout1d dropout2d dropout3d alpha_dropout contiguous clone Dropout Dropout1d Dropout2d Dropout3d "
-    "Identity Passed".split()
+    (
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "alpha_dropout",
+        "contiguous",
+        "clone",
+        "Dropout",
+        "Dropout1d",
+        "Dropout2d",
+        "Dropout3d",
+        "Identity",
+        "Passed",
+    )
 )
 """The identity in evaluation mode."""
 
 _KEEPS_SIGN = frozenset(
-    "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
-    "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d flatten view reshape mean sum amax "
-    "squeeze unsqueeze permute transpose index_select MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d "
-    "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d "
-    "Flatten Unflatten LeakyReLU PReLU leaky_relu prelu".split()
+    (
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool3d",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+        "adaptive_max_pool1d",
+        "adaptive_max_pool2d",
+        "adaptive_max_pool3d",
+        "flatten",
+        "view",
+        "reshape",
+        "mean",
+        "sum",
+        "amax",
+        "squeeze",
+        "unsqueeze",
+        "permute",
+        "transpose",
+        "index_select",
+        "MaxPool1d",
+        "MaxPool2d",
+        "MaxPool3d",
+        "AvgPool1d",
+        "AvgPool2d",
+        "AvgPool3d",
+        "AdaptiveAvgPool1d",
+        "AdaptiveAvgPool2d",
+        "AdaptiveAvgPool3d",
+        "AdaptiveMaxPool1d",
+        "AdaptiveMaxPool2d",
+        "AdaptiveMaxPool3d",
+        "Flatten",
+        "Unflatten",
+        "LeakyReLU",
+        "PReLU",
+        "leaky_relu",
+        "prelu",
+    )
 )
 """Not negative where what they read is not; the first argument is what they read."""
 
@@ -157,7 +237,7 @@ def is_plain_pool(module: nn.Module) -> bool:
     """Whether a module is average pooling whose every value is the mean of as many."""
     if type(module) not in POOLS:
         return False
-    padded = any(parts(module.padding, POOLS[type(module)]))
+    padded = any(numbers(module.padding, POOLS[type(module)]))
     return not padded and not module.ceil_mode and getattr(module, "divisor_override", None) is None
 
 

@@ -1,4 +1,4 @@
-"""Linear maps that follow one another: kept as factors, or multiplied to one matrix or one kernel where that is exact."""
+"""Linear maps that follow one another: in factors, or multiplied to one matrix or one kernel where that is exact."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from bayesprune.errors import NetworkError
 
-CONVOLUTIONS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
+CONVOLUTIONS: dict[type[nn.Module], int] = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
 """Kinds of convolution, with their number of axes."""
 
-POOLS = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}
+POOLS: dict[type[nn.Module], int] = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}
 """Kinds of average pooling, likewise."""
+
+_PLAIN = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -53,14 +55,14 @@ def is_matrix(module: nn.Module) -> bool:
     return type(module) in (nn.Linear, LinearChain, *CONVOLUTIONS)
 
 
-def parts(value: Any, axes: int) -> tuple[int, ...]:
+def numbers(value: Any, axes: int) -> tuple[int, ...]:
     """A setting of a convolution or pooling, one number an axis."""
     return tuple(value) if isinstance(value, tuple | list) else (int(value),) * axes
 
 
 def padding_of(layer: nn.Module) -> tuple[int, ...] | None:
     """Zeros on either side, one number an axis; None where both sides differ or other values are padded with."""
-    assert isinstance(layer, tuple(CONVOLUTIONS))
+    assert isinstance(layer, _PLAIN)
     both = layer._reversed_padding_repeated_twice
     before, after = tuple(reversed(both[1::2])), tuple(reversed(both[::2]))
     plain = layer.padding_mode == "zeros" or not any(both)
@@ -132,8 +134,7 @@ def composed(inner: nn.Module, outer: nn.Module) -> nn.Module:
         weight = outer.weight.double() @ inner.weight.double()
         return _linear(inner, weight, _moved_bias(inner, outer, outer.weight.double()))
     axes = CONVOLUTIONS.get(type(inner)) or POOLS[type(inner)]
-    channels = outer.in_channels if type(outer) in CONVOLUTIONS else _written(inner)
-    assert isinstance(channels, int)
+    channels = outer.in_channels if isinstance(outer, _PLAIN) else _written(inner)
     first, second = (_kernel(layer, channels) for layer in (inner, outer))
     (k1, s1, p1, d1), (k2, s2, p2, d2) = _geometry(inner), _geometry(outer)
     assert p1 is not None and p2 is not None
@@ -142,8 +143,8 @@ def composed(inner: nn.Module, outer: nn.Module) -> nn.Module:
     for taps2 in _taps(k2):
         for taps1 in _taps(k1):
             places = zip(taps1, taps2, d1, d2, s1, strict=True)
-            at = (..., *(b * e * s + a * d for a, b, d, e, s in places))
-            merged[at] += second[(..., *taps2)] @ first[(..., *taps1)]
+            at: Any = (slice(None), slice(None), *(b * e * s + a * d for a, b, d, e, s in places))
+            merged[at] += second[(slice(None), slice(None), *taps2)] @ first[(slice(None), slice(None), *taps1)]
     return _convolution(
         inner if type(inner) in CONVOLUTIONS else outer, merged, _moved_bias(inner, outer, second.flatten(2).sum(2)),
         axes, [a * b for a, b in zip(s1, s2, strict=True)], [a + s * b for a, s, b in zip(p1, s1, p2, strict=True)],
@@ -165,17 +166,16 @@ def folded(layer: nn.Module, norm: nn.Module | None, *, skip: bool = False) -> n
     _, stride, padding, dilation = _geometry(layer)
     axes = CONVOLUTIONS[type(layer)]
     copy = _convolution(layer, weight, bias, axes, stride, padding or (0,) * axes, dilation)
-    assert isinstance(copy, tuple(CONVOLUTIONS)) and isinstance(layer, tuple(CONVOLUTIONS))
-    if padding is None or layer.groups != 1:
-        again = type(layer)(
-            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
-            layer.groups, bias is not None, layer.padding_mode, device=layer.weight.device, dtype=layer.weight.dtype,
-        )  # type: ignore[arg-type]  # fmt: skip  # the settings of a layer of the same kind
-        again.weight = copy.weight
-        again.bias = copy.bias
-        again.train(layer.training)
-        return again
-    return copy
+    assert isinstance(layer, _PLAIN)
+    if padding is not None and layer.groups == 1:
+        return copy
+    kind: Any = type(layer)
+    again: nn.Module = kind(
+        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
+        layer.groups, bias is not None, layer.padding_mode, device=layer.weight.device, dtype=layer.weight.dtype,
+    )  # fmt: skip
+    again.load_state_dict(copy.state_dict())
+    return again.train(layer.training)
 
 
 def effective(layer: nn.Module, norm: nn.Module | None = None, *, skip: bool = False) -> tuple[Tensor, Tensor | None]:
@@ -229,7 +229,8 @@ def identity_like(layer: nn.Module) -> Tensor:
     weight = layer.get_parameter("weight")
     found = torch.zeros_like(weight, dtype=torch.float64)
     diagonal = torch.arange(weight.shape[0])
-    found[(diagonal, diagonal, *(side // 2 for side in weight.shape[2:]))] = 1.0
+    middle = [side // 2 for side in weight.shape[2:]]
+    found[(diagonal, diagonal, *(torch.full_like(diagonal, place) for place in middle))] = 1.0
     return found
 
 
@@ -237,10 +238,11 @@ def _geometry(layer: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...], tuple
     """Kernel, stride, padding and dilation."""
     if type(layer) in POOLS:
         axes = POOLS[type(layer)]
-        kernel, stride = parts(layer.kernel_size, axes), parts(layer.stride, axes)
-        return kernel, stride, parts(layer.padding, axes), (1,) * axes
-    assert isinstance(layer, tuple(CONVOLUTIONS))
-    return layer.kernel_size, layer.stride, padding_of(layer), layer.dilation
+        kernel, stride = numbers(layer.kernel_size, axes), numbers(layer.stride, axes)
+        return kernel, stride, numbers(layer.padding, axes), (1,) * axes
+    assert isinstance(layer, _PLAIN)
+    kernel, stride, dilation = (tuple(one) for one in (layer.kernel_size, layer.stride, layer.dilation))
+    return kernel, stride, padding_of(layer), dilation
 
 
 def _taps(kernel: Sequence[int]) -> Iterator[tuple[int, ...]]:
@@ -249,7 +251,7 @@ def _taps(kernel: Sequence[int]) -> Iterator[tuple[int, ...]]:
 
 def _written(layer: nn.Module) -> int:
     """Channels that a convolution writes."""
-    assert isinstance(layer, tuple(CONVOLUTIONS))
+    assert isinstance(layer, _PLAIN)
     return layer.out_channels
 
 
@@ -276,7 +278,8 @@ def _linear(like: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """A linear layer with these weights, of another one's type, place and mode."""
     own = like.get_parameter("weight")
     made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=own.device, dtype=own.dtype)
-    return _filled(made, weight, bias, like)
+    _fill(made, weight, bias, like)
+    return made
 
 
 def _convolution(
@@ -289,19 +292,20 @@ def _convolution(
     dilation: Sequence[int] | None = None,
 ) -> nn.Module:
     """A convolution with this kernel, of another one's type, place and mode."""
-    kind = next(kind for kind, number in CONVOLUTIONS.items() if number == axes)
+    kind: Any = next(kind for kind, number in CONVOLUTIONS.items() if number == axes)
     own = like.get_parameter("weight")
-    made = kind(
+    made: nn.Module = kind(
         weight.shape[1], weight.shape[0], tuple(weight.shape[2:]), tuple(stride), tuple(padding),
         tuple(dilation or (1,) * axes), bias=bias is not None, device=own.device, dtype=own.dtype,
-    )  # type: ignore[arg-type]  # fmt: skip  # as many sizes as the kind has axes
-    return _filled(made, weight, bias, like)
+    )  # fmt: skip
+    _fill(made, weight, bias, like)
+    return made
 
 
-def _filled(made: Any, weight: Tensor, bias: Tensor | None, like: nn.Module) -> Any:
-    """A new layer with these weights."""
+def _fill(made: Any, weight: Tensor, bias: Tensor | None, like: nn.Module) -> None:
+    """Give a new layer these weights."""
     own = like.get_parameter("weight")
     made.weight = nn.Parameter(weight.detach().to(own).clone())
     if bias is not None:
         made.bias = nn.Parameter(bias.detach().to(own).clone())
-    return made.train(like.training)
+    made.train(like.training)

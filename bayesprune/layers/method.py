@@ -1,11 +1,10 @@
 """Method `layer-sparsity`: fit with the regulariser, collapse the layers that became linear, refit what is left."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from bayesprune.batches import head
 from bayesprune.data import Data
 from bayesprune.errors import SettingError, UnsupportedLayerError
 from bayesprune.evaluation.evaluate import predict
@@ -52,8 +51,8 @@ class LayerSparsity:
 
     How many layers go is decided by the strength; a budget or a density cannot be met.
 
-    Source: Hebiri and Lederer, "Layer Sparsity in Neural Networks" (arXiv 2006.15604): the regulariser and the refit. The
-    proximal step, the treatment of biases, convolutions, normalisation and skips are ours (docs/layer-sparsity.md).
+    Source: Hebiri and Lederer, "Layer Sparsity in Neural Networks" (arXiv 2006.15604): the regulariser and the refit.
+    The proximal step, the treatment of biases, convolutions, normalisation and skips are ours (docs/layer-sparsity.md).
     """
 
     name = "layer-sparsity"
@@ -81,11 +80,15 @@ class LayerSparsity:
         if not layers.candidates:
             reasons = "; ".join(f"{name!r}: {reason}" for name, reason in layers.refused.items())
             raise UnsupportedLayerError(
-                f"no layer of this network can go: {reasons}. A layer can go that stands between two others of its kind, "
-                "behind an activation whose values are not negative and before a rectifier"
+                f"no layer of this network can go: {reasons}. A layer can go that stands between two others of its "
+                "kind, behind an activation whose values are not negative and before a rectifier"
             )
         stages = LayerStages(settings, own, state, data)
-        fit = stages.epochs if stages.epochs < 2 else min(stages.epochs - 1, max(1, round(own.prune_share * stages.epochs)))
+        fit = (
+            stages.epochs
+            if stages.epochs < 2
+            else min(stages.epochs - 1, max(1, round(own.prune_share * stages.epochs)))
+        )
         watch = Watch(own.tol)
         start = partial(_collapse, own=own, data=data, output=settings.output)
         phases = [
@@ -201,12 +204,12 @@ def _collapse(state: TrainState, *, own: LayerOptions, data: Data, output: str) 
         state.network, state.example, tol=own.tol, eps=own.eps, calibration=calibration if own.eps is not None else None
     )
     state.without_layers(done.steps)
-    after = say()
+    changed = change(before, say())
     if own.keep_zeros:
         state.masks |= {name: (weight != 0).to(weight) for name, weight in weights_of(state.network).items()}
     state.memory(CollapseMemory).found = {
         "gone": list(done.gone), "left": list(done.active), "shares": shares, "before": score,
-        "after": _scores(state, data), **{f"{name}_change": value for name, value in asdict(change(before, after)).items()},
+        "after": _scores(state, data), "largest_change": changed.largest, "mean_change": changed.mean,
         "params": state.params(), "macs": state.network_macs(),
     }  # fmt: skip
 
@@ -236,4 +239,3 @@ def _review(state: TrainState, *, layers: Layers, own: LayerOptions) -> Sequence
 
 CHANGED = 0.3
 """A change of outputs by the data-dependent rule, relative, from which on the user is told."""
-

@@ -56,10 +56,13 @@ class LayerOptions(TrainOptions):
             raise UnknownNameError("initial weights", str(self.initial), [*INITIAL, "auto"])
         if self.training != "recipe":
             raise SettingError(
-                f"layer-sparsity makes proximal steps of its own, so training={self.training!r} has no use: leave it out"
+                f"layer-sparsity makes proximal steps of its own, so training={self.training!r} has no use: leave it "
+                "out"
             )
         if self.prune_share == 0:
-            raise SettingError("layers become linear in the fit, and prune_share=0 leaves it no epoch: give more than 0")
+            raise SettingError(
+                "layers become linear in the fit, and prune_share=0 leaves it no epoch: give more than 0"
+            )
         if self.strength == 0 and self.warm_up != type(self).__dataclass_fields__["warm_up"].default:
             raise SettingError(
                 f"warm_up={self.warm_up:g} does nothing here, since strength=0 has nothing to raise: leave it out"

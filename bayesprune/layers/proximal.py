@@ -71,7 +71,8 @@ class LayerAdam(Optimizer):
     exact in the step's own metric: what it stops at is where the loss and the regulariser balance. With one second
     moment a weight (Adam) the closed form would be that of another problem. A step is
 
-        m = b1 m + (1 - b1) g,   v = b2 v + (1 - b2) mean(g^2),   w = w - t m',   t = rate / (sqrt(max(v', mean(g^2))) + eps)
+        m = b1 m + (1 - b1) g,   v = b2 v + (1 - b2) mean(g^2),
+        w = w - t m',            t = rate / (sqrt(max(v', mean(g^2))) + eps)
 
     with m' and v' corrected for their start at 0, and g with coupled weight decay. A gradient that is suddenly large
     makes its own step no longer: a product of matrices without negative entries grows fast where training errs.

@@ -27,7 +27,8 @@ def signed_values(network: nn.Module, one: Candidate, *, with_skip: bool = True)
 
 def negative_norm(values: Iterable[Tensor]) -> float:
     """Square root of the sum of squares of all that is below 0."""
-    return float(sum(float(part.clamp(max=0).square().sum()) for part in values)) ** 0.5
+    total = sum(float(part.clamp(max=0).square().sum()) for part in values)
+    return float(total**0.5)
 
 
 def least_value(network: nn.Module, one: Candidate) -> float:

@@ -30,8 +30,8 @@ def least_strengths(
 
         || max(G - lam, 0) on Z ||_F <= r_j
 
-    where lam (the l1 penalty) counts for weights and not for biases: an entry of Z moves below 0 where the loss falls by
-    that by more than both penalties rise. Weight decay has no gradient at 0. Entries that are negative already are
+    where lam (the l1 penalty) counts for weights and not for biases: an entry of Z moves below 0 where the loss falls
+    by that by more than both penalties rise. Weight decay has no gradient at 0. Entries that are negative already are
     looked at as if they were 0, so that the number is a bound only where the layer is inactive.
 
     Args:
@@ -44,7 +44,9 @@ def least_strengths(
     Returns:
         By layer; without those behind a batch normalisation, and chains.
     """
-    plain = [one for one in layers.candidates if not one.norm and len(factors_of(network.get_submodule(one.layer))) == 1]
+    plain = [
+        one for one in layers.candidates if not one.norm and len(factors_of(network.get_submodule(one.layer))) == 1
+    ]
     found = mean_gradients(network, plain, batches, loss)
     least = {}
     for one in plain:

@@ -88,7 +88,12 @@ RUN_DOCUMENT: Check = record(
         "data": record({"name": text, "split_sizes": _SPLITS}),
         "versions": record({"bayesprune": text, "python": text, "torch": text}),
     },
-    optional={"checksums": table_of(text), "whole": table_of(text), "collapsed": list_of(table_of(anything)), "task": table_of(anything)},
+    optional={
+        "checksums": table_of(text),
+        "whole": table_of(text),
+        "collapsed": list_of(table_of(anything)),
+        "task": table_of(anything),
+    },
 )
 
 

@@ -40,9 +40,7 @@ def outcome_of(run: RunRecord) -> Outcome:
     found = last.get("collapse") if run.settings["method"] == METHOD else None
     score = float(last["validation_score"])
     test = float(result["metrics"]["accuracy" if classes else "rmse"]["value"])
-    before, after = (
-        (None, None) if found is None else (_error(found[when], classes) for when in ("before", "after"))
-    )
+    before, after = (None, None) if found is None else (_error(found[when], classes) for when in ("before", "after"))
     return Outcome(
         depth if found is None else len(found["left"]), depth, before, after, 1 - score if classes else score,
         1 - test if classes else test, None if found is None else found["mean_change"],

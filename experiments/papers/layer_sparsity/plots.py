@@ -16,8 +16,8 @@ def path_sketch(part: str, found: ByStrength) -> Sketch:
     facts = "; ".join(f"r = {r:g}: {', '.join(str(one.active) for one in runs)}" for r, runs in found.items())
     return Sketch(
         f"active-{part}", f"{part}: active layers along r", f"Active hidden layers of each run: {facts}.",
-        "A small point a run, the line through the means; runs of one strength stand side by side. The first layer always "
-        "counts.",
+        "A small point a run, the line through the means; runs of one strength stand side by side. The first layer "
+        "always counts.",
         lambda: _path(found),
     )  # fmt: skip
 
@@ -80,7 +80,13 @@ def _errors(found: ByStrength, what: str) -> Any:
     for number, (stage, look) in enumerate(looks(list(STAGES)).items()):
         values = [_stages(runs)[number] for runs in found.values()]
         axes.plot(
-            list(found), values, marker=look.marker, linestyle=look.dash, color=COLOURS[number], label=stage, markersize=5
+            list(found),
+            values,
+            marker=look.marker,
+            linestyle=look.dash,
+            color=COLOURS[number],
+            label=stage,
+            markersize=5,
         )
     axes.set_xscale("log")
     axes.set_xlabel("strength r")
@@ -99,7 +105,9 @@ def _arms(found: Mapping[str, Sequence[Outcome]], what: str) -> Any:
             values = [float(one.active) if axes is left else one.test for one in runs]
             spread = [place + 0.08 * (number - 0.5 * (len(values) - 1)) for number in range(len(values))]
             axes.plot(spread, values, "o", color=COLOURS[place % len(COLOURS)], markersize=5)
-        axes.set_xticks(range(len(found)), [name.replace(", ", ",\n").replace(" ", "\n", 1) for name in found], fontsize=8)
+        axes.set_xticks(
+            range(len(found)), [name.replace(", ", ",\n").replace(" ", "\n", 1) for name in found], fontsize=8
+        )
         axes.set_ylabel(label)
         axes.margins(0.12, 0.14)
     left.set_ylim(0, max(one.depth for runs in found.values() for one in runs) + 0.5)

@@ -33,10 +33,10 @@ LAM = 4e-4
 QUICK_EPOCHS, QUICK_STUDENT_EPOCHS, QUICK_RATE = 24, 8, 1.5e-2
 
 _DATA = {"mnist": "mnist", "fashion": "fashion-mnist"}
-_QUIET = {"noise": 0.0, "consistency": 0.0}
 _STUDENT = RunSettings(
-    METHOD, network="mlp", widths=(50,) * DEPTH, epochs=50, learning_rate=1e-2, **_QUIET, options={"prune_share": 0.7, "eps": EPS}
-)  # type: ignore[arg-type]  # fmt: skip  # names of settings
+    METHOD, network="mlp", widths=(50,) * DEPTH, epochs=50, learning_rate=1e-2, noise=0.0, consistency=0.0,
+    options={"prune_share": 0.7, "eps": EPS},
+)  # fmt: skip
 _DEEP = RunSettings(METHOD, network="mlp", widths=(100,) * DEPTH, epochs=8)
 _SHALLOW = RunSettings("dense", network="mlp", widths=(100,), epochs=8)
 
@@ -94,8 +94,7 @@ def _students() -> list[Row]:
     rows = []
     for layers in TEACHERS:
         for draw in range(DRAWS):
-            strengths = STUDENT_STRENGTHS if layers == 2 else (STUDENT_STRENGTH,)
-            rows += [_student(layers, draw, BOTH, strength) for strength in strengths]
+            rows += [_student(layers, draw, BOTH, strength) for strength in STUDENT_STRENGTHS]
             if layers == 2 and draw < REPEATS:
                 rows += [_student(layers, draw, arm, STUDENT_STRENGTH) for arm in ARMS[:3]]
     return rows
@@ -112,9 +111,7 @@ def _pictures(part: str, repeats: int) -> list[Row]:
     """The arms at one strength, strengths of the last arm, and the shallow network."""
     seeds, quick = tuple(range(repeats)), int(part == "mnist")
     base = replace(_DEEP, data=_DATA[part])
-    rows = [
-        Row(part, arm, with_options(base, **options_of(arm, STRENGTH)), seeds, quick) for arm in ARMS
-    ]
+    rows = [Row(part, arm, with_options(base, **options_of(arm, STRENGTH)), seeds, quick) for arm in ARMS]
     rows += [
         Row(part, f"{BOTH} at r = {r:g}", with_options(base, **options_of(BOTH, r)), seeds[:1], quick * (r < STRENGTH))
         for r in STRENGTHS

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-
 from bayesprune.experiments.number_format import MISSING, NumberFormat
 from bayesprune.experiments.papers.layer_sparsity import runs
 from bayesprune.experiments.papers.layer_sparsity.measured import Outcome, outcome_of
@@ -18,12 +17,12 @@ from bayesprune.experiments.words import counted, listed
 
 _TITLE = "Layer sparsity: which layers of a deep network are needed"
 _NOTES = (
-    "The protocol is ours. Of the paper (Hebiri and Lederer, arXiv 2006.15604) the tables and the settings could not be "
-    "read, so no figure stands beside a published one.",
-    "Active layers are the hidden layers whose activation acts: those with a negative weight or bias, and the first one. "
-    "The others are multiplied into the layers behind them when the fit is over. On pictures that is exact (tol = 0); of "
-    f"students a layer goes too whose values before the activation are negative for at most {100 * runs.EPS:g} % of 1,000 "
-    "examples and units, and the table shows the error before and after.",
+    "The protocol is ours. Of the paper (Hebiri and Lederer, arXiv 2006.15604) the tables and the settings could not "
+    "be read, so no figure stands beside a published one.",
+    "Active layers are the hidden layers whose activation acts: those with a negative weight or bias, and the first "
+    "one. The others are multiplied into the layers behind them when the fit is over. On pictures that is exact (tol = "
+    "0); of students a layer goes too whose values before the activation are negative for at most "
+    f"{100 * runs.EPS:g} % of the units on 1,000 examples, and the table shows the error before and after.",
     f"Arms: none (weight decay only), l1 only (lam = {runs.LAM:g}), layer only, and both. All are trained by the same "
     "proximal steps, with weight decay on all matrices, and refitted without penalties on signs.",
     "Last epoch; no test split is used for any choice.",
@@ -93,7 +92,9 @@ def arms_of(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> dict[str, lis
             for one, outcome in rows
             if runs.arm_of(one.row) == arm
             and runs.strength_of(one.row) in (0.0, usual)
-            and (part != "students" or (runs.teacher_of(one.row)[0] == 2 and runs.teacher_of(one.row)[1] < runs.REPEATS))
+            and (
+                part != "students" or (runs.teacher_of(one.row)[0] == 2 and runs.teacher_of(one.row)[1] < runs.REPEATS)
+            )
         ]
         if own:
             made[arm] = own
@@ -149,8 +150,9 @@ def outcomes_table(part: str, found: Mapping[str, Sequence[Outcome]]) -> Table:
             name, str(len(own)), f"{sum(active) / len(active):.1f} ({min(active)} to {max(active)})",
             shown([one.before for one in own]), shown([one.after for one in own]),
             shown([one.validation for one in own]), shown([one.test for one in own]),
-            f"{round(sum(one.params for one in own) / len(own)):,}", f"{round(sum(one.nonzero for one in own) / len(own)):,}",
-            f"{round(sum(one.macs for one in own) / len(own)):,}",
+            *(f"{round(sum(counts) / len(own)):,}" for counts in (
+                [one.params for one in own], [one.nonzero for one in own], [one.macs for one in own]
+            )),
         ))  # fmt: skip
     unit = "RMSE" if part == "students" else "error %"
     headings = (
@@ -185,7 +187,8 @@ def _recovery(rows: Sequence[tuple[RowRuns, Outcome]]) -> list[Target]:
         hits, draws = sum(count == layers for count in counts[best]), len(counts[best])
         lacking = draws < runs.DRAWS
         made.append(Target(
-            f"teacher of {counted(layers, 'layer')}", f"as many active layers in {RECOVERED} of {runs.DRAWS} draws at some r",
+            f"teacher of {counted(layers, 'layer')}",
+            f"as many active layers in {RECOVERED} of {runs.DRAWS} draws at some r",
             f"{hits} of {draws} at r = {best:g}", UNKNOWN if lacking else verdict(hits >= RECOVERED),
         ))  # fmt: skip
     return made

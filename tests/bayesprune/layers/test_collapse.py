@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from bayesprune.errors import NetworkError
 from bayesprune.layers import Layers, LinearChain, active_layers, collapse, find_layers, inactive, replay
-from bayesprune.layers.deciding import Collapse, collapse_inactive
 from bayesprune.layers.collapse import best_parts
+from bayesprune.layers.deciding import Collapse, collapse_inactive
 from bayesprune.layers.linear import Nothing, Passed, composed, factors_of, why_not_one
 from bayesprune.models import MLP, Conv4, LeNet5
 
@@ -72,8 +72,8 @@ def mixed_activations() -> nn.Module:
 
 def strided() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3, stride=2, padding=2), nn.ReLU(), nn.Conv2d(5, 3, (2, 3), stride=(2, 1)),
-        nn.ReLU(), nn.Conv2d(3, 3, 1),
+        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3, stride=2, padding=2), nn.ReLU(),
+        nn.Conv2d(5, 3, (2, 3), stride=(2, 1)), nn.ReLU(), nn.Conv2d(3, 3, 1),
     )  # fmt: skip
 
 
@@ -104,8 +104,8 @@ def volumes() -> nn.Module:
 
 def reflecting() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(4), nn.ReLU(),
-        nn.Conv2d(4, 3, 3, padding=1),
+        nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(4),
+        nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1),
     )  # fmt: skip
 
 
@@ -149,7 +149,9 @@ def without_negative(network: nn.Module, layers: Layers) -> None:
         if one.norm:
             norm = network.get_submodule(one.norm)
             assert isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_mean is not None
-            layer.get_parameter("weight").mul_(norm.weight.sign().reshape(-1, *[1] * (layer.get_parameter("weight").dim() - 1)))
+            layer.get_parameter("weight").mul_(
+                norm.weight.sign().reshape(-1, *[1] * (layer.get_parameter("weight").dim() - 1))
+            )
             norm.bias.abs_().add_(10 * norm.running_mean.abs() + 10)
 
 
@@ -240,15 +242,19 @@ def test_equal_widths_halve_and_a_bottleneck_stays_in_factors() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 10), nn.ReLU(), nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 10))
     with torch.no_grad():
-        network[2].weight.abs_()
-        network[2].bias.abs_()
+        network[2].get_parameter("weight").abs_()
+        network[2].get_parameter("bias").abs_()
     collapse_inactive(network, torch.randn(2, 4))
-    assert isinstance(network[2], Passed) and type(network[4]) is nn.Linear and network[4].weight.shape == (10, 10)
+    assert (
+        isinstance(network[2], Passed)
+        and type(network[4]) is nn.Linear
+        and network[4].get_parameter("weight").shape == (10, 10)
+    )
     # 10-2-10: the product has 100 weights, the factors 40.
     network = nn.Sequential(nn.Linear(4, 10), nn.ReLU(), nn.Linear(10, 2), nn.ReLU(), nn.Linear(2, 10))
     with torch.no_grad():
-        network[2].weight.abs_()
-        network[2].bias.abs_()
+        network[2].get_parameter("weight").abs_()
+        network[2].get_parameter("bias").abs_()
     inputs = torch.randn(6, 4)
     before, parameters = network(inputs), sum(p.numel() for p in network.parameters())
     found = collapse_inactive(network, inputs)
@@ -305,12 +311,10 @@ def test_the_condition_at_borders_is_exact(kernel: int, stride: int, padding: in
 
 def test_what_cannot_be_one_convolution_stays_in_factors_and_is_exact() -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1)
-    )
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1))
     with torch.no_grad():
-        network[2].weight.abs_()
-        network[2].bias.abs_()
+        network[2].get_parameter("weight").abs_()
+        network[2].get_parameter("bias").abs_()
     inputs = torch.randn(2, 1, 7, 7)
     before = network(inputs)
     assert "write its bias" in why_not_one(network[2], network[4], (5, 5))
@@ -318,17 +322,17 @@ def test_what_cannot_be_one_convolution_stays_in_factors_and_is_exact() -> None:
     assert isinstance(network[4], LinearChain) and difference(network(inputs), before) < CLOSE
     with torch.no_grad():
         factors_of(network[4])[0].get_parameter("bias").zero_()
-    assert why_not_one(*factors_of(network[4]), (5, 5)) == ""
+    assert why_not_one(factors_of(network[4])[0], factors_of(network[4])[1], (5, 5)) == ""
 
 
 def test_a_residual_block_becomes_an_identity_in_the_product() -> None:
     torch.manual_seed(0)
     network = Residual(6, 1)
     with torch.no_grad():
-        network.blocks[0].weight.abs_()
-        network.blocks[0].weight.diagonal().sub_(0.9)  # W + 1 is what must not be negative
-        network.blocks[0].bias.abs_()
-        expected = network.last.weight @ (network.blocks[0].weight + torch.eye(6))
+        network.blocks[0].get_parameter("weight").abs_()
+        network.blocks[0].get_parameter("weight").diagonal().sub_(0.9)  # W + 1 is what must not be negative
+        network.blocks[0].get_parameter("bias").abs_()
+        expected = network.last.weight @ (network.blocks[0].get_parameter("weight") + torch.eye(6))
     inputs = torch.randn(4, 5)
     before = network(inputs)
     collapse_inactive(network, inputs)

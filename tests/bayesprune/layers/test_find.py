@@ -62,26 +62,28 @@ REASONS: list[tuple[Callable[[], nn.Module], str, str]] = [
     (lambda: middle(nn.SiLU()), "2", "behind it stands SiLU '3', which is not the identity on [0, inf)"),
     (lambda: middle(), "2", "there is no activation behind it"),
     (lambda: middle(nn.LayerNorm(6), nn.ReLU()), "2", "behind it stands LayerNorm '3', which is not the identity on"),
-    (lambda: middle(nn.ReLU(), nn.LayerNorm(6)), "2", "between its activation and the next matrix stands LayerNorm '4'"),
+    (lambda: middle(nn.ReLU(), nn.LayerNorm(6)), "2", "the next matrix stands LayerNorm '4'"),
     (hooked, "2", "it has hooks"),
     (lambda: Two(lambda net, x: net.last(net.a(x).relu() + net.b(x).relu())), "a", "between its activation and the"),
-    (lambda: Two(lambda net, x: net.last(net.b(y := net.a(x).relu()).relu() + y)), "a", "its output is read in 2 places"),
+    (lambda: Two(lambda net, x: net.last(net.b(y := net.a(x).relu()).relu() + y)), "a", "output is read in 2 places"),
     (lambda: Two(lambda net, x: net.last(net.a(net.a(x).relu()).relu())), "a", "it is called 2 times"),
-    (lambda: Two(lambda net, x: net.last((net.a(x) + net.b(x)).relu())), "a", "what is added to its output is not what"),
+    (lambda: Two(lambda net, x: net.last((net.a(x) + net.b(x)).relu())), "a", "what is added to its output is not"),
     (lambda: Two(lambda net, x: net.last(net.b(net.a(x).relu()).relu()) + net.a.bias.sum()), "a",
      "its weights are read elsewhere too"),
     (Tied, "layers.2", "its weights are read elsewhere too"),
-    (lambda: images(nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(4, 3, 2)), "2", "behind it stands MaxPool2d '3', which is not"),
+    (lambda: images(nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(4, 3, 2)), "2", "behind it stands MaxPool2d '3'"),
     (lambda: images(nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 3, 2)), "2", "the next matrix stands MaxPool2d '4'"),
     (lambda: images(nn.ReLU(), nn.AvgPool2d(2, padding=1), nn.Conv2d(4, 3, 2)), "2", "matrix stands AvgPool2d '4'"),
-    (lambda: images(nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)), "2", "between its activation and the next matrix stands"),
+    (lambda: images(nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)), "2", "the next matrix stands Flatten"),
     (lambda: images(nn.ReLU(), nn.ConvTranspose2d(4, 3, 2)), "2", "the next matrix stands ConvTranspose2d '4'"),
     (lambda: images(nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU(), nn.Conv2d(4, 3, 2)), "2",
      "behind it stands BatchNorm2d '3', which is not"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "layer", "reason"), REASONS, ids=[f"{row[2][:40]}-{n}" for n, row in enumerate(REASONS)])
+@pytest.mark.parametrize(
+    ("make", "layer", "reason"), REASONS, ids=[f"{row[2][:40]}-{n}" for n, row in enumerate(REASONS)]
+)
 def test_every_refusal_has_its_reason(make: Callable[[], nn.Module], layer: str, reason: str) -> None:
     network = make()
     shape = (1, 8, 8) if isinstance(network, nn.Sequential) and isinstance(network[0], nn.Conv2d) else (4,)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import bayesprune as bp
-from bayesprune.data import Data
+from bayesprune.data import Data, from_tensors
 from bayesprune.errors import PruningWarning, SettingError, StoreError, UnknownNameError, UnsupportedLayerError
 from bayesprune.experiments.methods import METHODS
 from bayesprune.layers import find_layers
@@ -81,11 +81,15 @@ def test_it_comes_back_from_disk(small: Pruned, small_data: Data, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "steps", [[], [{"layer": "fc2", "into": "fc9", "norm": "", "pool": "", "skip": False}], [{"chain": "relu1"}]], ids=str
+    "steps",
+    [[], [{"layer": "fc2", "into": "fc9", "norm": "", "pool": "", "skip": False}], [{"chain": "relu1"}]],
+    ids=str,
 )
 def test_a_changed_record_is_refused(small: Pruned, tmp_path: Path, steps: list[dict[str, Any]]) -> None:
     record = small.record()
-    changed = RunRecord(**{name: getattr(record, name) for name in RunRecord.__dataclass_fields__} | {"collapsed": steps})
+    changed = RunRecord(
+        **{name: getattr(record, name) for name in RunRecord.__dataclass_fields__} | {"collapsed": steps}
+    )
     RunFolder(tmp_path).write_record(changed, dict(small.network.state_dict()))
     with pytest.raises(StoreError, match="do not fit the network of mlp"):
         bp.load(tmp_path)
@@ -105,9 +109,7 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize("stop", [30, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 20, 29, 31, 47))])
-def test_a_killed_run_goes_on_to_the_same_numbers(
-    small: Pruned, small_data: Data, tmp_path: Path, stop: int
-) -> None:
+def test_a_killed_run_goes_on_to_the_same_numbers(small: Pruned, small_data: Data, tmp_path: Path, stop: int) -> None:
     """30 of the 48 steps are the fit; the collapse comes between."""
     settings = RunSettings("layer-sparsity", network="mlp", epochs=8, batch_size=40, widths=WIDTHS, options=STRONG)
     torch.manual_seed(0)
@@ -189,12 +191,12 @@ def test_weights_that_were_given_are_kept_at_the_start(small_data: Data) -> None
     network = MLP(WIDTHS, (1, 6, 6), 3)
     none = {"epochs": 2, "learning_rate": 1e-12, "fixed_learning_rate": 1e-12, "strength": 0.0, "lam": 0.0}
     pruned = pruned_by(small_data, network, **none)
-    assert torch.allclose(pruned.network.fc3.weight, network.fc3.weight, atol=1e-6)  # type: ignore[arg-type, union-attr]
+    assert torch.allclose(pruned.network.fc3.weight, network.fc3.weight, atol=1e-6)  # type: ignore[arg-type, union-attr]  # layers
     drawn = pruned_by(small_data, network, **none, initial="he")
     deviation = drawn.network.fc1.weight.detach().std()  # type: ignore[operator, union-attr]  # of a linear layer
     assert float(deviation) == pytest.approx((2 / 36) ** 0.5, rel=0.15)
     named = pruned_by(small_data, **none)
-    assert torch.equal(named.network.fc1.bias.abs() < 1e-6, torch.ones(12, dtype=torch.bool))  # type: ignore[operator, union-attr]
+    assert torch.equal(named.network.fc1.bias.abs() < 1e-6, torch.ones(12, dtype=torch.bool))  # type: ignore[operator, union-attr]  # a layer
 
 
 def test_a_run_that_removes_nothing_says_so(small_data: Data) -> None:
@@ -244,7 +246,7 @@ class Branching(nn.Module):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (tanh, "no layer of this network can go: '1': first matrix.*'3': what it reads may be negative .Tanh '2'.*'5':"),
+        (tanh, "no layer of this network can go: '1': first.*'3': what it reads may be negative .Tanh '2'.*'5':"),
         (lambda: MLP((8,), (1, 6, 6), 3), "'fc1': first matrix: what it reads may be negative; 'fc2': last matrix"),
         (Branching, "cannot be traced by torch.fx"),
         (lambda: _Loose(), "calls no plain linear layer"),
@@ -273,3 +275,21 @@ def test_epochs_of_zero_and_one(small_data: Data) -> None:
     assert none.history == [] and find_layers(none.network, first(small_data)).names[0] == "fc1"
     one = pruned_by(small_data, epochs=1, strength=100.0)
     assert [record["phase"] for record in one.history] == ["fit"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(3))
+def test_a_student_of_four_layers_finds_the_one_of_its_teacher(seed: int) -> None:
+    """One layer is left, and predicts about as well as a network of one layer does."""
+    torch.manual_seed(seed)
+    inputs, first_layer, last = torch.randn(1_200, 5), torch.randn(5, 6), torch.randn(6, 1)
+    targets = (inputs @ first_layer).relu() @ last
+    targets = targets / targets.std() + 0.1 * torch.randn(1_200, 1)
+    cuts = [(inputs[a:b], targets[a:b]) for a, b in ((0, 800), (800, 1_000), (1_000, 1_200))]
+    data = from_tensors(*cuts[0], validation=cuts[1], test=cuts[2], task="regression")
+    quiet: dict[str, Any] = {"epochs": 60, "batch_size": 50, "noise": 0.0, "consistency": 0.0, "seed": seed}
+    shallow = bp.prune("mlp", data, "dense", widths=(20,), **quiet).evaluation.metrics["rmse"]
+    quiet |= {"strength": 0.1, "lam": 4e-4, "learning_rate": 0.01}
+    deep = bp.prune("mlp", data, "layer-sparsity", widths=(20,) * 4, **quiet)
+    assert deep.history[-1]["active"] == ["fc1"] and deep.history[-1]["collapse"]["mean_change"] < 1e-4
+    assert shallow is not None and deep.evaluation.metrics["rmse"] < 1.5 * shallow

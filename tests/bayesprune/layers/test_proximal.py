@@ -90,11 +90,13 @@ def test_a_step_of_the_optimizer_is_a_number_times_the_averaged_gradient() -> No
 def test_behind_a_normalisation_the_folded_values_are_moved(kind: str) -> None:
     torch.manual_seed(1)
     layer, norm = (
-        (nn.Linear(4, 3), nn.BatchNorm1d(3)) if kind == "linear" else (nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3))
+        (nn.Linear(4, 3), nn.BatchNorm1d(3))
+        if kind == "linear"
+        else (nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3))
     )
     with torch.no_grad():
         norm.running_mean.normal_()  # type: ignore[union-attr]  # it tracks statistics
-        norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+        norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]  # likewise
         norm.weight.normal_()
         norm.bias.normal_()
     weight, bias = effective(layer, norm)
@@ -156,7 +158,7 @@ def test_the_smallest_strength_that_keeps_a_layer_inactive() -> None:
             parts = [layer.get_parameter("weight"), layer.get_parameter("bias")]
             for factor, stays in ((1.02, True), (0.98, False)):
                 step = 1e-4  # so small that entries above 0 stay there
-                ahead = [(part - step * part.grad).detach() for part in parts]  # type: ignore[operator]
+                ahead = [(part - step * part.grad).detach() for part in parts]  # type: ignore[operator]  # there is one
                 zero = [part.detach() == 0 for part in parts]
                 moved = proximal_step(
                     [new.where(at, new.clamp(min=0)) for new, at in zip(ahead, zero, strict=True)],
@@ -167,7 +169,7 @@ def test_the_smallest_strength_that_keeps_a_layer_inactive() -> None:
 
 @pytest.mark.long
 def test_training_settles_on_the_side_that_the_test_says() -> None:
-    """From an inactive layer at a stationary point: it stays with twice the strength and becomes active with a tenth."""
+    """From an inactive layer at a stationary point: twice the strength keeps it so, a fiftieth does not."""
     network, data = regression(1)
     own = LayerOptions(strength=1.0, lam=1e-3, warm_up=0.0)
     state = fit(network, data, own, 400)
@@ -188,8 +190,8 @@ def scaled(network: MLP, c: float) -> None:
     """The same function: the second matrix by c, the last one by 1/c."""
     with torch.no_grad():
         network.fc2.weight.mul_(c)  # type: ignore[operator, union-attr]  # a linear layer
-        network.fc2.bias.mul_(c)  # type: ignore[operator, union-attr]
-        network.fc3.weight.div_(c)  # type: ignore[operator, union-attr]
+        network.fc2.bias.mul_(c)  # type: ignore[operator, union-attr]  # of a layer
+        network.fc3.weight.div_(c)  # type: ignore[operator, union-attr]  # of a layer
 
 
 def test_the_regulariser_alone_can_be_gamed_by_scales() -> None:

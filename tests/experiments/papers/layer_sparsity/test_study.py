@@ -1,0 +1,126 @@
+"""The study of layer sparsity: outcomes counted by hand, verdicts, the plan, and the command on short runs."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bayesprune.experiments.papers import PAPERS, paper
+from bayesprune.experiments.papers.layer_sparsity import runs, study
+from bayesprune.experiments.papers.layer_sparsity.measured import outcome_of
+from bayesprune.experiments.papers.rows import Row, RowRuns
+from bayesprune.store.runs import RunRecord
+
+MakeRun = Callable[..., RunRecord]
+
+
+def run_with(make_run: MakeRun, row: Row, left: int, error: float, change: float = 1e-7) -> RunRecord:
+    """A finished run that leaves so many layers."""
+    settings = row.settings.to_json()
+    run = make_run(row.settings.method, sizes={"fc1": 100}, data=row.settings.data, settings=settings)
+    students = runs.part_of(row) == "students"
+    key, worse = ("rmse", error) if students else ("accuracy", 1 - error)
+    run.result["metrics"] = {key: {"value": worse}}
+    run.result.update({"params": 1_000 * left, "nonzero_weights": 900 * left, "macs": 990 * left})
+    run.history[-1]["validation_score"] = worse
+    if row.settings.method == runs.METHOD:
+        before = {key: worse - 0.01} if not students else {key: error + 0.01}
+        run.history[-1]["collapse"] = {
+            "left": [f"fc{n}" for n in range(left)], "before": before, "after": before, "mean_change": change,
+        }  # fmt: skip
+    return run
+
+
+def found_for(make_run: MakeRun, rows: list[Row], outcome: Callable[[Row, int], tuple[float, ...]]) -> list[RowRuns]:
+    made = []
+    for row in rows:
+        records = []
+        for seed in row.seeds:
+            left, error, *change = outcome(row, seed)
+            records.append(run_with(make_run, row, int(left), error, *change))
+        made.append(RowRuns(row, tuple(records)))
+    return made
+
+
+def test_an_outcome_is_read_from_the_last_epoch(make_run: MakeRun) -> None:
+    row = next(row for row in runs.plan(1) if row.factor == "mnist" and row.value == runs.BOTH)
+    one = outcome_of(run_with(make_run, row, 2, 0.03, 1e-3))
+    assert (one.active, one.depth, one.params, one.nonzero, one.macs) == (2, 9, 2_000, 1_800, 1_980)
+    assert one.before == one.after == pytest.approx(0.04) and one.validation == one.test == pytest.approx(0.03)
+    assert one.change == 1e-3
+    shallow = next(row for row in runs.plan(1) if row.value == runs.SHALLOW)
+    dense = outcome_of(run_with(make_run, shallow, 1, 0.02))
+    assert dense.active == 1 and dense.before is None and dense.change is None
+
+
+@pytest.mark.parametrize(("hits", "expected"), [(10, "reached"), (8, "reached"), (7, "MISSED")])
+def test_a_teacher_is_recovered_in_eight_of_ten_draws(make_run: MakeRun, hits: int, expected: str) -> None:
+    rows = [row for row in runs.plan(1) if row.factor == "students"]
+
+    def outcome(row: Row, seed: int) -> tuple[float, ...]:
+        layers, draw = runs.teacher_of(row)
+        right = draw < hits and runs.strength_of(row) == runs.STUDENT_STRENGTH
+        return (layers if right else 7, 0.2)
+
+    findings = study.evaluate(found_for(make_run, rows, outcome))
+    assert [one["verdict"] for one in findings.values["targets"]] == [expected] * 2
+    table = findings.document.sections[1].tables[0]
+    cells = {row[:2]: row[2:] for row in table.rows}
+    assert cells["2", "0.002"][:2] == ("10", str(hits)) and cells["2", "0.004"][1] == "0"
+    few = found_for(make_run, [row for row in rows if runs.teacher_of(row)[1] < 9], outcome)
+    assert {one["verdict"] for one in study.evaluate(few).values["targets"]} == {"not measured"}
+
+
+@pytest.mark.parametrize(
+    ("left", "error", "change", "expected"),
+    [
+        (2, 0.03, 1e-7, ["reached", "reached", "reached"]), (3, 0.03, 1e-7, ["MISSED", "MISSED", "reached"]),
+        (1, 0.05, 1e-7, ["MISSED", "MISSED", "reached"]), (2, 0.03, 1e-3, ["reached", "reached", "MISSED"]),
+    ],
+)  # fmt: skip
+def test_depth_and_error_on_pictures(
+    make_run: MakeRun, left: int, error: float, change: float, expected: list[str]
+) -> None:
+    rows = [row for row in runs.plan(3) if row.factor == "mnist"]
+    found = found_for(make_run, rows, lambda row, seed: (left, 0.04 if row.value == runs.SHALLOW else error, change))
+    findings = study.evaluate(found)
+    assert [one["verdict"] for one in findings.values["targets"]] == expected
+    names = [sketch.name for section in findings.document.sections for sketch in section.pictures]
+    wide = [sketch.name for section in findings.document.sections for sketch in section.wide]
+    assert names == ["active-mnist", "errors-mnist"] and wide == ["arms-mnist"]
+    for section in findings.document.sections:
+        for sketch in (*section.pictures, *section.wide):
+            assert sketch.png()[:4] == b"\x89PNG" and sketch.description
+
+
+def test_the_plan() -> None:
+    one = paper("layer-sparsity")
+    rows = one.rows("students")
+    assert {runs.teacher_of(row) for row in rows} == {(layers, draw) for layers in (1, 2) for draw in range(10)}
+    arms = [runs.arm_of(row) for row in one.rows("mnist") if row.value in runs.ARMS]
+    assert arms == list(runs.ARMS)
+    assert {row.settings.data for row in one.rows("fashion")} == {"fashion-mnist"}
+    assert {row.settings.data for row in one.rows("mnist", quick=True)} == {"mnist5k"}
+    quick = one.rows(quick=True)
+    assert sum(len(row.seeds) for row in quick) == 10
+    assert all(len(row.seeds) == 2 for row in one.rows("mnist", repeats=2) if row.value in runs.ARMS)
+
+
+@pytest.mark.long
+def test_the_command_makes_the_study(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        replace(row, settings=replace(row.settings, data="mnist5k", epochs=2), seeds=(0,))
+        for row in runs.plan(1)
+        if row.factor == "mnist" and row.value in (runs.BOTH, runs.SHALLOW)
+    ]
+    monkeypatch.setitem(PAPERS, "layer-sparsity", replace(PAPERS["layer-sparsity"], plan=lambda repeats: rows))
+    outcome = command("paper", "layer-sparsity", "--workers", 1, "--json")
+    assert outcome.status == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert {one["row"] for one in found["outcomes"]["mnist"]} == {runs.BOTH, runs.SHALLOW}
+    assert {"active-mnist.png", "errors-mnist.png", "arms-mnist.png"} <= {
+        file.name for file in Path("paper-layer-sparsity").iterdir()
+    }

@@ -215,7 +215,7 @@ def test_contract_of_slimming(small_data: Data) -> None:
     pruned = pruned_by("slimming", small_data, network)
     assert_equal(weights(network), before)
     inputs, _ = next(iter(small_data.test.batches(60)))
-    assert pruned.network(inputs).shape == (60, 3) and set(pruned.result()) == COLUMNS
+    assert pruned.network(inputs).shape == (60, 3) and set(pruned.result()) - {"warnings"} == COLUMNS
     dense = sum(layer.macs for layer in pruned.dense_layers)
     assert pruned.result()["macs"] <= 0.4 * dense and len(pruned.kept["conv"]) < 6
     with pytest.raises(NetworkError, match="batch normalisation"):

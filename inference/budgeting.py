@@ -85,7 +85,7 @@ class BudgetControl:
         size: int = 1,
     ) -> None:
         self._price, self._limits, self._state, self._size = price, limits, state, size
-        self._steps, self._path, self._last = max(steps, 1), max(steps - lead, 1), last
+        self._path, self._last = max(steps - lead, 1), last
 
     def log_gamma(self, structure: Structure, cost: ExpectedCost, theta: Tensor) -> Tensor:
         """Prices now."""
@@ -124,8 +124,8 @@ class BudgetControl:
         return (nats / prices).clamp_min(0) * (1 + OPEN_BONUS * (2 * theta - 1))
 
     def _sharpness(self) -> float:
-        """0 until the budgets are to be met, and the largest half way from there to the end."""
-        late, time = self._state.phase_step - self._steps, (self._last - self._steps) / 2
+        """0 until the path's end, and the largest half way from there to the end of the phase."""
+        late, time = self._state.phase_step - self._path, (self._last - self._path) / 2
         return SHARPEST * min(1.0, late / time) if late > 0 and time > 0 else 0.0
 
     def _memory(self) -> PriceFactor:

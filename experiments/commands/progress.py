@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from bayesprune.budgets.predicted import MEASURING
 from bayesprune.experiments.commands.output import note, terminal
 from bayesprune.experiments.jobs import WAITING, Job
 from bayesprune.experiments.number_format import MISSING
@@ -64,6 +65,7 @@ class Watcher:
         self._before: dict[int, float] = {}
         self._done = [0.0] * len(jobs)
         self._waiting: set[int] = set()
+        self._measuring: set[int] = set()
         self._finished, self._shown, self._begun = 0, 0.0, monotonic()
         self._old = {file.parent: file.stat().st_mtime_ns for file in out.glob("*/run.json")}
         self._task: TaskID = bar.add_task("starting", total=sum(self._work), runs=self._count(), left="")
@@ -74,6 +76,10 @@ class Watcher:
         if step.phase == WAITING:
             self._wait(number)
             return
+        if step.phase.startswith(MEASURING) and number not in self._measuring:
+            self._measuring.add(number)
+            if self._bar.disable:
+                note(f"{self._labels[number]}: {MEASURING}: timing layers at several widths, for the budget of latency")
         work = self._work_at(number, step.step)
         self._done[number] = work - self._before.setdefault(number, work)
         if monotonic() - self._shown >= _REFRESH_SECONDS:

@@ -66,7 +66,7 @@ BAD = [
     Bad("price", "inputs=1,fc1=20,fc2=nan", "price of 'fc2' must be a finite number of nats > 0", BudgetError),
     Bad("budget", "10%", "budget '10%': write macs=150k, params=40000 or macs=10%", BudgetError),
     Bad("budget", "watts=3", "budget 'watts=3': write macs=150k", BudgetError),
-    Bad("budget", "macs=0", "budget 'macs=0': write macs=150k, params=40000 or macs=10%, above 0", BudgetError),
+    Bad("budget", "macs=0", "budget 'macs=0': write macs=150k, params=40000 or macs=10%, latency=2ms", BudgetError),
     Bad("budget", "macs=1e999", "budget 'macs=1e999'", BudgetError),
     Bad("budget", "params=120%", "above 0 and at most 100 %", BudgetError),
     Bad("budget", "macs=3", "meets macs <= 3: with as few channels as possible it needs 5", BudgetError),

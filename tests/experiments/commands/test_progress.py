@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.progress import Progress as Bar
 
+from bayesprune.budgets.predicted import MEASURING
 from bayesprune.experiments.commands import progress
 from bayesprune.experiments.commands.output import terminal
 from bayesprune.experiments.commands.progress import Watcher, labels, watching
@@ -151,3 +152,15 @@ def test_waiting_for_another_process_is_said_once_and_is_no_work(
     watcher.report(0, Progress("fixed", 800, 1000, 1.0))
     assert (task.completed, task.total) == (200, 400)
     assert capsys.readouterr().err == "opening\ndense seed 0: waiting for the process that makes this run\n"
+
+
+def test_a_latency_table_is_told_of_once_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    watcher, task = watcher_of(["parsimonious", "l1-units"], [{"prune": 400}, {"fixed": 400}], tmp_path)
+    for number in (0, 0, 1):
+        watcher.report(number, Progress(f"{MEASURING} 3/8", 0, 1, math.nan))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "opening" and [line.partition(":")[0] for line in lines[1:]] == [
+        "parsimonious seed 0", "l1-units seed 0",
+    ]  # fmt: skip
+    assert all("timing layers" in line for line in lines[1:])
+    assert task.completed == 0

@@ -36,8 +36,8 @@ def find_sections(network: nn.Module, example: Batch, *, keep: Collection[str] =
     """Find the sections x -> skip(x) + F(x) of a network, wherever a module's forward has such a sum.
 
     The branch F is the summand that runs more layers with parameters (of equally many the one with more parameters),
-    and runs them for the sum alone; the other summand is the skip, and stays. Every section is tried: with its gate closed the network must say what it says
-    once the branch is deleted.
+    and runs them for the sum alone; the other summand is the skip, and stays. Every section is tried: with its gate
+    closed the network must say what it says once the branch is deleted.
 
     Args:
         network: any; modules whose forward cannot be followed by torch.fx have no sections of their own.

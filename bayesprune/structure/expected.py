@@ -122,7 +122,8 @@ class ExpectedCost:
     in theta (methods note, section 7C): the product of the expected numbers of its inputs and outputs, and
     where a layer reads and writes the same group (a convolution between two points of one residual stream) a
     gate's pairs with itself count once and not squared. What a section holds counts while the section's gate is
-    open, one factor more. It is exact; at theta in {0, 1} it is the compacted network's cost. What no prunable layer multiplies (`OTHER`) is a constant.
+    open, one factor more. It is exact; at theta in {0, 1} it is the compacted network's cost. What no prunable layer
+    multiplies (`OTHER`) is a constant.
 
     Args:
         network: in its present shape.

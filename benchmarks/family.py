@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.data import Data, load
+from bayesprune.errors import NetworkError
 from bayesprune.experiments.methods import METHODS
 from bayesprune.inference.objective import GUIDE, guide_of
 from bayesprune.run import running
@@ -41,7 +42,10 @@ def begun(name: str, network: nn.Module, data: Data) -> tuple[TrainState, Phase]
         return None
     settings = RunSettings(method=name, epochs=EPOCHS)
     state = running.initial_state(network, data, settings)
-    phase = method.plan(state, data, settings).phases[0]
+    try:
+        phase = method.plan(state, data, settings).phases[0]
+    except NetworkError:  # it is for residual networks
+        return None
     if GUIDE not in state.modules:
         return None
     make_optimizers(state, phase)

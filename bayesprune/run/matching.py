@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from bayesprune.batches import call, chunks, each
 from bayesprune.devices import fitting
 from bayesprune.errors import SettingError
+from bayesprune.sections.absent import Absent
+from bayesprune.sections.value import KIND
 from bayesprune.structure import Group, evaluating
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ def match_units(
         SettingError: the networks do not have the same groups.
     """
     found = [_hidden(network, own) for network, own in zip(networks, groups, strict=True)]
+    if any(group.kind == KIND for own in groups for group in own):  # sections that only one of them has match nothing
+        left = set.intersection(*({group.name for group in own if len(group.kept)} for own in found))
+        found = [[group for group in own if group.name in left] for own in found]
     names = [[group.name for group in own] for own in found]
     if names[0] != names[1]:
         raise SettingError(f"the groups are {names[0]} and {names[1]}: only networks of one kind can be matched")
@@ -87,7 +92,7 @@ def match_table(matches: Sequence[Match], strong: float = 0.8) -> "pandas.DataFr
 
 def _hidden(network: nn.Module, groups: Sequence[Group]) -> list[Group]:
     """Groups of units or filters: they bear the name of the first layer that writes them."""
-    layers = {name for name, _ in network.named_modules()}
+    layers = {name for name, module in network.named_modules() if not isinstance(module, Absent)}
     return [group for group in groups if group.name in layers]
 
 

@@ -212,7 +212,7 @@ def _step(layer: Any) -> tuple[Any, Any, Any] | str | None:
             return None
         if isinstance(layer, TRANSPOSED) or any(one != 1 for one in layer.dilation) or layer.padding_mode != "zeros":
             return "refused"
-        padding: tuple[int, ...] = (0,) * len(layer.stride) if layer.padding == "valid" else layer.padding
+        padding = (0,) * len(layer.stride) if isinstance(layer.padding, str) else layer.padding
         if any(2 * p > k for p, k in zip(padding, layer.kernel_size, strict=True)):
             return "refused"
         return layer.kernel_size, layer.stride, padding

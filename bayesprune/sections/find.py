@@ -9,7 +9,7 @@ from torch import nn
 
 from bayesprune.batches import Batch
 from bayesprune.errors import NetworkError
-from bayesprune.sections.absent import PASSING, can_be_absent
+from bayesprune.sections.absent import PASSING, Absent, can_be_absent
 from bayesprune.sections.check import not_exact
 from bayesprune.sections.graph import Children, Sum, called_once, points, sums, traced
 from bayesprune.sections.value import KIND, SUFFIX, Section
@@ -36,8 +36,8 @@ def find_sections(network: nn.Module, example: Batch, *, keep: Collection[str] =
     """Find the sections x -> skip(x) + F(x) of a network, wherever a module's forward has such a sum.
 
     The branch F is the summand that runs more layers with parameters (of equally many the one with more parameters),
-    and runs them for the sum alone; the other summand is the skip, and stays. Every section is tried: with its gate closed the network must say what it says
-    once the branch is deleted.
+    and runs them for the sum alone; the other summand is the skip, and stays. Every section is tried: with its gate
+    closed the network must say what it says once the branch is deleted.
 
     Args:
         network: any; modules whose forward cannot be followed by torch.fx have no sections of their own.
@@ -101,7 +101,12 @@ def _sections(network: nn.Module, left: dict[str, str]) -> Iterator[Section]:
         known = Children(
             called_once(graph) - shared, frozenset(child for child, one in module.named_modules() if _passes(one))
         )
-        sums_here = list(sums(graph, weights))
+        gone = {
+            child
+            for child, one in module.named_modules()
+            if child and any(isinstance(part, Absent) for part in one.modules()) and not _weight(one)[0]
+        }
+        sums_here = list(sums(graph, weights, gone))
         whole = [one for one in sums_here if isinstance(one, Sum)]
         for one in sums_here:
             if not isinstance(one, Sum):

@@ -2,7 +2,7 @@
 
 import operator
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,12 +123,15 @@ Weight = tuple[int, int]
 """Layers with parameters, and parameters."""
 
 
-def sums(graph: fx.Graph, weights: dict[str, Weight]) -> Iterator[Sum | tuple[fx.Node, str]]:
+def sums(
+    graph: fx.Graph, weights: dict[str, Weight], gone: Collection[str] = ()
+) -> Iterator[Sum | tuple[fx.Node, str]]:
     """Every sum of a skip and a branch, or a sum that is none of these and why.
 
     Args:
         graph: of a module's forward.
         weights: how many layers with parameters each child holds, and how many parameters.
+        gone: children that were deleted: a sum with one has no other summand that could go.
     """
     for node in graph.nodes:
         first, second = _summands(node)
@@ -137,6 +140,8 @@ def sums(graph: fx.Graph, weights: dict[str, Weight]) -> Iterator[Sum | tuple[fx
         one, other = _only_for(first, node), _only_for(second, node)
         if not (_sources(one, first) & _before(second) or _sources(other, second) & _before(first)):
             continue  # nothing is common to the two: no skip
+        if any(inner.op == "call_module" and inner.target in gone for inner in one | other):
+            continue
         heavy, light = (_weight(part, weights) for part in (one, other))
         if heavy == light:
             if any(heavy):

@@ -107,8 +107,8 @@ class _Products:
 
     def to(self, device: torch.device) -> "_Products":
         """The same on a device."""
-        wide = (_wide_on(device, part) for part in (self.units, self.written, self.read))
-        return _Products(*wide, self.sections.to(device))
+        units, written, read = (_wide_on(device, part) for part in (self.units, self.written, self.read))
+        return _Products(units, written, read, self.sections.to(device))
 
 
 def _wide_on(device: torch.device, part: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COST = {
     ("parsimonious", "prune"): 1.1, ("parsimonious", "fixed"): 0.35,
+    ("layer-gates", "prune"): 2.5, ("complexity-aware", "prune"): 2.5, ("complexity-aware", "fixed"): 0.35,
     ("spike-slab-flat", "prune"): 3.0, ("spike-slab-flat", "fixed"): 0.25, ("spike-slab", "prune"): 2.5,
     ("ss-gl", "prune"): 2.5, ("ss-ghs", "prune"): 2.5, ("sv-bnn", "prune"): 4.0,
     **{(method, "fixed"): 0.2 for method in ("l1-units", "geometric-median", "taylor", "slimming")},

@@ -24,8 +24,9 @@ def prune(
         method: with gates parsimonious, spike-slab, spike-slab-flat, ss-gl, ss-ghs; with random multipliers of channels
             l0, sbp, bmrs, vib, sparse-vd, bc-gnj, bc-ghs; for weights sv-bnn, magnitude, class-uniform,
             class-distributed, obd, layer-obs, snip, logit-snip, grasp, synflow, lottery, set, rigl; for channels
-            l1-units, geometric-median, taylor, slimming; for either random, ntt; for whole layers layer-sparsity; or
-            dense, ensemble, mc-dropout.
+            l1-units, geometric-median, taylor, slimming; for either random, ntt; for residual sections layer-gates,
+            and with channels complexity-aware; for layers that act linearly layer-sparsity; or dense, ensemble,
+            mc-dropout.
         flags: Settings of the run.
         seed: Of initial weights, order, noise and gates.
         out: Folder of the run folder, which holds the report too.

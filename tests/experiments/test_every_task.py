@@ -136,6 +136,13 @@ def without_norm(network: nn.Module) -> nn.Module:
     return network
 
 
+def bypassed(network: nn.Module, case: Case) -> nn.Module:
+    """Layer gates are of networks with skips: the second layer gets one."""
+    example, _ = next(iter(case.data().test.batches(2)))
+    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    return bp.with_bypasses(network, example, layers[:2][-1:])
+
+
 def pruned_of(case: Case, method: str, **settings: Any) -> Pruned:
     torch.manual_seed(0)
     needed = METHODS[method].needs
@@ -143,6 +150,7 @@ def pruned_of(case: Case, method: str, **settings: Any) -> Pruned:
     epochs = 3 if method == "lottery" else 2
     plain: dict[str, Any] = {"epochs": epochs, "batch_size": 32, "progress": False}
     network = case.network() if method != "ntt" else without_norm(case.network())
+    network = bypassed(network, case) if method == "layer-gates" else network
     return bp.prune(network, case.data(), method, **plain | size | QUICK.get(method, {}) | settings)
 
 

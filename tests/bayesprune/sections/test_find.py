@@ -46,10 +46,7 @@ def test_what_is_kept_has_no_section() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "count"), [("resnet18", 8), ("mobilenet_v2", 10)])
 def test_networks_of_torchvision(name: str, count: int) -> None:
-    import_torchvision()
-    import torchvision.models
-
-    network = getattr(torchvision.models, name)(weights=None)
+    network = getattr(import_torchvision().models, name)(weights=None)
     found = find_sections(network, torch.randn(2, 3, 32, 32))
     assert len(found.sections) == count and not found.left
     if name == "resnet18":

@@ -212,3 +212,18 @@ def test_sizes_that_cannot_be_used_are_refused(small_data: Data) -> None:
     ):
         with pytest.raises(SettingError, match=message):
             pruned_by(small_data, "complexity-aware", **options)
+
+
+def test_a_network_that_lost_sections_can_be_pruned_again(small_data: Data) -> None:
+    once = pruned_by(small_data, "layer-gates", SmallResNet, price=1e4, keep=["blocks.2"], epochs=2)
+    assert [once.kept[f"blocks.{n}.section"] for n in range(2)] == [[], []] and "blocks.2.section" not in once.kept
+    twice = bp.prune(once.network, small_data, "layer-gates", epochs=2, batch_size=24, price=1e4, **SOON)
+    assert twice.kept["blocks.2.section"] == [] and "blocks.1.section" not in twice.kept  # its skip is all that is left
+    with pytest.raises(NetworkError, match="no section"):
+        bp.prune(twice.network, small_data, "layer-gates", epochs=2)
+
+
+def test_units_of_restarts_match_where_both_have_them(small_data: Data) -> None:
+    one, other = (pruned_by(small_data, "complexity-aware", price=price, epochs=2) for price in (0.1, 30.0))
+    matched = {match.group for match in one.matched_units(other)}
+    assert "stem" in matched and matched <= {name for name in one.kept if one.kept[name] and other.kept[name]}

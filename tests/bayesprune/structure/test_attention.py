@@ -172,7 +172,7 @@ def test_optimizer_state_and_masks_follow() -> None:
 @pytest.mark.parametrize("size", [(9, 9), (8, 6), (3, 3)], ids=str)
 def test_windows_with_all_heads_are_torchvisions_own(version: int, size: tuple[int, int]) -> None:
     import_torchvision()
-    swin_transformer = import_module("torchvision.models.swin_transformer")
+    swin_transformer = import_module(window_attention.HOME)
 
     name = "ShiftedWindowAttention" + ("V2" if version == 2 else "")
 
@@ -192,7 +192,7 @@ def test_windows_with_all_heads_are_torchvisions_own(version: int, size: tuple[i
 def test_windows_by_hand(version: int) -> None:
     """The closed head's columns of the projection are 0."""
     import_torchvision()
-    swin_transformer = import_module("torchvision.models.swin_transformer")
+    swin_transformer = import_module(window_attention.HOME)
 
     name = "ShiftedWindowAttention" + ("V2" if version == 2 else "")
     layer = getattr(swin_transformer, name)(12, [3, 3], [1, 1], 3).eval()

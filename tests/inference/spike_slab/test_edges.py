@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 import bayesprune as bp
 from bayesprune.data import Data
-from bayesprune.errors import PruningWarning, SettingError, UnsupportedLayerError
+from bayesprune.errors import PruningWarning, SettingError
 from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.relaxed import RelaxedGates
 from bayesprune.inference.spike_slab.edge_guide import EdgeGuide, EdgeSlab, relaxed
@@ -287,7 +287,8 @@ class Tied(nn.Module):
         self.fc2.weight = self.fc1.weight
 
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs: Tensor = self.out(self.norm(self.fc2(self.fc1(inputs.flatten(1)).relu())))
+        hidden = self.fc1(inputs.flatten(1)).relu().sort(-1).values  # no unit has a place of its own
+        outputs: Tensor = self.out(self.norm(self.fc2(hidden)).sort(-1).values)
         return outputs
 
 
@@ -299,8 +300,9 @@ def test_networks_without_groups_are_masked_and_not_trimmed(small_data: Data) ->
     mask = pruned.masks["fc1.weight"]
     assert bool(mask.any()) and not bool(mask.all())
     assert torch.equal(pruned.network.get_parameter("fc2.weight") != 0, mask)
-    with pytest.raises(UnsupportedLayerError, match=r"keep=\["):
-        bp.prune(Tied(), small_data, "sv-bnn", epochs=2, batch_size=50, trim=True)
+    assert pruned.structure.gate_count == 0
+    trimmed = bp.prune(Tied(), small_data, "sv-bnn", epochs=1, batch_size=50, trim=True)
+    assert trimmed.network.get_parameter("fc1.weight").shape == (36, 36)
 
 
 @pytest.mark.parametrize(

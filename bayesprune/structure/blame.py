@@ -49,6 +49,7 @@ def groups_to_blame(
     inner, names = "" if failed is None else failed.module, {name for name, _ in network.named_modules()}
     while inner:
         near = [place for place in places if inner in names and f"{place[0].name}.".startswith(f"{inner}.")]
+        near = [place for place in near if not structure.spread & {*place[0].producers}]  # they hand out all channels
         found = [blame for place in near[:_NEAR] if (blame := search.differs([place])) is not None and blame.where]
         if found:
             every = [alike for blame in found for alike in _alike(blame, inner, network, structure)]

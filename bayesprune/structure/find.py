@@ -114,6 +114,7 @@ def _found(
     if refusals:
         raise all_refused(refusals, keep, structure.gate_count)
     if check:
+        structure = replace(structure, examples_first=True)
         structure = replace(structure, examples_first=examples_come_first(copy, structure, example, passes))
     whole = left_whole(copy, structure, classes, kept_layers(network, keep), passes, plan.whole)
     return replace(structure, whole=whole)

@@ -25,7 +25,13 @@ small.
 
 
 def blamed(network: nn.Module, structure: Structure, example: Batch, passes: Passes) -> list[Blame]:
-    """Close random gates in two copies, by gating and by slicing, and compare what they say.
+    """Close random gates by gating and by slicing, and compare what a network and its compact copy say.
+
+    Args:
+        network: a copy; tensors whose entries are all equal get random ones.
+        structure: its groups.
+        example: inputs [B, ...].
+        passes: how to run it.
 
     Returns:
         The groups that are to blame where the two differ, else nothing.
@@ -35,17 +41,18 @@ def blamed(network: nn.Module, structure: Structure, example: Batch, passes: Pas
     """
     if structure.gate_count == 0:
         return []
-    gated = _stirred(network)
-    sliced, smaller = copied(gated), structure
+    _stir(network)
+    sliced, smaller = copied(network), structure
     for density, factor in TRIALS:
         inputs = each(partial(_scaled, factor=factor), example)
         gates = _random_gates(smaller, density)
         open_gates = torch.isin(structure.original_gates(), smaller.original_gates()[gates])
-        expected = gated_outputs(gated, structure, inputs, open_gates, passes)
+        expected = gated_outputs(network, structure, inputs, open_gates, passes)
         compacted = _compacted(sliced, smaller, gates, inputs, expected, passes)
         if isinstance(compacted, str):
-            _refuse_random(gated, inputs)
-            return groups_to_blame(gated, structure, inputs, open_gates, passes)
+            del sliced
+            _refuse_random(network, inputs)
+            return groups_to_blame(network, structure, inputs, open_gates, passes)
         smaller = compacted
     return []
 
@@ -106,16 +113,14 @@ def _random_gates(structure: Structure, density: float) -> Tensor:
 
 
 @torch.no_grad()
-def _stirred(network: nn.Module) -> nn.Module:
-    """A copy in evaluation mode in which no tensor has equal entries, as a fresh normalisation's have.
+def _stir(network: nn.Module) -> None:
+    """Give tensors whose entries are all equal, as a fresh normalisation's are, random ones.
 
     Equal entries would hide that a layer was cut at the wrong channels; zeros would hide a whole branch.
     """
-    copy = copied(network)
     generator = torch.Generator().manual_seed(1)
-    for tensor in (*copy.parameters(), *copy.buffers()):
+    for tensor in (*network.parameters(), *network.buffers()):
         if tensor.is_floating_point() and tensor.numel() > 1 and bool(tensor.amax() == tensor.amin()):
             scale = 1.0 if tensor.dim() == 1 else (len(tensor) / tensor.numel()) ** 0.5
             random = torch.rand(tensor.shape, generator=generator, dtype=torch.float64).add_(0.5).mul_(scale)
             tensor.copy_(random)
-    return copy

@@ -48,12 +48,14 @@ def _features(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Ten
 
 def _linear(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any, outputs: Any) -> None:
     features, by_keyword = _features(arguments, keywords)
+    trace.look_at_examples(features)
     said = read_linear(trace, name, "weight", trace.of(features), (1, 0), layer.bias, by_weight=by_keyword)
     trace.storages.give(outputs, said)
 
 
 def _convolution(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any, outputs: Any) -> None:
     features, by_keyword = _features(arguments, keywords)
+    trace.look_at_examples(features)
     said = convolved(
         trace,
         name,

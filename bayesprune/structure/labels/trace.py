@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from bayesprune.batches import parts
+from bayesprune.batches import count, parts
 from bayesprune.errors import NetworkError
 from bayesprune.structure.labels.code import running_line
 from bayesprune.structure.labels.record import Record
@@ -106,6 +106,11 @@ class Trace(TorchDispatchMode):
         self._path, self._inside = [], 0
         for tensor in parts(self.example):
             self.storages.give(tensor, constant(tensor, FIXED))
+
+    def look_at_examples(self, features: Tensor) -> None:
+        """Note whether channels that a layer reads have the examples along their first axis."""
+        if bool((self.of(features) != NEUTRAL).any()):
+            self.record.examples_first &= features.dim() > 1 and len(features) == count(self.example)
 
     def cause(self, said: str, *, refused: bool = False) -> Cause:
         """What happens now, with the module and the line of the user's code."""

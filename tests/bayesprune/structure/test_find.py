@@ -144,19 +144,26 @@ def test_an_example_that_does_not_fit() -> None:
         find(LeNet300(), torch.randn(2, 3, 9))
 
 
+class _Listing(nn.BatchNorm1d):
+    """A layer that does not give back what layers of its kind do."""
+
+    def forward(self, inputs: Tensor) -> list[Tensor]:  # type: ignore[override]  # on purpose
+        return [inputs]
+
+
+class _Odd(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.fc = _Listing(3), nn.Linear(4, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.fc(self.norm(inputs)[0])
+        return outputs
+
+
 def test_a_network_that_cannot_be_traced() -> None:
-    class Odd(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.norm, self.fc = nn.BatchNorm1d(3), nn.Linear(4, 2)
-            self.norm.forward = lambda inputs: [inputs]  # type: ignore[method-assign]  # a layer that is none
-
-        def forward(self, inputs: Tensor) -> Tensor:
-            outputs: Tensor = self.fc(self.norm(inputs)[0])
-            return outputs
-
     with pytest.raises(NetworkError, match="cannot be traced for groups of channels at 'norm'"):
-        find(Odd(), SERIES)
+        find(_Odd(), SERIES)
 
 
 def hooks(network: nn.Module) -> int:

@@ -14,7 +14,7 @@ REFUSED: dict[str, str] = {}
 @pytest.mark.long
 @pytest.mark.parametrize("name", LIBRARY)
 def test_library(name: str) -> None:
-    verdict = judge(LIBRARY[name].build, limit=120.0)
+    verdict = judge(LIBRARY[name].build, limit=600.0)
     if name in REFUSED:
         assert REFUSED[name] in verdict.refused
         return

@@ -41,8 +41,8 @@ _EXACT = 5e-5
 _TITLE = "Accuracy predicted from structure"
 _NOTES = (
     "The published protocol tests on 20 of 200 rows, those of one split, with properties scaled by all rows. Bayesian "
-    "ridge has no seed and must meet the published figures; forest and AdaBoost were not seeded, so theirs are met "
-    "within the spread over seeds (±, 10 seeds).",
+    "ridge has no seed and must meet the published figures. Forest and AdaBoost were not seeded: single runs of them "
+    "are compared with the mean and spread (±) over 10 seeds here.",
     "Cross-validated: every row is predicted by models that have not seen it, scaled with their own rows; 10 folds, "
     "dealt anew for every repeat. In brackets the 95 % interval of drawing the rows anew.",
     "New numbers of sources: all graphs with one number of sources are in one fold, so a model is asked about numbers "

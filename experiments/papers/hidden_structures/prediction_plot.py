@@ -33,9 +33,9 @@ def _figure(found: Mapping[str, tuple[AccuracyTable, CrossValidated]]) -> Any:
             axes.plot(table.accuracy[rows], one.predicted[rows], marker, color=colour, markersize=2.5, label=label)
         axes.axline((0.75, 0.75), slope=1, color="#808890", linewidth=0.8)
         axes.set_title(cell, fontsize=10)
+        axes.set_xlabel("measured")
         axes.set_xlim(0.45, 1.03)
         axes.set_ylim(0.45, 1.03)
     panels[0].set_ylabel("predicted")
-    figure.supxlabel("measured test accuracy", fontsize=10)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

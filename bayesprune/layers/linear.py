@@ -144,7 +144,9 @@ def composed(inner: nn.Module, outer: nn.Module) -> nn.Module:
         for taps1 in _taps(k1):
             places = zip(taps1, taps2, d1, d2, s1, strict=True)
             at: Any = (slice(None), slice(None), *(b * e * s + a * d for a, b, d, e, s in places))
-            merged[at] += second[(slice(None), slice(None), *taps2)] @ first[(slice(None), slice(None), *taps1)]
+            outer_tap: Any = (slice(None), slice(None), *taps2)
+            inner_tap: Any = (slice(None), slice(None), *taps1)
+            merged[at] += second[outer_tap] @ first[inner_tap]
     return _convolution(
         inner if type(inner) in CONVOLUTIONS else outer, merged, _moved_bias(inner, outer, second.flatten(2).sum(2)),
         axes, [a * b for a, b in zip(s1, s2, strict=True)], [a + s * b for a, s, b in zip(p1, s1, p2, strict=True)],

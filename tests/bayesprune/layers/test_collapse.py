@@ -13,7 +13,7 @@ from bayesprune.errors import NetworkError
 from bayesprune.layers import Layers, LinearChain, active_layers, collapse, find_layers, inactive, replay
 from bayesprune.layers.collapse import best_parts
 from bayesprune.layers.deciding import Collapse, collapse_inactive
-from bayesprune.layers.linear import Nothing, Passed, composed, factors_of, why_not_one
+from bayesprune.layers.linear import Nothing, Passed, factors_of, why_not_one
 from bayesprune.models import MLP, Conv4, LeNet5
 
 CLOSE = 2e-5
@@ -283,30 +283,6 @@ def test_parts_cost_least_of_all_ways_to_multiply() -> None:
             if all(one <= other for one, other in zip(spent, own, strict=True)):
                 cost[tuple(parts)] = sum(spent)
         assert cost[tuple(best_parts(chain, ()))] == min(cost.values())
-
-
-@pytest.mark.parametrize("kernel", [1, 2, 3])
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("padding", [0, 1, 2])
-@pytest.mark.parametrize("outer", [0, 1, 2])
-@pytest.mark.parametrize("bias", [False, True])
-def test_the_condition_at_borders_is_exact(kernel: int, stride: int, padding: int, outer: int, bias: bool) -> None:
-    """Where it holds both convolutions are one; where it does not, one would be another function."""
-    torch.manual_seed(0)
-    for size, dilation in product(range(5, 10), (1, 2)):
-        if dilation * (kernel - 1) + 1 > size + 2 * padding:
-            continue
-        first = nn.Conv1d(2, 3, kernel, stride, padding, dilation, bias=bias).double()
-        made = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        if made + 2 * outer < 2:
-            continue
-        second = nn.Conv1d(3, 2, 2, 1, outer).double()
-        inputs = torch.rand(3, 2, size, dtype=torch.float64)
-        one = composed(first, second)(inputs)
-        two = second(first(inputs))
-        assert one.shape == two.shape
-        same = torch.allclose(one, two, atol=1e-12)
-        assert same == (why_not_one(first, second, (size,)) == ""), (size, dilation)
 
 
 def test_what_cannot_be_one_convolution_stays_in_factors_and_is_exact() -> None:

@@ -167,25 +167,6 @@ def test_the_smallest_strength_that_keeps_a_layer_inactive() -> None:
                 assert (negative_norm(moved) == 0) == stays, (name, factor, lam)
 
 
-@pytest.mark.long
-def test_training_settles_on_the_side_that_the_test_says() -> None:
-    """From an inactive layer at a stationary point: twice the strength keeps it so, a fiftieth does not."""
-    network, data = regression(1)
-    own = LayerOptions(strength=1.0, lam=1e-3, warm_up=0.0)
-    state = fit(network, data, own, 400)
-    layers = find_layers(network, state.example)
-    assert active_layers(network, layers) == ("fc1",)
-    least = least_strengths(network, layers, data.train.batches(200), state.loss, lam=1e-3)
-    largest = max(least.values())
-    for factor, expected in ((2.0, 1), (0.02, None)):
-        again = MLP((6, 6, 6), (4,), 1)
-        again.load_state_dict(network.state_dict())
-        own = LayerOptions(strength=factor * largest / 36**0.5, lam=1e-3, warm_up=0.0)
-        fit(again, data, own, 200)
-        active = active_layers(again, find_layers(again, state.example))
-        assert len(active) == expected if expected else len(active) > 1
-
-
 def scaled(network: MLP, c: float) -> None:
     """The same function: the second matrix by c, the last one by 1/c."""
     with torch.no_grad():

@@ -59,7 +59,7 @@ def test_the_impossible_one_of_several_is_named(method: str, small_data: Data) -
 
 
 def test_tangent_transfer_refuses_latency(small_data: Data) -> None:
-    with pytest.raises(SettingError, match="ntt takes budgets of macs and params, none of latency"):
+    with pytest.raises(SettingError, match="ntt takes budgets of macs and params, and none of latency"):
         pruned_by("ntt", small_data, budget="latency=50%")
 
 

@@ -144,6 +144,7 @@ def test_a_budget_is_kept_by_units_and_sections(budget: str, small_data: Data) -
     assert pruned.result()[kind] <= float(share) / 100 * dense
 
 
+@pytest.mark.long
 def test_layers_go_first_at_a_large_beta_and_units_at_a_small_one(small_data: Data) -> None:
     counts = []
     for beta in (0.02, 50.0):
@@ -214,6 +215,7 @@ def test_sizes_that_cannot_be_used_are_refused(small_data: Data) -> None:
             pruned_by(small_data, "complexity-aware", **options)
 
 
+@pytest.mark.long
 def test_a_network_that_lost_sections_can_be_pruned_again(small_data: Data) -> None:
     once = pruned_by(small_data, "layer-gates", SmallResNet, price=1e4, keep=["blocks.2"], epochs=2)
     assert [once.kept[f"blocks.{n}.section"] for n in range(2)] == [[], []] and "blocks.2.section" not in once.kept
@@ -223,6 +225,7 @@ def test_a_network_that_lost_sections_can_be_pruned_again(small_data: Data) -> N
         bp.prune(twice.network, small_data, "layer-gates", epochs=2)
 
 
+@pytest.mark.long
 def test_units_of_restarts_match_where_both_have_them(small_data: Data) -> None:
     one, other = (pruned_by(small_data, "complexity-aware", price=price, epochs=2) for price in (0.1, 30.0))
     matched = {match.group for match in one.matched_units(other)}

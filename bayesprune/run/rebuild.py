@@ -13,7 +13,7 @@ from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.reading_records import inputs_of, task_of
 from bayesprune.run.writing_records import AVERAGES
 from bayesprune.store.runs import RunRecord
-from bayesprune.structure import Structure, compact
+from bayesprune.structure import Structure, compact, find
 from bayesprune.structure.copying import copied
 from bayesprune.structure.find import find_again
 from bayesprune.structure.selected_inputs import with_input_gates
@@ -75,6 +75,9 @@ def _structure(network: nn.Module, record: RunRecord, state_dict: dict[str, Tens
     example, settings = inputs_of(record).zeros(), record.settings
     keep, inputs = settings["keep"], settings["inputs"]
     flatten = settings["flatten_inputs"]
+    if not record.groups:  # an average of draws tells its gates and no groups
+        found = find(network, example, keep=keep, inputs=inputs, flatten_inputs=flatten)
+        return with_input_gates(network, found, example, keep, inputs)
     groups = {group["name"] for group in record.groups}
     spread = {name.removesuffix(_SPREAD) for name in state_dict or () if name.endswith(_SPREAD)}
     found = find_again(network, example, keep=keep, inputs=inputs, flatten_inputs=flatten, groups=groups, spread=spread)

@@ -8,7 +8,7 @@ from torch import Tensor
 from bayesprune.errors import UnknownNameError
 from bayesprune.inference.attraction import StepAttraction
 from bayesprune.inference.objective import gate_optimizer, guide_of
-from bayesprune.structure.groups import UNGATED, Reader
+from bayesprune.structure.members import UNGATED, Reader
 from bayesprune.training import TrainState
 
 SMOOTHING, SLOW_SMOOTHING = 0.98, 0.998

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bayesprune.errors import SettingError
 from bayesprune.structure import Structure
-from bayesprune.structure.groups import UNGATED
+from bayesprune.structure.members import UNGATED
 
 
 def check_multiple(structure: Structure, multiple: int) -> None:

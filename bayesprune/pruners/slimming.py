@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bayesprune.errors import SettingError
 from bayesprune.pruners.channels import channel_scales
-from bayesprune.structure.groups import UNGATED
+from bayesprune.structure.members import UNGATED
 from bayesprune.training import NegativeLogLikelihood, TrainState
 
 

@@ -16,7 +16,7 @@ from bayesprune.run.writing_records import AVERAGES
 from bayesprune.sections.find import find_sections, with_sections
 from bayesprune.sections.value import SUFFIX
 from bayesprune.store.runs import RunRecord
-from bayesprune.structure import Structure, compact
+from bayesprune.structure import Structure, compact, find
 from bayesprune.structure.copying import copied
 from bayesprune.structure.find import find_again
 from bayesprune.structure.selected_inputs import with_input_gates
@@ -79,10 +79,13 @@ def _structure(network: nn.Module, record: RunRecord, state_dict: dict[str, Tens
     example, settings = inputs_of(record).zeros(), record.settings
     keep, inputs = settings["keep"], settings["inputs"]
     flatten = settings["flatten_inputs"]
+    if not record.groups:  # an average of draws tells its gates and no groups
+        found = find(network, example, keep=keep, inputs=inputs, flatten_inputs=flatten)
+        return with_input_gates(network, found, example, keep, inputs)
     names = [group["name"] for group in record.groups]
     sections = [name for name in names if name.endswith(SUFFIX)]
     units = Structure((), (), ())
-    if len(sections) < len(names) or not names:
+    if len(sections) < len(names):
         groups = set(names) - set(sections)
         spread = {name.removesuffix(_SPREAD) for name in state_dict or () if name.endswith(_SPREAD)}
         found = find_again(

@@ -11,7 +11,8 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 from torch.optim import Optimizer
 
 from bayesprune.sections.value import KIND, Section
-from bayesprune.structure.groups import Axis, Structure
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.members import Axis
 from bayesprune.structure.kinds.base import LayerKind, register
 from bayesprune.structure.kinds.convolution import CONVOLUTION, TRANSPOSED
 from bayesprune.structure.selectors import Selected
@@ -197,6 +198,10 @@ def _shortened(network: nn.Module, structure: Structure, closed: Sequence[Sectio
         if isinstance(modules.get(layer), Absent) and bool(padded[axis.gates].any()):
             axes.append(Axis(layer, "", axis.axis, axis.gates))
     readers = [reader for reader in structure.readers if not any(one.holds(reader.layer) for one in closed)]
+    norms = tuple(norm for norm in structure.norms if not any(one.holds(norm.layer) for one in closed))
+    spread = frozenset(name for name in structure.spread if not any(one.holds(name) for one in closed))
     sections = tuple(one for one in structure.sections if one.name not in inside)
     once = {(axis.layer, axis.tensor, tuple(axis.gates.tolist())): axis for axis in axes}
-    return replace(structure, axes=tuple(once.values()), readers=tuple(readers), sections=sections)
+    return replace(
+        structure, axes=tuple(once.values()), readers=tuple(readers), norms=norms, spread=spread, sections=sections
+    )

@@ -13,7 +13,8 @@ from bayesprune.sections.absent import PASSING, Absent, can_be_absent
 from bayesprune.sections.check import not_exact
 from bayesprune.sections.graph import Children, Sum, called_once, points, sums, traced
 from bayesprune.sections.value import KIND, SUFFIX, Section
-from bayesprune.structure.groups import Group, Structure
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.members import Group
 
 _DROPS = frozenset(("StochasticDepth", "DropPath"))
 """Classes of layers that drop whole branches in training."""

@@ -12,7 +12,8 @@ from bayesprune.batches import Batch, parts
 from bayesprune.structure.compact import compact
 from bayesprune.structure.copying import copied
 from bayesprune.structure.gating import Gating
-from bayesprune.structure.groups import Group, Structure
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.members import Group
 from bayesprune.structure.labels.code import failing_line
 from bayesprune.structure.layers import CONVOLUTION
 from bayesprune.structure.modes import hooked

@@ -6,7 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from bayesprune.structure.groups import UNGATED, Axis, Group, Normaliser, Reader, Structure
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.members import UNGATED, Axis, Group, Normaliser, Reader
 from bayesprune.structure.labels.classes import Classes, Found
 from bayesprune.structure.layers import CONVOLUTION
 from bayesprune.structure.refusals import Refusal

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from bayesprune.structure.groups import Reader
+from bayesprune.structure.members import Reader
 
 Factors = Callable[[Tensor, Reader], Tensor]
 

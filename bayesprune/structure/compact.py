@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
-from bayesprune.structure.groups import UNGATED, Axis, Group, Structure, key_of
+from bayesprune.structure.groups import Structure, key_of
+from bayesprune.structure.members import UNGATED, Axis, Group
 from bayesprune.structure.kinds.attention import leave_fast_path
 from bayesprune.structure.layers import resize
 from bayesprune.structure.selectors import plain_name

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from bayesprune.devices import CPU
 from bayesprune.structure.cost import COUNTED, OTHER, LayerCost
-from bayesprune.structure.groups import UNGATED, Reader, Structure
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.members import UNGATED, Reader
 from bayesprune.structure.layers import units_inside
 from bayesprune.structure.selectors import plain_name
 
@@ -201,9 +202,7 @@ def _weight_use(layer_name: str, layer: nn.Module, tensor: str, positions: Mappi
     return positions.get(layer_name, positions.get(plain_name(layer_name), 0))
 
 
-def _own_term(
-    layer: nn.Module, name: str, written: Mapping[str, Tensor], macs: float, sections: Tensor
-) -> _Term:
+def _own_term(layer: nn.Module, name: str, written: Mapping[str, Tensor], macs: float, sections: Tensor) -> _Term:
     """What a layer multiplies without parameters, along its units."""
     inside = units_inside(layer)
     assert inside is not None and inside.macs is not None  # only such layers are counted

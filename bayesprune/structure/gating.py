@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from bayesprune.errors import SettingError, UnsupportedLayerError
 from bayesprune.sections.gating import Gate, hook_sections
 from bayesprune.structure.by_weight import GatedWeights
-from bayesprune.structure.groups import UNGATED, Normaliser, Reader, Structure
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.members import UNGATED, Normaliser, Reader
 from bayesprune.structure.masked_norm import masked
 from bayesprune.structure.nested_inputs import without_nesting
 
@@ -111,6 +112,7 @@ class Gating:
             return masked(layer, arguments[0], factors, norm.feature_axis).to(said)
 
         return normalise
+
     def _gate(self, gate: int) -> Gate:
         return lambda: None if self._gates is None else self._gates.whole[..., gate]
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bayesprune.structure.groups import UNGATED, Structure
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.members import UNGATED
 
 
 @dataclass(frozen=True, eq=False)

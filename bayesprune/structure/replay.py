@@ -17,7 +17,8 @@ from bayesprune.batches import call, head
 from bayesprune.devices import device_of
 from bayesprune.structure.copying import copied
 from bayesprune.structure.gating import Gating
-from bayesprune.structure.groups import UNGATED, Reader, Structure
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.members import UNGATED, Reader
 from bayesprune.structure.modes import evaluating
 
 Layers = frozenset[str]

@@ -17,7 +17,8 @@ from bayesprune.batches import Batch, call
 from bayesprune.errors import UnsupportedLayerError
 from bayesprune.structure.copying import copied
 from bayesprune.structure.cost import COUNTED
-from bayesprune.structure.groups import Axis, Reader, Structure
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.members import Axis, Reader
 from bayesprune.structure.modes import evaluating, hooked
 
 TOLERANCE = 1e-6

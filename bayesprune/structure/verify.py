@@ -10,7 +10,8 @@ from bayesprune.errors import NetworkError
 from bayesprune.structure.blame import Blame, agree, gated_outputs, groups_to_blame
 from bayesprune.structure.compact import compact
 from bayesprune.structure.copying import copied
-from bayesprune.structure.groups import Group, Structure
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.members import Group
 from bayesprune.structure.labels.code import failing_line
 from bayesprune.structure.nesting import tensors_in
 from bayesprune.structure.passes import Passes, is_random

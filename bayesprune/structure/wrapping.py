@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bayesprune.structure.groups import Axis, Reader, Structure
+from bayesprune.structure.groups import Structure
+from bayesprune.structure.members import Axis, Reader
 from bayesprune.structure.layers import CONVOLUTION
 from bayesprune.structure.selectors import SelectChannels, Selected, Spread, SpreadChannels, is_wrapper
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bayesprune.structure.groups import UNGATED
+from bayesprune.structure.members import UNGATED
 from bayesprune.training import TrainState
 
 

@@ -9,7 +9,7 @@ from bayesprune.inference.multipliers.law import MultiplierLaw, chosen
 from bayesprune.inference.multipliers.normal import LEAST_SQUARE, log_uniform_divergence
 from bayesprune.models.gated import GatedModel
 from bayesprune.structure import Structure
-from bayesprune.structure.groups import UNGATED
+from bayesprune.structure.members import UNGATED
 
 MOST_LOG_ALPHA = 8.0
 """log alpha is clipped to +- this in the divergence, as in the public code."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from bayesprune.errors import NetworkError
 from bayesprune.pruners.problem import Problem, check_finite
 from bayesprune.structure import Structure
-from bayesprune.structure.groups import UNGATED
+from bayesprune.structure.members import UNGATED
 
 _BATCHNORM = nn.modules.batchnorm._BatchNorm
 

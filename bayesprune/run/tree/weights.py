@@ -10,7 +10,7 @@ from torch import Tensor
 from bayesprune.errors import SettingError
 from bayesprune.run.tree.chains import Chains
 from bayesprune.structure import Structure
-from bayesprune.structure.groups import UNGATED
+from bayesprune.structure.members import UNGATED
 from bayesprune.structure.selectors import plain_name
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bayesprune.structure.groups import UNGATED, Axis, Reader
+from bayesprune.structure.members import UNGATED, Axis, Reader
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from bayesprune.structure import Group, Reader, Structure
-from bayesprune.structure.groups import Axis, Normaliser
+from bayesprune.structure.members import Axis, Normaliser
 from bayesprune.structure.layers import units_inside
 
 

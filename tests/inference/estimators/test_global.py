@@ -18,7 +18,7 @@ from bayesprune.inference.guides import GateGuide
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.gates import FlatteningGatePrior
 from bayesprune.structure import Group, Reader, Structure
-from bayesprune.structure.groups import Axis
+from bayesprune.structure.members import Axis
 from tests.inference.conftest import SIX, Tiny
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from bayesprune.inspection.values import InspectedLayer, Inspection
 from bayesprune.pruners.budgeted import smallest_gates
 from bayesprune.structure import OTHER, LayerCost, Structure, find
 from bayesprune.structure.copying import copied
-from bayesprune.structure.members import UNGATED
 from bayesprune.structure.layers import NORM
+from bayesprune.structure.members import UNGATED
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
 

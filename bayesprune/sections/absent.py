@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 
 from bayesprune.sections.value import KIND, Section
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.members import Axis
 from bayesprune.structure.kinds.base import LayerKind, register
 from bayesprune.structure.kinds.convolution import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.members import Axis
 from bayesprune.structure.selectors import Selected
 
 _ALIKE = (

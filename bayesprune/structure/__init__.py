@@ -13,8 +13,8 @@ from bayesprune.structure.expected import ExpectedCost
 from bayesprune.structure.find import find
 from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.members import Group, Reader
 from bayesprune.structure.macs import MacCounter
+from bayesprune.structure.members import Group, Reader
 from bayesprune.structure.modes import evaluating, hooked
 from bayesprune.structure.multipliers import fold_multipliers
 from bayesprune.structure.selectors import SelectChannels

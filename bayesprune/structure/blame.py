@@ -13,9 +13,9 @@ from bayesprune.structure.compact import compact
 from bayesprune.structure.copying import copied
 from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.members import Group
 from bayesprune.structure.labels.code import failing_line
 from bayesprune.structure.layers import CONVOLUTION
+from bayesprune.structure.members import Group
 from bayesprune.structure.modes import hooked
 from bayesprune.structure.nesting import tensors_in
 from bayesprune.structure.passes import Passes

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.members import UNGATED, Axis, Group, Normaliser, Reader
 from bayesprune.structure.labels.classes import Classes, Found
 from bayesprune.structure.layers import CONVOLUTION
+from bayesprune.structure.members import UNGATED, Axis, Group, Normaliser, Reader
 from bayesprune.structure.refusals import Refusal
 
 

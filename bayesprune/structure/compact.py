@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
 from bayesprune.structure.groups import Structure, key_of
-from bayesprune.structure.members import UNGATED, Axis, Group
 from bayesprune.structure.kinds.attention import leave_fast_path
 from bayesprune.structure.layers import resize
+from bayesprune.structure.members import UNGATED, Axis, Group
 from bayesprune.structure.selectors import plain_name
 from bayesprune.structure.wrapping import wrapped
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from bayesprune.devices import CPU
 from bayesprune.structure.cost import COUNTED, OTHER, LayerCost
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.members import UNGATED, Reader
 from bayesprune.structure.layers import units_inside
+from bayesprune.structure.members import UNGATED, Reader
 from bayesprune.structure.selectors import plain_name
 
 

@@ -12,8 +12,8 @@ from bayesprune.errors import SettingError, UnsupportedLayerError
 from bayesprune.sections.gating import Gate, hook_sections
 from bayesprune.structure.by_weight import GatedWeights
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.members import UNGATED, Normaliser, Reader
 from bayesprune.structure.masked_norm import masked
+from bayesprune.structure.members import UNGATED, Normaliser, Reader
 from bayesprune.structure.nested_inputs import without_nesting
 
 

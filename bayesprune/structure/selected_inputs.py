@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from bayesprune.batches import Batch
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.members import UNGATED, Group, Reader
 from bayesprune.structure.layers import TRANSPOSED
+from bayesprune.structure.members import UNGATED, Group, Reader
 from bayesprune.structure.modes import evaluating, hooked
 from bayesprune.structure.selectors import Selected
 

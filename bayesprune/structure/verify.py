@@ -11,8 +11,8 @@ from bayesprune.structure.blame import Blame, agree, gated_outputs, groups_to_bl
 from bayesprune.structure.compact import compact
 from bayesprune.structure.copying import copied
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.members import Group
 from bayesprune.structure.labels.code import failing_line
+from bayesprune.structure.members import Group
 from bayesprune.structure.nesting import tensors_in
 from bayesprune.structure.passes import Passes, is_random
 from bayesprune.structure.refusals import Refusal

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.structure.groups import Structure
-from bayesprune.structure.members import Axis, Reader
 from bayesprune.structure.layers import CONVOLUTION
+from bayesprune.structure.members import Axis, Reader
 from bayesprune.structure.selectors import SelectChannels, Selected, Spread, SpreadChannels, is_wrapper
 
 ByName = Sequence[MutableMapping[str, Any]]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from bayesprune.structure import Group, Reader, Structure
-from bayesprune.structure.members import Axis, Normaliser
 from bayesprune.structure.layers import units_inside
+from bayesprune.structure.members import Axis, Normaliser
 
 
 class ByHand:

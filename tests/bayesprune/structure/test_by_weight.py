@@ -8,8 +8,8 @@ from torch.nn.functional import layer_norm
 
 from bayesprune.errors import InputShapeError, SettingError, UnsupportedLayerError
 from bayesprune.structure import Gating, Structure, compact, fold_multipliers
-from bayesprune.structure.members import Normaliser
 from bayesprune.structure.masked_norm import masked
+from bayesprune.structure.members import Normaliser
 from bayesprune.structure.replay import Replay
 from tests.bayesprune.structure.by_hand import CASES, ByHand, Case, functional, memory, sequences, vit
 

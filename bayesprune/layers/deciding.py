@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bayesprune.batches import Batch, call, head
+from bayesprune.batches import Batch, call
 from bayesprune.devices import device_of, random_apart
 from bayesprune.layers.collapse import Steps, collapse
 from bayesprune.layers.find import Candidate, Layers, find_layers
@@ -128,8 +128,3 @@ def change(before: Tensor, after: Tensor) -> Change:
         float(difference.abs().max() / scale.abs().max().clamp_min(tiny)),
         float(difference.square().mean().sqrt() / scale.square().mean().sqrt().clamp_min(tiny)),
     )
-
-
-def first_of(inputs: Batch, count: int) -> Batch:
-    """The first so many examples of a batch."""
-    return head(inputs, count)

@@ -11,7 +11,7 @@ from bayesprune.budgets.predicted import predicted_latency, table_of
 from bayesprune.run.budget import LATENCY
 from bayesprune.training import TrainState
 
-TRIES, NEAR, BEYOND = 3, 0.9, 1.1
+TRIES, NEAR, BEYOND = 6, 0.9, 1.1
 """How often a choice is measured at most; from which share of a latency's budget on it is near enough, and beyond which
 share the result says that it is missed."""
 

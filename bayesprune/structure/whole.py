@@ -29,6 +29,7 @@ def left_whole(
 ) -> dict[str, str]:
     """Every layer that could make channels and writes none with a gate, and the reason."""
     producing = {name for group in structure.groups for name in group.producers}
+    producing |= {axis.layer for axis in structure.axes}  # layers inside of others, such as attention's projections
     of = {maker: found for found in classes.found for maker in (*found.producers, *found.makers)}
     record = classes.trace.record
 
@@ -39,10 +40,10 @@ def left_whole(
             return record.whole[name]
         if name in of:
             return settled.get(of[name].name) or _reason(of[name], classes, kept)
-        if name not in passes.run:
-            return "it is never run"
         if name in record.passed:
             return _of_labels(classes, record.passed[name])
+        if name not in passes.run:
+            return "it is never run"
         return "its channels are not followed inside of the layer that it belongs to"
 
     layers = {

@@ -91,8 +91,8 @@ class ElboObjective(PerExample):
         return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)
 
     def kind(self, state: TrainState) -> str:
-        """All steps do the same."""
-        return "step"
+        """All steps do the same, other than those that wait."""
+        return "step" + onset.kind(state)
 
     def _direct(self, state: TrainState) -> None:
         """Tell the optimizers of gates and deviations whether they wait, and projected gates their prices."""

@@ -145,8 +145,8 @@ class GatedObjective(PerExample):
         return loss if state.heads is None else loss + state.heads.loss(state.likelihood, labels)
 
     def kind(self, state: TrainState) -> str:
-        """Whether the coming step estimates the gates' gradient."""
-        return "estimate" if self._estimates(state) else "weights only"
+        """Whether the coming step estimates the gates' gradient, and whether it draws the weights."""
+        return ("estimate" if self._estimates(state) else "weights only") + onset.kind(state)
 
     def _estimates(self, state: TrainState) -> bool:
         return state.phase_step % self._every == 0

@@ -78,6 +78,11 @@ def stalls(state: TrainState) -> bool:
     return waits(state) and onset.says(onset.memory) and onset.recent > _guess(onset) * (1 - LEFT_LEVEL)
 
 
+def kind(state: TrainState) -> str:
+    """What a coming step does on account of the wait: draws cost, and are left out while it lasts."""
+    return "stalling" if stalls(state) else "waiting" if waits(state) else ""
+
+
 def since(state: TrainState) -> int:
     """Steps that were done after the wait."""
     onset = state.memory(Onset)

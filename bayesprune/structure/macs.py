@@ -44,7 +44,7 @@ class MacCounter(TorchDispatchMode):
         self._stored: dict[int, list[tuple[int, int, str]]] = {}
         for name, weight in (weights or {}).items():
             start = int(weight.storage_offset())
-            places = self._stored.setdefault(weight.untyped_storage().data_ptr(), [])
+            places = self._stored.setdefault(_storage(weight), [])
             places.append((start, start + int(weight.numel()), name))
 
     def __torch_dispatch__(
@@ -76,12 +76,20 @@ class MacCounter(TorchDispatchMode):
         for value in _flat(args):
             if isinstance(value, Tensor) and value.dim() > 1 and value.numel():
                 start = value.storage_offset()
-                for first, end, name in self._stored.get(value.untyped_storage().data_ptr(), ()):
+                for first, end, name in self._stored.get(_storage(value), ()):
                     if first <= start < end:
                         found[name] = found.get(name, 0) + value.numel()
         entries = sum(found.values())
         for name, own in found.items():
             self.by_weight[name] += macs * own / entries
+
+
+def _storage(tensor: Tensor) -> int:
+    """Where a tensor's numbers lie, those of its views too; of a kind that does not say so only the tensor itself."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except RuntimeError:  # a wrapper of another tensor
+        return -id(tensor)
 
 
 def _flat(values: Iterable[Any]) -> Iterable[Any]:

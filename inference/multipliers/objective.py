@@ -85,8 +85,8 @@ class MultiplierObjective:
         return -self.slab.log_prob(state.network) if divergence is None else rise * divergence
 
     def kind(self, state: TrainState) -> str:
-        """All steps do the same."""
-        return "step"
+        """All steps do the same, other than those that wait."""
+        return "step" + onset.kind(state)
 
 
 class RestingMultipliers:

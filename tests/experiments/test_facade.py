@@ -128,7 +128,7 @@ LOADER = DataLoader(TensorDataset(torch.zeros(6, 2), torch.arange(6) % 2), batch
         ([LOADER, LOADER], r"data is a list: .*from_loaders\(train"), ([torch.zeros(3, 2)], "from_tensors"),
         (np.zeros((3, 2)), "ndarray: .*from_tensors"),
         ({"x": torch.zeros(3)}, "from_tensors"), (LOADER.dataset, "DataLoader around it.*from_loaders"),
-        (None, "NoneType: .*load_data"), (7, "load_data"),
+        (None, "None: .*load_data"), (7, "load_data"),
     ],
 )  # fmt: skip
 def test_what_is_no_data_is_told_how_to_become_some(data: Any, message: str) -> None:

@@ -14,21 +14,29 @@ from bayesprune.experiments.methods import METHODS
 from bayesprune.training import objectives
 
 Make = Callable[[], nn.Module]
+NOTHING = torch.zeros(0, dtype=torch.long)
+
+
+class Unknown(nn.Module):
+    """Changes nothing, by an operator of which nobody knows what it does to channels."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.index_fill(-1, NOTHING, 0.0)
 
 
 def layer_norms() -> nn.Module:
     """A perceptron with LayerNorm after every layer."""
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(36, 12), nn.LayerNorm(12), nn.GELU(), nn.Linear(12, 8), nn.LayerNorm(8), nn.ReLU(),
-        nn.Linear(8, 3),
+        nn.Flatten(), nn.Linear(36, 12), nn.LayerNorm(12), nn.GELU(), Unknown(), nn.Linear(12, 8), nn.LayerNorm(8),
+        nn.ReLU(), nn.Linear(8, 3),
     )  # fmt: skip
 
 
 def group_norms() -> nn.Module:
     """A convolution before GroupNorm, and one in groups."""
     return nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.GroupNorm(4, 8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=2), nn.ReLU(), nn.Flatten(),
-        nn.Linear(32, 3),
+        nn.Conv2d(1, 8, 3), nn.GroupNorm(4, 8), nn.ReLU(), Unknown(), nn.Conv2d(8, 8, 3, groups=2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(32, 3),
     )  # fmt: skip
 
 
@@ -38,10 +46,10 @@ class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.fc1, self.fc2, self.out = nn.Linear(36, 36), nn.Linear(36, 36), nn.Linear(36, 3)
-        self.fc2.weight = self.fc1.weight
+        self.fc2.weight, self.unknown = self.fc1.weight, Unknown()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.out(self.fc2(self.fc1(inputs.flatten(1)).relu()).relu())
+        logits: Tensor = self.out(self.fc2(self.unknown(self.fc1(inputs.flatten(1)).relu())).relu())
         return logits
 
 
@@ -52,9 +60,10 @@ class Attention(nn.Module):
         super().__init__()
         self.embed, self.norm = nn.Linear(6, 8), nn.LayerNorm(8)
         self.attention, self.out = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+        self.unknown = Unknown()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        rows = self.norm(self.embed(inputs.flatten(1, 2)))
+        rows = self.unknown(self.norm(self.embed(inputs.flatten(1, 2))))
         logits: Tensor = self.out((rows + self.attention(rows, rows, rows)[0]).mean(1))
         return logits
 

@@ -52,7 +52,9 @@ def prune(network: nn.Module, data: Data, name: str, **settings: Any) -> Pruned:
     return bp.prune(network, data, name, **{"epochs": 0, "batch_size": 50, **OWN.get(name, {}), **size, **settings})
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in LEARNING | AVERAGING | {"ntt"}])
+@pytest.mark.parametrize(
+    "name", [name for name in METHODS if name not in LEARNING | AVERAGING | {"ntt", "layer-sparsity"}]
+)
 def test_weights_stay_as_they_are_or_become_zero(
     network: nn.Module, name: str, small_data: Data, tmp_path: Path
 ) -> None:

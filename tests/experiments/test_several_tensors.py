@@ -222,7 +222,7 @@ def test_auxiliary_heads_are_trained_and_move_what_is_before_them(method: str) -
     data = bp.data.from_tensors(ROWS, LABELS)
 
     def trained(aux: dict[str, float]) -> Any:
-        settings: dict[str, Any] = {"price": 1e-3} if method == "parsimonious" else {}
+        settings: dict[str, Any] = {"price": 1e-3, "inputs": "none"} if method == "parsimonious" else {}
         return bp.prune(network, data, method, epochs=2, batch_size=20, progress=False, aux=aux, **settings).network
 
     with pytest.warns(bp.PruningWarning, match="only the others need"):

@@ -90,6 +90,7 @@ CASES.remove(("slimming", "perceptron"))  # it needs batch normalisation
 CASES.remove(("layer-gates", "perceptron"))  # they need skips
 CASES.remove(("layer-gates", "convolutional"))
 CASES += [("layer-gates", "residual"), ("complexity-aware", "residual")]
+CASES.remove(("layer-sparsity", "convolutional"))  # it needs a layer between two others
 CASES.remove(("ntt", "convolutional"))  # it refuses batch normalisation
 
 

@@ -279,7 +279,7 @@ def test_models_and_guides_that_do_not_fit_are_refused(tiny: Callable[..., Tiny]
         GatedELBO().loss(inputs_too.model, case.guide, case.inputs, case.labels)
     with pytest.raises(SettingError, match="AutoNormal has no inclusion probabilities"):
         GatedELBO().loss(case.model, AutoNormal(case.model), case.inputs, case.labels)
-    with pytest.raises(SettingError, match="must be a GatedModel, not Linear"):
+    with pytest.raises(SettingError, match="must be a GatedModel, not a Linear"):
         GatedELBO().loss(nn.Linear(2, 2), case.guide, case.inputs, case.labels)
 
 

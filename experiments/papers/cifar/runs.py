@@ -32,8 +32,8 @@ DENSE, SIZED, OWN, TRAINED = "dense", "budget", "own size", "from dense"
 """Factors: the dense network; a budget; the size that a method finds by itself; a budget, from trained weights."""
 
 SIZED_METHODS = ("parsimonious", "l1-units", "geometric-median")
-LATER = "layer-gates"
-"""A method whose rows are made once the table of methods has it."""
+SECTION_GATES = "layer-gates"
+"""The method that removes whole sections."""
 
 OWN_METHODS = ("bc-gnj", "bc-ghs")
 """Those that published figures of VGG-16 are of; their noise decides what goes."""
@@ -62,11 +62,6 @@ def part_of(row: Row) -> str:
     """The network, and whether its runs are long."""
     long = row.settings.epochs == SCHEDULES["published"]["epochs"]
     return f"{row.network}{LONG}" if long else row.network
-
-
-def missing() -> tuple[str, ...]:
-    """Methods that have rows as soon as the table of methods has them."""
-    return () if LATER in METHODS else (LATER,)
 
 
 def dense_settings(network: str, schedule: str) -> RunSettings:
@@ -103,9 +98,8 @@ def _rows(network: str, schedule: str) -> list[Row]:
             rows.append(Row(SIZED, f"{method}, {cut:g} % cut", settings, seeds, own))
     if network == "vgg16":
         rows += [Row(OWN, method, _pruning(dense, method, None), seeds) for method in OWN_METHODS]
-    if LATER in METHODS and network != "vgg16":  # whose layers have no skips
-        sized = "budget" in METHODS[LATER].needs
-        rows.append(Row(OWN, LATER, _pruning(dense, LATER, budget_of(CUTS[network][0]) if sized else None), seeds, 1))
+    if network != "vgg16":  # whose layers have no skips
+        rows.append(Row(OWN, SECTION_GATES, _pruning(dense, SECTION_GATES, None), seeds, 1))
     for method in SIZED_METHODS[:2]:
         settings = _tuned(_pruning(dense, method, budget_of(CUTS[network][0])))
         rows.append(Row(TRAINED, f"{method}, {CUTS[network][0]:g} % cut, from dense", settings, seeds, start=dense))
@@ -118,7 +112,7 @@ def budget_of(cut: float) -> str:
 
 
 def _learns_gates(method: str) -> bool:
-    return "estimator" in METHODS[method].takes or method in (*OWN_METHODS, LATER)
+    return "estimator" in METHODS[method].takes or method in (*OWN_METHODS, SECTION_GATES)
 
 
 def _pruning(dense: RunSettings, method: str, budget: str | None) -> RunSettings:

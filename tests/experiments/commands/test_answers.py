@@ -194,8 +194,9 @@ def test_data_lists_what_there_is(command: Any, tmp_path: Path) -> None:
     found = the_object(command("data", "--json").out)
     entries = {entry["name"]: entry for entry in found["data"]}
     assert list(entries) == [
-        "mnist5k", "diabetes", "breast-cancer", "wine", "teacher200", "teacher2000", "mnist", "fashion-mnist",
-        "cifar10", "svhn", "folder:PATH", "npz:PATH", "csv:FILE[:TARGET]",
+        "mnist5k", "diabetes", "breast-cancer", "wine", "teacher200", "teacher2000", "layers1", "layers2",
+        "layers3", "reber", "reber-embedded", "reber-hard", "mnist", "fashion-mnist", "cifar10", "svhn", "reber-study",
+        "folder:PATH", "npz:PATH", "csv:FILE[:TARGET]",
     ]  # fmt: skip
     assert entries["mnist5k"]["present"] is True and entries["mnist"]["present"] is False
     assert entries["mnist"]["place"] == str(tmp_path / "data")

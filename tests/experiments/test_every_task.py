@@ -122,6 +122,7 @@ REFUSED = {
     ("ntt", "binary"): "a tangent kernel needs outputs .samples, logits., the network gives",
     ("ntt", "known noise"): "a tangent kernel needs outputs .samples, logits., the network gives",
     ("ntt", "tagging"): "for several inputs, or tokens, use another method, such as snip",
+    ("layer-sparsity", "tagging"): "no layer of this network can go: .* first matrix",
     ("obd", "own law"): "second derivative, and that is 0 for every weight",
 }
 """What a method cannot do, and what it says."""

@@ -110,14 +110,14 @@ ELSEWHERE = {
 }
 
 
-def outcome(data: Data, method: str, size: dict[str, Any], options: dict[str, Any]) -> list[Any]:
+def outcome(data: Data, method: str, size: dict[str, Any], options: dict[str, Any], epochs: int = 8) -> list[Any]:
     """All numbers of the network that a run ends with."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network: nn.Module = LeNet300((12, 8), (1, 6, 6), 3)
         if method == "slimming":  # needs batch normalisation
             network = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 3))
-    settings = RunSettings(method, epochs=8, batch_size=40, options=options, **size)
+    settings = RunSettings(method, epochs=epochs, batch_size=40, options=options, **size)
     pruned = run(METHODS[method], network, data, settings)
     return [value.tolist() for value in pruned.network.state_dict().values()]
 
@@ -130,6 +130,7 @@ def every_case() -> list[Any]:
     return found
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(("method", "size", "name", "value", "beside"), every_case())
 def test_an_option_changes_the_result(
     small_data: Data, method: str, size: dict[str, Any], name: str, value: Any, beside: dict[str, Any]
@@ -140,9 +141,10 @@ def test_an_option_changes_the_result(
     assert outcome(small_data, method, size, beside | {name: value}) != without
 
 
+@pytest.mark.usefixtures("at_once")
 def test_when_a_budget_is_to_be_met_matters(small_data: Data) -> None:
     options = [GATES | {"horizon": 60, "budget_share": share} for share in (0.1, 1.0)]
-    early, late = (outcome(small_data, "parsimonious", {"budget": "macs=10%"}, given) for given in options)
+    early, late = (outcome(small_data, "parsimonious", {"budget": "macs=10%"}, given, 60) for given in options)
     assert early != late
 
 

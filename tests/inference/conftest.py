@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bayesprune.inference import onset
 from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.objective import GATES, GUIDE
 from bayesprune.inference.projected import ProjectedGateDescent
@@ -42,12 +41,6 @@ class Moments(NamedTuple):
     def distance(self, truth: Tensor) -> Tensor:
         """How many standard errors the means are from the truth; what does not vary must be equal to 1e-9."""
         return (self.mean - truth.detach()).abs() / self.error.clamp_min(1e-9 / 3)
-
-
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs do not wait until their loss has left that of a guess."""
-    monkeypatch.setattr(onset, "LATEST", 0.0)
 
 
 @pytest.fixture

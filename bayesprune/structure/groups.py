@@ -186,7 +186,8 @@ class Structure:
         found: dict[str, set[int]] = {}
         gates = list(zip(self.sections, self.section_gates.tolist(), strict=True))
         for section, gate in gates:
-            layers = {each.layer for each in (*self.axes, *self.readers, *self.norms)}
+            layers = {axis.layer for axis in self.axes} | {reader.layer for reader in self.readers}
+            layers |= {norm.layer for norm in self.norms}
             for layer in filter(section.holds, layers):
                 found.setdefault(layer, set()).add(gate)
             found[key_of(section.name)] = {outer for one, outer in gates if {*section.layers} <= {*one.layers}}

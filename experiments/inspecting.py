@@ -1,17 +1,18 @@
 """Looking at what of a network can be removed: `bayesprune.inspect`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from bayesprune.batches import is_batch
 from bayesprune.data.given import as_data
+from bayesprune.errors import NetworkError, a_kind
 from bayesprune.inspection import Inspection
 from bayesprune.inspection import inspect as look
 from bayesprune.run.environment import environment
 from bayesprune.run.given import Given, start_from
-from bayesprune.run.prepare import prepared
+from bayesprune.run.prepare import prepared, readable
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.settings import RunSettings
 
@@ -47,9 +48,11 @@ def inspect(
     import bayesprune.models.networks  # noqa: F401 - fills the registry
 
     module = network.network if isinstance(network, Pruned) else network
+    if isinstance(module, Mapping):
+        raise NetworkError(f"network is {a_kind(module)}: give a torch.nn.Module, into which its weights are loaded")
     chosen: dict[str, Any] = {"keep": keep, "inputs": inputs, "flatten_inputs": flatten_inputs}
     if isinstance(module, nn.Module) and is_batch(example) and not _is_pair(example):
-        return look(module, example, **chosen)
+        return look(readable(module, example, 0), example, **chosen)
     data = as_data(example, None)
     settings = RunSettings("dense", data=data.name, widths=None if widths is None else tuple(widths))
     start = start_from(module, data, settings)

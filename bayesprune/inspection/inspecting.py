@@ -1,13 +1,13 @@
 """Looking at every layer of a network: which channels can go, with what, and why others cannot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from bayesprune.batches import Batch
-from bayesprune.errors import NetworkError, UnsupportedLayerError
+from bayesprune.batches import Batch, is_batch, parts, whole_shape
+from bayesprune.errors import InputShapeError, NetworkError, SettingError, UnsupportedLayerError, a_kind
 from bayesprune.inspection.values import InspectedLayer, Inspection
 from bayesprune.pruners.budgeted import smallest_gates
 from bayesprune.structure import OTHER, LayerCost, Structure, find
@@ -16,6 +16,9 @@ from bayesprune.structure.layers import NORM
 from bayesprune.structure.members import UNGATED
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
+
+INPUTS = ("auto", "all", "none")
+"""Which input features have gates, see `bayesprune.structure.find`."""
 
 NOT_FOLLOWED = "its channels belong to no group"
 """Of a layer of which the structure says nothing else."""
@@ -44,11 +47,19 @@ def inspect(
 
     Raises:
         NetworkError: it cannot be copied, run or traced, or takes other inputs.
-        SettingError: `keep` names a layer that is not there.
+        InputShapeError: the batch is empty.
+        SettingError: `keep` names a layer that is not there, or `inputs` is none of the three.
     """
     if not isinstance(network, nn.Module):
-        raise NetworkError(f"network is a {type(network).__name__}: give a torch.nn.Module, or a name beside data")
-    keep = (keep,) if isinstance(keep, str) else tuple(keep)
+        raise NetworkError(f"network is {a_kind(network)}: give a torch.nn.Module, or a name beside data")
+    keep = (keep,) if isinstance(keep, str) else keep
+    if not isinstance(keep, Iterable) or not all(isinstance(name, str) for name in keep):
+        raise SettingError(f"keep must be a list of names of layers, not {keep!r}")
+    keep = tuple(keep)
+    if inputs not in INPUTS:
+        raise SettingError(f"inputs must be {', '.join(INPUTS[:-1])} or {INPUTS[-1]}, not {inputs!r}")
+    if is_batch(example) and 0 in {len(part) for part in parts(example) if part.dim()}:
+        raise InputShapeError(f"the example {whole_shape(example)} holds no example: give a batch of one or more")
     structure, refused, advised = _found(network, example, keep, inputs, flatten_inputs=flatten_inputs)
     state = TrainState(copied(network), structure, example)
     layers = _layers(state, dict(structure.whole), advised, refused)

@@ -29,15 +29,30 @@ def prepared(network: nn.Module, example: Batch, seed: int, dtype: torch.dtype =
     Raises:
         NetworkError: it is scripted, cannot be copied, or nothing of it can be trained.
     """
-    _refuse_scripted(network)
-    copy = on_cpu(_unwrapped(copied(network)))
-    _restore_forward(copy)
-    _materialise(copy, example, seed)
+    copy = readable(network, example, seed)
     if dtype != torch.float32:
         copy.to(dtype)
     _to_float32(copy, example, dtype)
     _refuse_frozen(copy)
     remember_frozen(copy)
+    return copy
+
+
+def readable(network: nn.Module, example: Batch, seed: int) -> nn.Module:
+    """A copy of a network whose layers can be looked at: without wrappers, lazy layers with weights.
+
+    Args:
+        network: the user's.
+        example: inputs [B, ...] of the data.
+        seed: of the weights of lazy layers.
+
+    Raises:
+        NetworkError: it is scripted, cannot be copied, or its lazy layers cannot get their weights.
+    """
+    _refuse_scripted(network)
+    copy = on_cpu(_unwrapped(copied(network)))
+    _restore_forward(copy)
+    _materialise(copy, example, seed)
     return copy
 
 

@@ -99,10 +99,10 @@ class StructureBuilder:
     def _readers(self) -> Iterable[Reader]:
         """The layers that read features with gates, those with gates of their own first."""
         reads = {
-            (layer, tensor): (axis, gates, by_weight) for layer, (tensor, axis), _, gates, by_weight in self._all()
+            (layer, tensor, axis): (gates, by_weight) for layer, (tensor, axis), _, gates, by_weight in self._all()
         }
         for layer, (feature_axis, features) in self._selecting.items():
-            _, arriving, _ = reads.pop((layer, "weight"), (1, torch.full((features,), UNGATED), False))
+            arriving, _ = reads.pop((layer, "weight", 1), (torch.full((features,), UNGATED), False))
             everything = torch.arange(features)
             yield Reader(layer, 1, feature_axis, arriving, everything, self._selection[layer])
         for layer, (tensor, axis), feature_axis, gates, by_weight in self._gated_reads():

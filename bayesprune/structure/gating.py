@@ -53,6 +53,7 @@ class Gating:
 
     def __init__(self, network: nn.Module, structure: Structure) -> None:
         self._gates: _Gates | None = None
+        self._acted = False
         self._count = structure.gate_count
         self._global = None if structure.per_example else _why_global(structure)
         hooked = [reader for reader in structure.readers if not reader.by_weight]
@@ -65,11 +66,18 @@ class Gating:
                 for reader in hooked
             ),
             *(network.get_submodule(norm.layer).register_forward_hook(self._norm(norm)) for norm in structure.norms),
+            *(
+                network.get_submodule(layer).register_forward_pre_hook(lambda *_, layer=layer: self._note(layer))
+                for layer in {reader.layer: None for reader in structure.readers if reader.by_weight}
+            ),
             *weights.handles,
             *without_nesting(network),
         ]
         gates = structure.section_gates.tolist()
-        self._handles += hook_sections(network, structure.sections, lambda number: self._gate(gates[number]))
+        names = [section.name for section in structure.sections]
+        self._handles += hook_sections(
+            network, structure.sections, lambda number: self._gate(gates[number], names[number])
+        )
 
     @contextmanager
     def applied(self, gates: Tensor) -> Iterator[None]:
@@ -94,6 +102,22 @@ class Gating:
             handle.remove()
         self._handles = []
 
+    def _note(self, layer: str) -> None:
+        """Note whether gates act on a pass, and refuse to repeat one that they acted on without them.
+
+        Raises:
+            UnsupportedLayerError: the layer runs again in the backward pass, when gates act no longer.
+        """
+        if self._gates is not None:
+            self._acted = True
+        elif torch._C._current_graph_task_id() == -1:  # no backward pass is under way
+            self._acted = False
+        elif self._acted:
+            raise UnsupportedLayerError(
+                f"layer {layer!r} runs again in the backward pass (torch.utils.checkpoint), where gates do not reach "
+                "it and gradients would be wrong: switch checkpointing off in this network while it is pruned"
+            )
+
     def _whole(self) -> Tensor | None:
         """The gates that act now, None when none do."""
         return None if self._gates is None else self._gates.whole
@@ -102,6 +126,7 @@ class Gating:
         index = {norm.gates.device: norm.gates}
 
         def normalise(layer: nn.Module, arguments: tuple[Tensor, ...], said: Tensor) -> Tensor | None:
+            self._note(norm.layer)
             if self._gates is None:
                 return None
             if not arguments:
@@ -113,11 +138,16 @@ class Gating:
 
         return normalise
 
-    def _gate(self, gate: int) -> Gate:
-        return lambda: None if self._gates is None else self._gates.whole[..., gate]
+    def _gate(self, gate: int, section: str) -> Gate:
+        def acting() -> Tensor | None:
+            self._note(section)
+            return None if self._gates is None else self._gates.whole[..., gate]
+
+        return acting
 
     def _hook(self, layer: str, apply: Apply) -> Callable[[nn.Module, Any], Any]:
         def multiply(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+            self._note(layer)
             if self._gates is None:
                 return None
             if not arguments:

@@ -167,7 +167,7 @@ def _protected(structure: Structure, stays: Tensor, score: Tensor) -> Tensor:
     """
     kept = stays.clone()
     places = [torch.arange(place.start, place.stop) for place in structure.slices().values()]
-    for gates in (*places, *structure.parts):
+    for gates in (*places, *(part for _, part in structure.parts)):
         if len(gates) and not kept[gates].any():
             kept[gates[int(score[gates].argmax())]] = True
     for reader in structure.readers:

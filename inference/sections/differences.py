@@ -7,8 +7,7 @@ from torch import Tensor
 
 from bayesprune.errors import SettingError
 from bayesprune.inference.estimators import GateEstimator
-from bayesprune.inference.estimators.base import GateProblem, negative_log_likelihood, surrogate
-from bayesprune.inference.handlers import draw_gates
+from bayesprune.inference.estimators.base import GateProblem, draw_sets, negative_log_likelihood, surrogate
 from bayesprune.inference.objective import GatedObjective
 from bayesprune.inference.sections.prefix import Prefix
 from bayesprune.structure import Structure
@@ -21,10 +20,11 @@ AT_ONCE = 4
 class SectionDifferences:
     """Exact differences for the gates of sections; another estimator's gradient for those of units.
 
-    For each example gates are drawn; then for one section after the other the gate is flipped for all examples, and
-    `d_b = mean_n [l_n(z_b = 1) - l_n(z_b = 0)]`, which given the other gates is exact. Of more than `at_once` sections
-    so many take their turn at every step, and their differences count S / at_once times: unbiased over a round. The
-    layers before a section are not run again. Batch normalisation takes its running statistics (`GateProblem.apart`).
+    For each example (where gates are global: for the batch) gates are drawn; then for one section after the other the
+    gate is flipped for all examples, and `d_b = mean_n [l_n(z_b = 1) - l_n(z_b = 0)]`, which given the other gates is
+    exact. Of more than `at_once` sections so many take their turn at every step, and their differences count
+    S / at_once times: unbiased over a round. The layers before a section are not run again. Batch normalisation takes
+    its running statistics (`GateProblem.apart`).
 
     Attributes:
         state: of the run; the objective sets it whenever the network has changed.
@@ -61,7 +61,7 @@ class SectionDifferences:
         structure = self.state.structure
         total = len(structure.sections)
         chosen = self.chosen(self.state)
-        found, drawn = torch.zeros_like(theta), draw_gates(theta, problem.size)
+        found, drawn = torch.zeros_like(theta), draw_sets(problem, theta)
         with problem.apart(), Prefix(self.state.network, structure.sections) as prefix:
             before = negative_log_likelihood(problem, drawn)
             for number in chosen:

@@ -66,7 +66,7 @@ class Universe:
 
     def canonical(self, labels: Tensor) -> Tensor:
         """The label that stands for the class of each."""
-        return torch.from_numpy(self._canon[labels.numpy()])
+        return torch.from_numpy(np.asarray(self._canon[labels.numpy()]))  # of one label NumPy gives a number
 
     def unite(self, one: Tensor, other: Tensor, cause: Cause) -> None:
         """Let two tensors of labels that broadcast to each other go together, element by element.

@@ -144,3 +144,33 @@ def test_the_front_door_takes_names_and_data() -> None:
 
 def found_macs() -> int:
     return 16 * 594 + 18
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning")
+def test_wrapped_lazy_and_scripted_networks_are_looked_at_as_runs_take_them() -> None:
+    """Names are those that `prune(..., keep=...)` takes."""
+    plain, example = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(4, 6)
+    names = [one.name for one in bp.inspect(plain, example).layers]
+    for network in (torch.compile(plain), nn.DataParallel(plain)):
+        assert [one.name for one in bp.inspect(network, example).layers] == names
+    lazy = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(3))
+    assert bp.inspect(lazy, example).params == 8 * 7 + 3 * 9
+    assert isinstance(lazy[0], nn.LazyLinear)
+    with pytest.raises(NetworkError, match="RecursiveScriptModule, whose layers cannot be cut"):
+        bp.inspect(torch.jit.script(plain), example)
+
+
+def test_what_cannot_be_looked_at_is_one_clear_line() -> None:
+    plain, example = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(4, 6)
+    asked: list[tuple[dict[str, Any], str]] = [
+        ({"keep": 3}, "keep must be a list of names of layers, not 3"),
+        ({"keep": [0]}, r"keep must be a list of names of layers, not \[0\]"),
+        ({"inputs": "some"}, "inputs must be auto, all or none, not 'some'"),
+    ]
+    for wrong, said in asked:
+        with pytest.raises(bp.SettingError, match=said):
+            bp.inspect(plain, example, **wrong)
+    with pytest.raises(bp.InputShapeError, match="holds no example"):
+        bp.inspect(plain, example[:0])
+    with pytest.raises(NetworkError, match=r"network is an OrderedDict: give a torch.nn.Module"):
+        bp.inspect(plain.state_dict(), example)  # type: ignore[arg-type]  # what is refused

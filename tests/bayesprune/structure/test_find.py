@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, linear
 
 from bayesprune.errors import InputShapeError, NetworkError, SettingError, UnsupportedLayerError
 from bayesprune.models.networks import Conv4, LeNet5, LeNet300
@@ -212,3 +213,38 @@ def test_found_without_gradients_and_with_hooks_of_others(zoo: Any) -> None:
     assert structure.slices() == case.structure.slices()
     gating.remove()
     assert hooks(network) == 0
+
+
+class Pairs(nn.Module):
+    """What two inputs have in common; torch holds their lengths above a single number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        return cosine_similarity(self.body(one), self.body(other))
+
+
+def test_functions_that_compare_with_a_single_number_are_followed() -> None:
+    groups = find(Pairs(), (torch.randn(3, 6), torch.randn(3, 6))).groups
+    assert [(group.name, group.size) for group in groups] == [("body.0", 8)]
+
+
+class TiedDecoder(nn.Module):
+    """An autoencoder whose decoder is the encoder's weight, transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.bias = nn.Linear(12, 8), nn.Parameter(torch.zeros(12))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return linear(torch.relu(self.encoder(inputs)), self.encoder.weight.t(), self.bias)
+
+
+def test_a_weight_that_is_read_along_both_axes_is_followed() -> None:
+    network, example = TiedDecoder(), torch.randn(4, 12)
+    with pytest.raises(UnsupportedLayerError, match="group 'inputs'") as refusal:
+        find(network, example)
+    assert refusal.value.keep == ("inputs",)
+    assert find(network, example, keep=["inputs"]).gate_count == 0

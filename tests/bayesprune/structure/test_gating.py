@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.utils.checkpoint import checkpoint
 
-from bayesprune.errors import SettingError
+from bayesprune.errors import SettingError, UnsupportedLayerError
 from bayesprune.models.networks import LeNet300
 from bayesprune.structure import Gating, Structure, compact, find
 
@@ -155,3 +156,32 @@ def test_a_copy_of_a_gated_network_is_not_gated(zoo: Any) -> None:
         inside = deepcopy(network)
     with torch.no_grad():
         assert torch.equal(inside(case.example), case.network(case.example))
+
+
+class Repeating(nn.Module):
+    """A network that runs its middle again in the backward pass, to save memory."""
+
+    def __init__(self, *, reentrant: bool) -> None:
+        super().__init__()
+        self.first, self.last, self.reentrant = nn.Linear(6, 8), nn.Linear(8, 3), reentrant
+        self.middle = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 8))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden: Tensor = torch.relu(self.first(inputs))
+        outputs: Tensor = self.last(checkpoint(self.middle, hidden, use_reentrant=self.reentrant))
+        return outputs
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # reentrant, in passes without gradients
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_pass_that_gates_acted_on_is_not_repeated_without_them(reentrant: bool) -> None:
+    """Gradients would be those of another function, without a word where checkpointing is reentrant."""
+    network, inputs = Repeating(reentrant=reentrant), torch.randn(4, 6)
+    structure = find(network, inputs)
+    gating = Gating(network, structure)
+    with gating.applied(torch.rand(structure.gate_count)):
+        loss = network(inputs).square().mean()
+    with pytest.raises(UnsupportedLayerError, match=r"'middle.0' runs again in the backward pass .*checkpointing off"):
+        loss.backward()
+    network(inputs).square().mean().backward()  # without gates it is what it was
+    gating.remove()

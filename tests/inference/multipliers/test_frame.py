@@ -14,7 +14,7 @@ from bayesprune.data import Data
 from bayesprune.errors import PruningWarning, SettingError, UnknownNameError
 from bayesprune.inference.deciding import Decision
 from bayesprune.inference.multipliers.guide import multiplier_guide
-from bayesprune.inference.multipliers.objective import pruned_multipliers
+from bayesprune.inference.multipliers.objective import _protected, pruned_multipliers
 from bayesprune.inference.multipliers.relatives import RELATIVES
 from bayesprune.inference.multipliers.sparse_weights import SparseWeightGuide
 from bayesprune.inference.multipliers.updates import RemoveQuiet
@@ -22,7 +22,7 @@ from bayesprune.inference.objective import GATES
 from bayesprune.run.method import Plan, Reason
 from bayesprune.run.running import initial_state, run
 from bayesprune.run.settings import RunSettings
-from bayesprune.structure import Gating
+from bayesprune.structure import Gating, find
 from bayesprune.training import Checkpointer, TrainState, train
 
 Begin = Callable[..., tuple[TrainState, Plan]]
@@ -380,3 +380,14 @@ def test_laws_begin_by_the_seed_of_the_run_and_nothing_else(name: str, small_dat
 
     assert torch.equal(begins(0, 1), begins(0, 2))
     assert not torch.equal(begins(0, 1), begins(1, 1))
+
+
+def test_layers_that_normalise_a_group_keep_their_best_channel() -> None:
+    """`Structure.parts` names a layer with its gates, one of which must be open."""
+    structure = find(nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Linear(8, 3)), torch.randn(3, 6))
+    assert structure.parts
+    generator = torch.Generator().manual_seed(0)
+    for share in (0.0, 0.1, 0.5):
+        stays = torch.rand(structure.gate_count, generator=generator) < share
+        score = torch.rand(structure.gate_count, generator=generator)
+        assert torch.equal(_protected(structure, stays, score), structure.protect(stays, score))

@@ -144,3 +144,30 @@ def test_units_keep_the_gradient_of_their_own_estimator() -> None:
 def test_a_number_below_0_is_refused() -> None:
     with pytest.raises(SettingError, match="sections_per_step must be >= 0, not -1"):
         SectionDifferences(WithoutEstimate(), -1)
+
+
+class Attending(nn.Module):
+    """Attention on a residual stream: weights of its heads are gated themselves, so that gates are global."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.attention = nn.MultiheadAttention(8, 4, batch_first=True)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        tokens = self.first(inputs.flatten(1, 2))
+        tokens = tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        outputs: Tensor = self.last(tokens.mean(1))
+        return outputs
+
+
+def test_where_gates_are_global_one_draw_serves_all_examples() -> None:
+    state, model = sectioned(Attending, units=True)
+    assert not state.structure.per_example
+    theta = torch.ones(state.structure.gate_count, dtype=torch.float64)
+    estimator = SectionDifferences(WithoutEstimate())
+    estimator.state = state
+    problem = MiniBatch(model, GateGuide(model).double(), IMAGES, LABELS)
+    found = estimator.differences(problem, theta)[state.structure.section_gates]
+    exact = by_enumeration(state, theta[state.structure.section_gates])
+    torch.testing.assert_close(found, exact)

@@ -211,6 +211,8 @@ def test_a_run_that_removes_nothing_says_so(small_data: Data) -> None:
         ({"density": 0.5}, "removes no single weights or channels"),
         ({"strength": -1.0}, "strength must be a finite number >= 0"), ({"lam": float("nan")}, "lam must be"),
         ({"tol": -1}, "tol must be"), ({"eps": 1.5}, "eps must be a finite number >= 0 and <= 1"),
+        ({"memory": 0.5}, "memory must be 0, or 1 step or more, not 0.5: give 0 for none, or 200"),
+        ({"memory": -1}, "memory must be"),
         ({"warm_up": 2}, "warm_up must be"), ({"calibration": 0}, "calibration must be an integer >= 1"),
         ({"keep_zeros": 1}, "keep_zeros must be true or false"), ({"training": "adam"}, "proximal steps of its own"),
         ({"prune_share": 0.0}, "prune_share=0 leaves it no epoch"),

@@ -69,7 +69,7 @@ def test_a_teacher_is_recovered_in_eight_of_ten_draws(make_run: MakeRun, hits: i
     assert [one["verdict"] for one in findings.values["targets"]] == [expected] * 2
     table = findings.document.sections[1].tables[0]
     cells = {row[:2]: row[2:] for row in table.rows}
-    assert cells["2", "0.002"][:4] == ("10", str(hits), "0", str(hits)) and cells["2", "0.004"][3] == "0"
+    assert cells["2", "0.04"][:4] == ("10", str(hits), "0", str(hits)) and cells["2", "0.01"][3] == "0"
     dead = found_for(make_run, rows, lambda row, seed: (*outcome(row, seed)[:1], 1.0))
     assert {one["verdict"] for one in study.evaluate(dead).values["targets"]} == {"MISSED"}
     few = found_for(make_run, [row for row in rows if runs.teacher_of(row)[1] < 9], outcome)

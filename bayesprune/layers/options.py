@@ -24,6 +24,8 @@ class LayerOptions(TrainOptions):
             part; the larger, the more layers go. 0 leaves the regulariser out.
         lam: of the l1 penalty on the weights of all matrices, in nats an example.
         warm_up: share of the fit's steps over which r_j rises from 0.
+        memory: steps over which a layer's large gradients keep its steps short (`LayerAdam`), 0 or from 1 on; the
+            larger, the more slowly training goes, and the less it errs while layers become linear. 0 is for none.
         tol: weights and biases from -tol to 0 count as 0 when layers are looked at; 0 is exact.
         eps: a layer goes too where at most this share of its values before the activation is negative on the
             calibration data; the function changes by that. None looks at signs only.
@@ -36,6 +38,7 @@ class LayerOptions(TrainOptions):
     strength: float = 1e-3
     lam: float = 4e-4
     warm_up: float = 0.3
+    memory: float = 0.0
     tol: float = 0.0
     eps: float | None = None
     calibration: int = 1000
@@ -48,6 +51,9 @@ class LayerOptions(TrainOptions):
         check_number("strength", self.strength, 0.0, low_allowed=True)
         check_number("lam", self.lam, 0.0, LARGEST_LAM, low_allowed=True)
         check_number("warm_up", self.warm_up, 0.0, 1.0, low_allowed=True)
+        check_number("memory", self.memory, 0.0, low_allowed=True)
+        if 0 < self.memory < 1:
+            raise SettingError(f"memory must be 0, or 1 step or more, not {self.memory:g}: give 0 for none, or 200")
         check_number("tol", self.tol, 0.0, low_allowed=True)
         check_number("eps", self.eps, 0.0, 1.0, low_allowed=True)
         check_integer("calibration", self.calibration, 1)

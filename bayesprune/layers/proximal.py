@@ -17,6 +17,9 @@ STEP = "step_size"
 """What the optimizer remembers of a block: by how much of the averaged gradient its last step moved it."""
 
 
+LARGEST = "largest_square"
+"""What it remembers of a block where it has a memory: the largest mean square of the gradient, faded."""
+
 HELD = "inactive"
 """What it remembers of a layer behind a batch normalisation: whether it was inactive after the last step."""
 
@@ -77,17 +80,23 @@ class LayerAdam(Optimizer):
     with m' and v' corrected for their start at 0, and g with coupled weight decay. A gradient that is suddenly large
     makes its own step no longer: a product of matrices without negative entries grows fast where training errs.
 
+    The step also scales both penalties: where gradients become small it grows, and would take the weights to 0 before
+    the loss can answer. With `memory` the largest max(v', mean(g^2)) so far counts instead, which fades by the factor
+    1 - 1 / memory a step, so that no step is longer than the shortest one so far by more than that allows.
+
     Args:
         groups: one parameter group a layer: its tensors share v.
         lr: rate.
         betas: b1 and b2.
         eps: as in Adam.
+        memory: in steps; 0 for none.
     """
 
     def __init__(
-        self, groups: Iterable[dict[str, Any]], lr: float, betas: tuple[float, float] = (0.9, 0.99), eps: float = 1e-8
-    ) -> None:
-        super().__init__(list(groups), {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
+        self, groups: Iterable[dict[str, Any]], lr: float, betas: tuple[float, float] = (0.9, 0.99), eps: float = 1e-8,
+        *, memory: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__(list(groups), {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0, "memory": memory})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # no closure is used
@@ -105,8 +114,11 @@ class LayerAdam(Optimizer):
             count = sum(gradient.numel() for gradient in gradients)
             mean = torch.stack([gradient.square().sum() for gradient in gradients]).sum() / count
             first["square"].lerp_(mean, 1 - beta2)
-            root = torch.maximum(first["square"] / (1 - beta2 ** first["step"]), mean).sqrt()
-            step = group["lr"] / (root + group["eps"])
+            square = torch.maximum(first["square"] / (1 - beta2 ** first["step"]), mean)
+            if group["memory"]:
+                square = torch.maximum(square, (1 - 1 / group["memory"]) * first.get(LARGEST, square))
+                first[LARGEST] = square
+            step = group["lr"] / (square.sqrt() + group["eps"])
             first[STEP] = step
             for parameter, gradient in zip(moved, gradients, strict=True):
                 memory = self.state[parameter]
@@ -118,13 +130,17 @@ class LayerAdam(Optimizer):
     step.hooked = True  # type: ignore[attr-defined]  # torch would wrap it at the first instance, and import its compiler
 
 
-def layer_adam(network: nn.Module, rate: float, decay: float) -> MakeOptimizer:
+def layer_adam(
+    network: nn.Module, rate: float, decay: float, *, memory: float = 0.0, hold: bool = False
+) -> MakeOptimizer:
     """Makes `LayerAdam` of a network: a group a linear layer, convolution or normalisation, and one a tensor else.
 
     Args:
         network: whose parameters they are; a likelihood's that learn do not decay.
         rate: at the start.
         decay: weight decay, coupled.
+        memory: of `LayerAdam`.
+        hold: whether what a likelihood learns stays as it is.
     """
 
     def make(parameters: Iterable[Any]) -> Optimizer:
@@ -140,7 +156,8 @@ def layer_adam(network: nn.Module, rate: float, decay: float) -> MakeOptimizer:
                 groups += [{"params": mine}] if mine else []
         groups += [{"params": [parameter]} for parameter in waiting.values()]
         decaying = [group | {"weight_decay": decay} for group in groups]
-        return LayerAdam([*decaying, *({"params": [tensor]} for tensor in others)], rate)
+        beside: list[dict[str, Any]] = [{"params": [tensor], **({"lr": 0.0} if hold else {})} for tensor in others]
+        return LayerAdam([*decaying, *beside], rate, memory=memory)
 
     return make
 

@@ -48,7 +48,7 @@ CASES: dict[type, tuple[str, dict[str, Any], dict[str, tuple[Any, dict[str, Any]
         {
             "strength": (0.05, {}), "lam": (0.05, {}), "warm_up": (0.9, {"strength": 0.05}), "initial": ("he", {}),
             "tol": (10.0, {}), "eps": (1.0, {}), "calibration": (1, {"eps": 0.44, "strength": 1e-3}),
-            "keep_zeros": (True, {"lam": 0.2}),
+            "keep_zeros": (True, {"lam": 0.2}), "memory": (50.0, {}),
         },
     ),
     EnsembleOptions: ("ensemble", {}, {"members": (2, {"members": 3})}),

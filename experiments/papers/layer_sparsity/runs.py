@@ -24,7 +24,10 @@ DEPTH = 9
 TEACHERS = (1, 2)
 """Hidden layers of the teachers, all active."""
 
-STUDENT_STRENGTH, STUDENT_STRENGTHS = 2e-3, (1e-3, 2e-3, 4e-3)
+STUDENT_STRENGTH, STUDENT_STRENGTHS = 4e-2, (1e-2, 2e-2, 4e-2)
+STUDENT_LAM, RISE = 1e-4, 0.5
+"""Of the l1 penalty of students, and their `warm_up`."""
+
 EPS = 0.02
 """Of students: a layer goes too where at most this share of its values is negative; its change is measured."""
 
@@ -34,8 +37,8 @@ QUICK_EPOCHS, QUICK_STUDENT_EPOCHS, QUICK_RATE = 24, 8, 1.5e-2
 
 _DATA = {"mnist": "mnist", "fashion": "fashion-mnist"}
 _STUDENT = RunSettings(
-    METHOD, network="mlp", widths=(50,) * DEPTH, epochs=50, learning_rate=1e-2, noise=0.0, consistency=0.0,
-    options={"prune_share": 0.7, "eps": EPS},
+    METHOD, network="mlp", widths=(50,) * DEPTH, epochs=40, batch_size=50, learning_rate=1e-2, noise=0.0,
+    consistency=0.0, options={"prune_share": 0.7, "eps": EPS, "memory": 200},
 )  # fmt: skip
 _DEEP = RunSettings(METHOD, network="mlp", widths=(100,) * DEPTH, epochs=8)
 _SHALLOW = RunSettings("dense", network="mlp", widths=(100,), epochs=8)
@@ -46,9 +49,9 @@ def plan(repeats: int) -> list[Row]:
     return [*_students(), *(row for part in _DATA for row in _pictures(part, repeats))]
 
 
-def options_of(arm: str, strength: float) -> dict[str, Any]:
+def options_of(arm: str, strength: float, lam: float = LAM) -> dict[str, Any]:
     """The options of an arm."""
-    return {"strength": strength if arm in (LAYER, BOTH) else 0.0, "lam": LAM if arm in (L1, BOTH) else 0.0}
+    return {"strength": strength if arm in (LAYER, BOTH) else 0.0, "lam": lam if arm in (L1, BOTH) else 0.0}
 
 
 def with_options(base: RunSettings, **options: Any) -> RunSettings:
@@ -101,7 +104,10 @@ def _students() -> list[Row]:
 
 
 def _student(layers: int, draw: int, arm: str, strength: float) -> Row:
-    settings = with_options(replace(_STUDENT, data=f"layers{layers}@{draw}"), **options_of(arm, strength))
+    rise = {"warm_up": RISE} if arm in (LAYER, BOTH) else {}
+    settings = with_options(
+        replace(_STUDENT, data=f"layers{layers}@{draw}"), **options_of(arm, strength, STUDENT_LAM), **rise
+    )
     shown = f"{arm} at r = {strength:g}" if arm in (LAYER, BOTH) else arm
     few = int(draw == 0 and strength == STUDENT_STRENGTH and arm in (NONE, BOTH))
     return Row("students", f"{layers} layers, draw {draw}, {shown}", settings, (0,), few)

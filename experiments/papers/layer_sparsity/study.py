@@ -24,8 +24,9 @@ _NOTES = (
     "one. The others are multiplied into the layers behind them when the fit is over. On pictures that is exact (tol = "
     "0); of students a layer goes too whose values before the activation are negative for at most "
     f"{100 * runs.EPS:g} % of the units on 1,000 examples, and the table shows the error before and after.",
-    f"Arms: none (weight decay only), l1 only (lam = {runs.LAM:g}), layer only, and both. All are trained by the same "
-    "proximal steps, with weight decay on all matrices, and refitted without penalties on signs.",
+    f"Arms: none (weight decay only), l1 only (lam = {runs.LAM:g}, students {runs.STUDENT_LAM:g}), layer only, and "
+    "both. All are trained by the same proximal steps, with weight decay on all matrices, and refitted "
+    "without penalties on signs.",
     "Last epoch; no test split is used for any choice.",
 )
 RECOVERED = 8

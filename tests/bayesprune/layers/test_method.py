@@ -1,6 +1,7 @@
 """Method `layer-sparsity` in whole runs: what is removed, saved, resumed, said and refused."""
 
 from collections.abc import Callable
+from math import log, pi
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,8 @@ def test_a_run_that_removes_nothing_says_so(small_data: Data) -> None:
         ({"density": 0.5}, "removes no single weights or channels"),
         ({"strength": -1.0}, "strength must be a finite number >= 0"), ({"lam": float("nan")}, "lam must be"),
         ({"tol": -1}, "tol must be"), ({"eps": 1.5}, "eps must be a finite number >= 0 and <= 1"),
+        ({"memory": 0.5}, "memory must be 0, or 1 step or more, not 0.5: give 0 for none, or 200"),
+        ({"memory": -1}, "memory must be"),
         ({"warm_up": 2}, "warm_up must be"), ({"calibration": 0}, "calibration must be an integer >= 1"),
         ({"keep_zeros": 1}, "keep_zeros must be true or false"), ({"training": "adam"}, "proximal steps of its own"),
         ({"prune_share": 0.0}, "prune_share=0 leaves it no epoch"),
@@ -275,6 +278,26 @@ def test_epochs_of_zero_and_one(small_data: Data) -> None:
     assert none.history == [] and find_layers(none.network, first(small_data)).names[0] == "fc1"
     one = pruned_by(small_data, epochs=1, strength=100.0)
     assert [record["phase"] for record in one.history] == ["fit"]
+
+
+def test_the_fit_has_noise_of_the_targets_deviation_and_the_refit_begins_with_that_of_its_errors() -> None:
+    """Training split and validation split are one, so that the two likelihoods follow from the RMSE s.
+
+    With noise of deviation 1 it is log(2 pi) / 2 + s^2 / 2, and with that of the errors log(2 pi e) / 2 + log s.
+    """
+    torch.manual_seed(0)
+    inputs = torch.randn(200, 4)
+    targets = (inputs @ torch.randn(4, 3)).relu().sum(1, keepdim=True)
+    split = (inputs, (targets - targets.mean()) / targets.std(correction=0))
+    data = from_tensors(*split, validation=split, test=split, task="regression")
+    pruned = pruned_by(data, epochs=4, batch_size=20, strength=0.01, noise=0.0, consistency=0.0)
+    fitted = [one for one in pruned.history if one["phase"] == "fit"]
+    for one in fitted:
+        expected = 0.5 * (log(2 * pi) + one["validation_score"] ** 2)
+        assert one["validation_nll"] == pytest.approx(expected, abs=1e-3)
+    found = pruned.history[-1]["collapse"]["before"]
+    assert found["rmse"] == pytest.approx(fitted[-1]["validation_score"]) and found["rmse"] < 0.95
+    assert found["nll"] == pytest.approx(0.5 * (log(2 * pi) + 1) + log(found["rmse"]), abs=1e-3)
 
 
 @pytest.mark.long

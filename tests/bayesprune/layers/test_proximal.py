@@ -86,6 +86,29 @@ def test_a_step_of_the_optimizer_is_a_number_times_the_averaged_gradient() -> No
         assert float(optimizer.state[layer.weight]["step_size"]) == pytest.approx(step, rel=1e-4)
 
 
+def test_with_a_memory_steps_stay_short_after_a_large_gradient() -> None:
+    """Gradients of 100 and then of 0.01: the root of the largest square fades by sqrt(1 - 1 / 10) a step."""
+    weight = nn.Parameter(torch.zeros(2, 3))
+    optimizers = [LayerAdam([{"params": [weight]}], lr=0.1, memory=memory) for memory in (0.0, 10.0)]
+    found: list[list[float]] = [[], []]
+    for size in (100.0, *[0.01] * 400):
+        weight.grad = torch.full((2, 3), size)
+        for optimizer, steps in zip(optimizers, found, strict=True):
+            optimizer.step()
+            steps.append(float(optimizer.state[weight]["step_size"]))
+    assert found[1][0] == found[0][0] == pytest.approx(1e-3)
+    assert all(later <= (1 / 0.9) ** 0.5 * (1 + 1e-5) * one for one, later in zip(found[1], found[1][1:], strict=False))
+    assert all(one <= other * (1 + 1e-5) for one, other in zip(found[1], found[0], strict=True))
+
+    weight.grad = torch.full((2, 3), 1.0)
+    fresh = LayerAdam([{"params": [weight]}], lr=0.1, betas=(0.9, 0.0), memory=10.0)
+    fresh.step()
+    for number in range(1, 5):  # without a second moment the square is that of the gradient, 1e-4
+        weight.grad = torch.full((2, 3), 0.01)
+        fresh.step()
+        assert float(fresh.state[weight]["step_size"]) == pytest.approx(0.1 / 0.9 ** (number / 2), rel=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["linear", "convolution"])
 def test_behind_a_normalisation_the_folded_values_are_moved(kind: str) -> None:
     torch.manual_seed(1)
@@ -165,6 +188,38 @@ def test_the_smallest_strength_that_keeps_a_layer_inactive() -> None:
                     step, factor * strength, lam,
                 )  # fmt: skip
                 assert (negative_norm(moved) == 0) == stays, (name, factor, lam)
+
+
+@pytest.mark.long
+def test_training_settles_on_the_side_that_the_test_says() -> None:
+    """From an inactive layer at a stationary point: twice the strength keeps it so, a fiftieth does not."""
+    network, data = regression(1)
+    own = LayerOptions(strength=1.0, lam=1e-3, warm_up=0.0)
+    state = fit(network, data, own, 400)
+    layers = find_layers(network, state.example)
+    assert active_layers(network, layers) == ("fc1",)
+    least = least_strengths(network, layers, data.train.batches(200), state.loss, lam=1e-3)
+    largest = max(least.values())
+    for factor, expected in ((2.0, 1), (0.02, None)):
+        again = MLP((6, 6, 6), (4,), 1)
+        again.load_state_dict(network.state_dict())
+        own = LayerOptions(strength=factor * largest / 36**0.5, lam=1e-3, warm_up=0.0)
+        fit(again, data, own, 200)
+        active = active_layers(again, find_layers(again, state.example))
+        assert len(active) == expected if expected else len(active) > 1
+
+
+def test_the_fit_holds_the_noise_and_what_is_learnt_otherwise_moves() -> None:
+    """The loss is half the mean squared error then, whose gradient the noise does not scale."""
+    network, data = regression(1)
+    before = network.fc2.weight.detach().clone()  # type: ignore[operator, union-attr]  # a linear layer
+    state = fit(network, data, LayerOptions(strength=0.01, lam=1e-3), 5)
+    assert torch.equal(state.likelihood.deviation(), torch.ones(1))  # type: ignore[operator]  # of normal noise
+    assert not torch.equal(network.fc2.weight, before)  # type: ignore[arg-type, union-attr]  # likewise
+    inputs, targets = next(iter(data.train.batches(200)))
+    outputs = network(inputs).detach()
+    loss, errors = state.loss(outputs, targets), targets - outputs
+    assert float((loss - 0.5 * errors.square().mean()).detach()) == pytest.approx(0.5 * np.log(2 * np.pi), abs=1e-5)
 
 
 def scaled(network: MLP, c: float) -> None:

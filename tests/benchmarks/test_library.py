@@ -1,4 +1,7 @@
-"""torchvision's classification and segmentation networks: exact or refused by name, nothing left out in silence."""
+"""torchvision's classification and segmentation networks: exact or refused by name, nothing left out in silence.
+
+It stands here, because another rounding tells nothing about which channels go together, and takes long to do so.
+"""
 
 import pytest
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from bayesprune.batches import Batch, call, is_batch, whole_shape
+from bayesprune.batches import Batch, call, is_batch, parts, whole_shape
 from bayesprune.errors import InputShapeError, NetworkError, a_kind
 from bayesprune.structure.modes import as_in_training, evaluating, hooked
 from bayesprune.structure.nesting import tensors_in
@@ -78,6 +78,8 @@ def look(network: nn.Module, example: Batch, watching: Watch | None = None) -> P
         raise InputShapeError(
             f"the example is {a_kind(example)}; a tensor [B, ...] is needed, or a tuple or dict of such"
         )
+    if any(part.is_floating_point() and bool(part.isnan().any()) for part in parts(example)):
+        raise InputShapeError("the example holds NaN, on which nothing can be compared: give inputs that are numbers")
     uses = _Uses(network)
     try:
         evaluated, outputs = _layers_run(network, example, evaluating, uses, watching)

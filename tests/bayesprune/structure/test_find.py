@@ -248,3 +248,10 @@ def test_a_weight_that_is_read_along_both_axes_is_followed() -> None:
         find(network, example)
     assert refusal.value.keep == ("inputs",)
     assert find(network, example, keep=["inputs"]).gate_count == 0
+
+
+def test_an_example_with_nan_is_refused() -> None:
+    example = torch.rand(2, 3)
+    example[1, 2] = float("nan")
+    with pytest.raises(InputShapeError, match="the example holds NaN"):
+        find(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), example)

@@ -49,6 +49,7 @@ def outcome(data: Data, method: str, options: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(("method", "name", "value"), CASES)
 def test_an_option_changes_the_result(method: str, name: str, value: Any, small_data: Data) -> None:
     beside = WEIGHTS if method == "sparse-vd" else SOON
@@ -57,6 +58,7 @@ def test_an_option_changes_the_result(method: str, name: str, value: Any, small_
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("at_once")
 def test_the_reduced_prior_and_its_bits_change_the_result(small_data: Data) -> None:
     uniform = SOON | {"reduced": "uniform"}
     assert outcome(small_data, "bmrs", uniform | {"bits": 8}) == outcome(small_data, "bmrs", uniform)

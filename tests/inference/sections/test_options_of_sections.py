@@ -36,6 +36,7 @@ def outcome(data: Data, method: str, options: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(
     ("method", "name"), [*(("layer-gates", name) for name in LAYERS), *(("complexity-aware", name) for name in BOTH)]
 )

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bayesprune.data.draws import plain_and_draw
 from bayesprune.data.examples import Examples, RawData, to_examples
-from bayesprune.data.teachers import MOST_DRAWS
-from bayesprune.errors import SettingError
 
 Array = npt.NDArray[np.floating[Any]]
 
@@ -69,11 +68,9 @@ def read_deep_teacher(name: str) -> RawData:
     Raises:
         SettingError: the draw is no whole number from 0 on.
     """
-    plain, at, draw = name.partition("@")
-    if at and not (draw.isdecimal() and int(draw) < MOST_DRAWS):
-        raise SettingError(f"{name!r}: behind the @ stands the number of the draw, from 0 on, as in {plain}@3")
+    plain, draw = plain_and_draw(name)
     teacher = DEEP_TEACHERS[plain]
-    random = np.random.default_rng([teacher.layers, int(draw or 0)])
+    random = np.random.default_rng([teacher.layers, draw])
     weights = teacher.weights(random)
     scale = float(outputs(weights, random.standard_normal((_LARGE, INPUTS))).std())
     train, validation, test = (_examples(weights, scale, count, random, name) for count in teacher.sizes)

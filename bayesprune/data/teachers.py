@@ -12,16 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bayesprune.data.draws import plain_and_draw
 from bayesprune.data.examples import Examples, RawData, to_examples
-from bayesprune.errors import SettingError
 
 Array = npt.NDArray[np.floating[Any]]
 
 TRUE_INPUTS = (0, 1, 2, 3, 4)
 """Positions of the inputs that the targets depend on."""
-
-MOST_DRAWS = 2**32
-"""Draws are numbered below this."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +87,9 @@ def read_teacher(name: str) -> RawData:
     Raises:
         SettingError: the draw is no whole number from 0 on.
     """
-    plain, at, draw = name.partition("@")
-    if at and not (draw.isdecimal() and int(draw) < MOST_DRAWS):
-        raise SettingError(f"{name!r}: behind the @ stands the number of the draw, from 0 on, as in {plain}@3")
+    plain, draw = plain_and_draw(name)
     teacher = TEACHERS[plain]
-    random = np.random.default_rng([teacher.inputs, int(draw or 0)])
+    random = np.random.default_rng([teacher.inputs, draw])
     train, validation, test = (_examples(teacher, count, random, name) for count in teacher.sizes)
     features = tuple(f"x{place + 1}" for place in range(teacher.inputs))
     return RawData(name, train, validation, test, task="regression", features=features)

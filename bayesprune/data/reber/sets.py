@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayesprune.data.draws import plain_and_draw
 from bayesprune.data.examples import RawData, to_examples
 from bayesprune.data.reber.grammar import EMBEDDED, PLAIN, Grammar
 from bayesprune.data.reber.letters import Tokens, lengths
 from bayesprune.data.reber.negatives import altered_transitions, hard_negatives, random_letters
-from bayesprune.errors import SettingError
 
 CLASSES = ("not of the grammar", "of the grammar")
-MOST_DRAWS = 2**32
 SIZES = (17_500, 1_250, 6_250)
 """Training, validation and test strings: 18,750 and 6,250 as in the study of sparse recurrent networks."""
 
@@ -87,8 +86,6 @@ def read_reber(name: str) -> RawData:
     Raises:
         SettingError: the draw is no whole number from 0 on.
     """
-    plain, at, draw = name.partition("@")
-    if at and not (draw.isdecimal() and int(draw) < MOST_DRAWS):
-        raise SettingError(f"{name!r}: behind the @ stands the number of the draw, from 0 on, as in {plain}@3")
-    train, validation, test = (to_examples(*split, name) for split in REBER[plain].draw(int(draw or 0)))
+    plain, draw = plain_and_draw(name)
+    train, validation, test = (to_examples(*split, name) for split in REBER[plain].draw(draw))
     return RawData(name, train, validation, test, classes=2, class_names=CLASSES)

@@ -10,6 +10,9 @@ from bayesprune.pruners.allocation import cut, kept_count
 from bayesprune.structure import Structure
 from bayesprune.structure.selectors import plain_name
 
+COSTS = ("macs", "params", "latency")
+"""What budgets of a whole network are about."""
+
 
 def channel_goals(structure: Structure, shares: Mapping[str, float]) -> dict[str, int]:
     """How many channels the named groups keep at most: a share rounded down, and at least one.
@@ -30,7 +33,7 @@ def channel_goals(structure: Structure, shares: Mapping[str, float]) -> dict[str
                 f"layer {name!r} keeps all its channels ({structure.whole[name]}): leave it out of the budget"
             )
         if name not in of:
-            raise UnknownNameError("layer with channels to remove", name, of)
+            raise UnknownNameError("cost, or layer with channels to remove,", name, [*of, *COSTS])
         group = of[name]
         goal = max(1, floor(share * group.size + 1e-9))
         if goals.setdefault(group.name, goal) != goal:

@@ -28,9 +28,7 @@ def test_channels_are_rounded_down_and_one_is_left() -> None:
     goals = channel_goals(structure, {"fc1": 0.5, "fc2": 0.3, "inputs": 0.01})
     assert goals == {"fc1": 6, "fc2": 2, "inputs": 1}
     assert channel_goals(structure, {"fc1": 0.25 * 3, "fc2": 1.0}) == {"fc1": 9, "fc2": 8}
-    with pytest.raises(
-        UnknownNameError, match="or layer with channels to remove, .fc9.: .*fc1, fc2, inputs"
-    ):
+    with pytest.raises(UnknownNameError, match="or layer with channels to remove, .fc9.: .*fc1, fc2, inputs"):
         channel_goals(structure, {"fc9": 0.5})
     with pytest.raises(BudgetError, match="'fc3' keeps all its channels .*outputs of the network.*leave it out"):
         channel_goals(structure, {"fc3": 0.5})

@@ -17,7 +17,7 @@ MOST_LOGIT = log(100.0)
 class HardConcrete(MultiplierLaw):
     """Gates z = clip(1.2 s - 0.1, 0, 1), s = sigmoid((ln u - ln(1 - u) + logit) / temperature), u ~ U(0, 1).
 
-    The penalty is weight * size * P(z > 0), the expected number of weights times their price, with
+    The penalty is cost * P(z > 0), the expected number of weights times their price, with
 
         P(z > 0) = sigmoid(logit - temperature ln(0.1 / 1.1)).
 
@@ -27,17 +27,16 @@ class HardConcrete(MultiplierLaw):
     Source: Louizos, Welling and Kingma, arXiv 1712.01312, equations 10 to 13.
 
     Args:
-        sizes: weights that go with each gate's channel [J].
-        weight: nats that a weight costs (lambda).
+        costs: nats of each gate's channel [J]: of its weights together (lambda times their number).
         temperature: between 0 and 1.
         start: probability 1 - p of a gate at the start: logit = ln(start / (1 - start)) [J].
     """
 
-    def __init__(self, sizes: Tensor, weight: float, temperature: float, start: Tensor) -> None:
+    def __init__(self, costs: Tensor, temperature: float, start: Tensor) -> None:
         super().__init__()
-        self.weight, self.temperature = weight, temperature
+        self.temperature = temperature
         self.logit = nn.Parameter(start.logit() + 1e-2 * torch.randn_like(start))
-        self.sizes = nn.Parameter(sizes.to(start), requires_grad=False)
+        self.costs = nn.Parameter(costs.to(start), requires_grad=False)
         self.keep_above = 1 / (1 + (HIGH / -LOW) ** (1 - temperature))  # P(z > 0) where the fixed gate becomes 0
 
     def draw(self, shape: torch.Size, gates: Tensor | None = None) -> Tensor:
@@ -50,7 +49,7 @@ class HardConcrete(MultiplierLaw):
 
     def penalty(self) -> Tensor:
         """The price of the weights that are expected to be there."""
-        return self.weight * self.sizes * self.score()
+        return self.costs * self.score()
 
     def fixed(self) -> Tensor:
         """The gate at the logit itself."""

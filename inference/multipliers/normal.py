@@ -82,14 +82,13 @@ class InformationBottleneck(NormalMultipliers):
     its `kl_fac` is the weight over N.
 
     Args:
-        count: gates J.
-        weight: nats that a nat of information costs.
+        weight: nats that a nat of information costs, of each gate [J].
         threshold: of log alpha.
     """
 
-    def __init__(self, count: int, weight: float, threshold: float = 0.0) -> None:
-        super().__init__(count, threshold)
-        self.weight = weight
+    def __init__(self, weight: Tensor, threshold: float = 0.0) -> None:
+        super().__init__(weight.numel(), threshold)
+        self.weight = nn.Parameter(weight.to(self.mean), requires_grad=False)
 
     def penalty(self) -> Tensor:
         """The price of the information."""

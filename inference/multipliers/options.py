@@ -77,6 +77,20 @@ class MultiplierOptions:
             check_type(name, getattr(self, name), int | float, "a number")
             check_number(name, getattr(self, name), 0.0)
 
+    def check_by_group(self, name: str) -> None:
+        """Refuse what is neither a finite number > 0 nor a table of such numbers.
+
+        Raises:
+            SettingError: naming the option, the group and the value.
+        """
+        value = getattr(self, name)
+        for group, number in value.items() if isinstance(value, Mapping) else [(None, value)]:
+            called = name if group is None else f"{name} of {group!r}"
+            check_type(
+                called, number, int | float, "a number" if group else "a number, or a table with one for each group"
+            )
+            check_number(called, number, 0.0)
+
     def check_threshold(self) -> None:
         """Refuse a threshold of logarithms that is no finite number of an exponential's range.
 
@@ -103,7 +117,8 @@ class L0Options(MultiplierOptions):
     """The settings of L0 regularisation by hard concrete gates.
 
     Attributes:
-        weight: nats that a weight costs (lambda of the paper: 0.1 on MNIST).
+        weight: nats that a weight costs (lambda of the paper: 0.1 on MNIST), or a table with those of every group:
+            `{"conv1": 10, "conv2": 0.5, "fc1.inputs": 0.1, "fc1": 10}` on LeNet-5.
         temperature: of the hard concrete law, inside (0, 1).
         start, input_start: probability of a gate at the start, of channels and of inputs.
         input_gates: whether inputs and flattened features have gates, too, as published.
@@ -112,7 +127,7 @@ class L0Options(MultiplierOptions):
 
     method: ClassVar[str] = "l0"
 
-    weight: float = 0.1
+    weight: float | Mapping[str, float] = 0.1
     temperature: float = 2 / 3
     start: float = 0.5
     input_start: float = 0.8
@@ -121,7 +136,8 @@ class L0Options(MultiplierOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_positive("weight", "temperature", "start", "input_start")
+        self.check_by_group("weight")
+        self.check_positive("temperature", "start", "input_start")
         for name in ("temperature", "start", "input_start"):
             if not getattr(self, name) < 1:
                 raise SettingError(f"{name} must lie strictly between 0 and 1, not {getattr(self, name)}")
@@ -181,20 +197,21 @@ class VibOptions(MultiplierOptions):
     """The settings of the variational information bottleneck.
 
     Attributes:
-        weight: nats that a nat of information costs: N times the `kl_fac` of the public code.
+        weight: nats that a nat of information costs: N times the `kl_fac` of the public code; or a table with those of
+            every group.
         threshold: of log(variance / mean^2): channels at or above it go.
         input_gates: whether inputs and flattened features have multipliers, too, as published on MNIST.
     """
 
     method: ClassVar[str] = "vib"
 
-    weight: float = 1.0
+    weight: float | Mapping[str, float] = 1.0
     threshold: float = 0.0
     input_gates: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_positive("weight")
+        self.check_by_group("weight")
         self.check_threshold()
 
 

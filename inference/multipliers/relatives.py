@@ -20,7 +20,7 @@ from bayesprune.inference.multipliers.options import (
     SparseDropoutOptions,
     VibOptions,
 )
-from bayesprune.inference.multipliers.sizes import carried_weights
+from bayesprune.inference.multipliers.sizes import by_group, carried_weights
 from bayesprune.inference.multipliers.sparse_weights import NoMultipliers, SparseWeightGuide
 from bayesprune.inference.relaxed import spiked_gates
 from bayesprune.models.gated import GatedModel
@@ -38,7 +38,8 @@ class L0(Relative):
         """Hard concrete gates, those of inputs open more often at the start."""
         channels = spiked_gates(state.structure, input_gates=False)
         start = torch.where(channels, options.start, options.input_start)
-        return HardConcrete(carried_weights(state), options.weight, options.temperature, start)
+        costs = carried_weights(state) * by_group("weight", options.weight, state.structure)
+        return HardConcrete(costs, options.temperature, start)
 
 
 class StructuredBayesianPruning(Relative):
@@ -75,7 +76,7 @@ class VariationalInformationBottleneck(Relative):
 
     def law(self, state: TrainState, options: Any) -> MultiplierLaw:
         """Normal multipliers."""
-        return InformationBottleneck(state.structure.gate_count, options.weight, options.threshold)
+        return InformationBottleneck(by_group("weight", options.weight, state.structure), options.threshold)
 
 
 class JeffreysCompression(GaussianRelative):

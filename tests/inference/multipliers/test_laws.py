@@ -35,7 +35,7 @@ def drawn(law: MultiplierLaw, count: int = DRAWS) -> Tensor:
 
 
 def hard_concrete(logits: list[float], temperature: float = 2 / 3) -> HardConcrete:
-    law = HardConcrete(torch.tensor([3.0] * len(logits)), 0.5, temperature, torch.full((len(logits),), 0.5))
+    law = HardConcrete(torch.tensor([1.5] * len(logits)), temperature, torch.full((len(logits),), 0.5))
     with torch.no_grad():
         law.logit.copy_(torch.tensor(logits))
     return law
@@ -52,7 +52,7 @@ def test_hard_concrete_gates_are_open_as_often_as_the_penalty_says(temperature: 
     ):
         error = (wanted * (1 - wanted) / DRAWS).sqrt()
         assert bool(((found.float().mean(0) - wanted).abs() < 5 * error).all())
-    assert torch.allclose(law.penalty(), 0.5 * 3.0 * law.score())
+    assert torch.allclose(law.penalty(), 1.5 * law.score())
     assert float(gates.min()) >= 0 and float(gates.max()) <= 1
 
 
@@ -188,7 +188,7 @@ LAWS: dict[str, Any] = {
     "l0": lambda: hard_concrete([-1.0, 0.0, 0.5]),
     "sbp": lambda: noise(LogNormalNoise(3), PLACES[1:4]),
     "bmrs": lambda: noise(ReducedNoise(3), PLACES[1:4]),
-    "vib": lambda: InformationBottleneck(3, 2.0),
+    "vib": lambda: InformationBottleneck(torch.full((3,), 2.0)),
     "bc-gnj": lambda: JeffreysMultipliers(3, -3.0),
     "bc-ghs": lambda: HorseshoeMultipliers(torch.tensor([0, 0, 1]), 1e-3, 2.0),
     "sparse-vd": lambda: NoMultipliers(3),

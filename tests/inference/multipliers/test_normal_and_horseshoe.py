@@ -74,7 +74,7 @@ def test_the_product_of_the_two_parts_is_half_cauchy() -> None:
 
 def test_the_price_of_information_is_the_divergence_from_the_best_zero_mean_prior() -> None:
     """min over v of KL(N(m, s^2) || N(0, v)), by a fine grid over log v."""
-    law = InformationBottleneck(4, weight=2.5)
+    law = InformationBottleneck(torch.full((4,), 2.5))
     means, variances = torch.tensor([1.0, -0.3, 2.0, 0.01]), torch.tensor([0.5, 0.2, 1e-3, 1.0])
     with torch.no_grad():
         law.mean.copy_(means)

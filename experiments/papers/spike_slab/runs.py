@@ -70,7 +70,10 @@ PARTS: Mapping[str, Part] = {
         "LeNet-5 6-16-120-84", "lenet5", (6, 16, 120, 84), "mnist", 50,
         _plain(*OURS, budget=f"params={BMRS_PARAMS}") | _plain("bmrs"), _FIVE, 1,
     ),
-    "bmrs-mlp": Part("perceptron 7 x 100", "mlp", (100,) * 7, "mnist", 50, _plain(*OURS, "bmrs"), _FIVE),
+    "bmrs-mlp": Part(
+        "perceptron 7 x 100", "mlp", (100,) * 7, "mnist", 50,
+        _plain("parsimonious", "bmrs") | _plain("spike-slab-flat", budget=f"params={BMRS_MLP_PARAMS}"), _FIVE,
+    ),
     "lenet300": Part("LeNet-300-100", "lenet300", None, "mnist", 40, _plain(*RELATIVES, *OURS), _ONE, 1),
     "lenet5": Part("LeNet-5", "lenet5", None, "mnist", 40, _plain(*RELATIVES, *OURS, flatten_inputs=True), _ONE),
 }  # fmt: skip

@@ -174,6 +174,33 @@ def connected_graphs(vertices: int) -> Flags:
     return found
 
 
+def draw_erdos_renyi(vertices: int, probability: float, random: np.random.Generator) -> Flags:
+    """A graph of `erdos_renyi`, however improbable connected ones are: first its number of edges, then which.
+
+    Args:
+        vertices: n, 2 to 20.
+        probability: of an edge, in (0, 1].
+        random: where it is drawn from.
+
+    Returns:
+        [n (n - 1) / 2], in the order of `pairs`.
+    """
+    check_vertices(vertices)
+    counts, size = _connected_by_edges(vertices), comb(vertices, 2)
+    powers = np.arange(size + 1)
+    with np.errstate(divide="ignore"):
+        logs = np.log(counts) + powers * np.log(probability)
+    if probability < 1:
+        logs += powers[::-1] * np.log1p(-probability)
+    weights = np.exp(logs - logs.max()) if probability < 1 else (powers == size).astype(np.float64)
+    edges = int(random.choice(size + 1, p=weights / weights.sum()))
+    while True:
+        flags = np.zeros(size, np.bool_)
+        flags[random.choice(size, edges, replace=False)] = True
+        if is_connected([pair for pair, there in zip(pairs(vertices), flags, strict=True) if there], vertices):
+            return flags
+
+
 def is_connected(joined: Sequence[tuple[int, int]], vertices: int) -> bool:
     """Whether these edges connect all vertices."""
     reached, waiting = {0}, [0]

@@ -64,7 +64,8 @@ def of_ring(vertices: int, neighbours: int, rewire: float) -> dict[Edges, float]
         start[u].add(v)
         start[v].add(u)
     walk(start, 0, 1.0)
-    kept = {edges: p for edges, p in found.items() if len(nx.Graph(list(edges))) == vertices and nx.is_connected(nx.Graph(list(edges)))}  # fmt: skip
+    whole = {edges: nx.Graph(list(edges)) for edges in found}
+    kept = {edges: p for edges, p in found.items() if len(whole[edges]) == vertices and nx.is_connected(whole[edges])}
     total = sum(kept.values())
     return {edges: p / total for edges, p in kept.items()}
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from bayesprune.errors import GraphError, InputShapeError, SettingError
-from bayesprune.graphs.layered import LayeredGraph
 from bayesprune.graphs.laws import pairs
+from bayesprune.graphs.layered import LayeredGraph
 from bayesprune.models.likelihoods import CategoricalLikelihood, Likelihood
 from bayesprune.models.networks.vertex_weights import GraphNetwork, network_weights, vertex_shapes
 from bayesprune.models.priors.graph_prior import GraphPrior, check_flags, layered_from
@@ -23,14 +23,16 @@ Build = Callable[[LayeredGraph], GraphNetwork]
 
 
 class GraphModel:
-    """The joint law of a generator, its graph, weights and data. Sites: those of the prior, the weights, and "y":
+    """The joint law of a generator, its graph, weights and data.
+
+    Sites are those of the prior, the weights, and "y":
 
         graph ~ prior,  w ~ N(0, scale^2),  y | x ~ likelihood(network of the graph with weights w, at x).
 
-    Weights belong to vertices and pairs of vertices (`vertex_shapes`), so that their sites "w.NAME" have the same shapes
-    whatever the graph is, and `pyro.infer.Predictive` can stack draws. The graph is the mask: weights where it has no
-    edge are not used, and their posterior is the prior. Where Pyro sums over the site "graph", every graph's network is
-    run; up to 5 vertices (728 graphs) that is cheap.
+    Weights belong to vertices and pairs of vertices (`vertex_shapes`), so that their sites "w.NAME" have the same
+    shapes whatever the graph is, and `pyro.infer.Predictive` can stack draws. The graph is the mask: weights where it
+    has no edge are not used, and their posterior is the prior. Where Pyro sums over the site "graph", every graph's
+    network is run; up to 5 vertices (728 graphs) that is cheap.
 
     Args:
         prior: of the graph.

@@ -5,7 +5,7 @@ With t independent decisions that are taken with probability x (edges of Erdos-R
 probability of a graph is the sum over r of ways[r] x^r (1 - x)^(t - r), over the same sum for all connected graphs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from bayesprune.errors import GraphError, UnknownNameError
 from bayesprune.graphs.checks import Graph, check_loops
 from bayesprune.graphs.growth import growth_probability
-from bayesprune.graphs.random import FAMILIES
+from bayesprune.graphs.random import FAMILIES, barabasi_albert, watts_strogatz
 from bayesprune.graphs.rewiring import rewired_rings, rewirings
 
 Floats = npt.NDArray[np.float64]
@@ -174,29 +174,44 @@ def connected_graphs(vertices: int) -> Flags:
     return found
 
 
-def draw_erdos_renyi(vertices: int, probability: float, random: np.random.Generator) -> Flags:
-    """A graph of `erdos_renyi`, however improbable connected ones are: first its number of edges, then which.
+def draw_edges(vertices: int, family: str, parameters: Mapping[str, float], random: np.random.Generator) -> Flags:
+    """A graph of one of the generators.
 
     Args:
         vertices: n, 2 to 20.
-        probability: of an edge, in (0, 1].
+        family: one of `FAMILIES`.
+        parameters: as for `log_probability`.
         random: where it is drawn from.
 
     Returns:
         [n (n - 1) / 2], in the order of `pairs`.
+
+    Raises:
+        GraphError: numbers for which there is no such graph.
     """
     check_vertices(vertices)
+    if family == "erdos-renyi":
+        return _draw_erdos_renyi(vertices, parameters["probability"], random)
+    seed = int(random.integers(2**63))
+    if family == "barabasi-albert":
+        return edges_of(barabasi_albert(vertices, int(parameters["edges"]), seed=seed))
+    neighbours, rewire = int(parameters["neighbours"]), parameters["rewire"]
+    return edges_of(watts_strogatz(vertices, neighbours, rewire=rewire, seed=seed, tries=10_000))
+
+
+def _draw_erdos_renyi(vertices: int, probability: float, random: np.random.Generator) -> Flags:
+    """First the number of edges, then which: it does not matter how improbable connected graphs are."""
     counts, size = _connected_by_edges(vertices), comb(vertices, 2)
-    powers = np.arange(size + 1)
-    with np.errstate(divide="ignore"):
-        logs = np.log(counts) + powers * np.log(probability)
+    edges = size
     if probability < 1:
-        logs += powers[::-1] * np.log1p(-probability)
-    weights = np.exp(logs - logs.max()) if probability < 1 else (powers == size).astype(np.float64)
-    edges = int(random.choice(size + 1, p=weights / weights.sum()))
+        powers = np.arange(size + 1)
+        with np.errstate(divide="ignore"):
+            logs = np.log(counts) + powers * np.log(probability) + powers[::-1] * np.log1p(-probability)
+        weights = np.exp(logs - logs.max())
+        edges = int(np.searchsorted(weights.cumsum() / weights.sum(), random.random(), side="right"))
     while True:
         flags = np.zeros(size, np.bool_)
-        flags[random.choice(size, edges, replace=False)] = True
+        flags[random.permutation(size)[:edges]] = True
         if is_connected([pair for pair, there in zip(pairs(vertices), flags, strict=True) if there], vertices):
             return flags
 

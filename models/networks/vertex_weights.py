@@ -19,8 +19,8 @@ def vertex_shapes(network: GraphNetwork) -> dict[str, Size]:
     - `input` [g, n, D]: to each vertex from the inputs (from the embedding), used where it is in the first layer.
     - `edge` [g, n, n]: to a vertex (rows) from another, used where there is an edge.
     - `bias` [g, n]: of each vertex. `head` [K, n] and `head_bias` [K]: from the vertices of the last layer.
-    - of recurrent networks `embedding` [V, D], `around` [g, n, n] to a vertex from those of its layer a step before, and
-      `bias_around` [g, n].
+    - of recurrent networks `embedding` [V, D], `around` [g, n, n] to a vertex from those of its layer a step before,
+      and `bias_around` [g, n].
 
     g is 1 without time, 1 for tanh and ReLU cells, 3 for GRU, 4 for LSTM.
 

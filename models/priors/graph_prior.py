@@ -10,7 +10,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from bayesprune.errors import SettingError, UnknownNameError
+from bayesprune.errors import GraphError, SettingError, UnknownNameError
 from bayesprune.graphs import FAMILIES
 from bayesprune.graphs.laws import check_vertices, graph_from_edges
 from bayesprune.graphs.layered import LayeredGraph, layered
@@ -37,7 +37,9 @@ class GeneratorSetting:
 
 
 class GraphPrior:
-    """A program of Pyro's that draws a generator, its parameters and a graph of n vertices. Sites, all global:
+    """A program of Pyro's that draws a generator, its parameters and a graph of n vertices.
+
+    Sites, all global:
 
         family ~ Categorical,  edges, neighbours, rewire, probability ~ laws of their own,
         graph | family, parameters ~ RandomGraph, conditioned on connected graphs.
@@ -47,7 +49,7 @@ class GraphPrior:
     layered graph of which networks are made, and so their mask.
 
     Args:
-        vertices: n, 2 to 20; to sum over all graphs 2 to 6.
+        vertices: n, 3 to 20; to sum over all graphs 3 to 6.
         families: names of generators, equally probable, or weights by name.
         edges: law of m of Barabasi-Albert; None for `OneOf` with equal weights on 1 to n // 2.
         neighbours: law of k of Watts-Strogatz; None for `OneOf` on the even numbers below n, equally probable.
@@ -71,6 +73,8 @@ class GraphPrior:
         probability: Any = None,
     ) -> None:
         check_vertices(vertices)
+        if vertices == 2:
+            raise GraphError("2 vertices have one connected graph: take 3 or more")
         weights = dict(families) if isinstance(families, Mapping) else dict.fromkeys(families, 1.0)
         for name in weights:
             if name not in PARAMETERS:
@@ -169,5 +173,6 @@ def check_flags(graphs: Tensor, vertices: int, axes: int | None = None) -> None:
     if wrong or not bool(((graphs == 0) | (graphs == 1)).all()):
         lead = "..., " if axes is None else "G, " * (axes - 1)
         raise SettingError(
-            f"graphs {list(graphs.shape)}: give [{lead}{size}] of 0 and 1, a number for each pair of {vertices} vertices"
+            f"graphs {list(graphs.shape)}: give [{lead}{size}] of 0 and 1, a number for each pair of the {vertices} "
+            "vertices"
         )

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import GraphError, UnknownNameError
-from bayesprune.graphs import FAMILIES, barabasi_albert, connected_graphs, edges_of, watts_strogatz
-from bayesprune.graphs.laws import GraphWays, check_vertices, draw_erdos_renyi, graph_ways
+from bayesprune.graphs import FAMILIES, connected_graphs
+from bayesprune.graphs.laws import GraphWays, check_vertices, draw_edges, graph_ways
 from bayesprune.models.priors._settings import SCALAR, Shape
 
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
@@ -19,8 +19,6 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "erdos-renyi": ("probability",),
 }
 """What each generator is told besides the number of vertices."""
-
-_TRIES = 10_000
 
 
 class RandomGraph(dist.TorchDistribution):
@@ -84,8 +82,9 @@ class RandomGraph(dist.TorchDistribution):
         shape = torch.Size(sample_shape) + self.batch_shape
         family = self.family.expand(shape).reshape(-1).tolist()
         told = {name: one.detach().expand(shape).reshape(-1).tolist() for name, one in self.parameters.items()}
+        random = np.random.default_rng(int(torch.randint(2**62, ())))
         drawn = [
-            self._draw(self.families[kind], {name: values[row] for name, values in told.items()})
+            draw_edges(self.vertices, self.families[kind], {name: some[row] for name, some in told.items()}, random)
             for row, kind in enumerate(family)
         ]
         flags = np.stack(drawn) if drawn else np.zeros((0, self.event_shape.numel()), np.bool_)
@@ -137,17 +136,6 @@ class RandomGraph(dist.TorchDistribution):
         safe = torch.where(possible[..., None], ways, torch.ones_like(ways))
         logs = _log_sum(safe, x) - _log_sum(connected, x)
         return torch.where(possible, logs, torch.full_like(logs, -torch.inf)).to(torch.get_default_dtype())
-
-    def _draw(self, name: str, told: Mapping[str, float]) -> Any:
-        seed = int(torch.randint(2**31, ()))
-        if name == "erdos-renyi":
-            return draw_erdos_renyi(self.vertices, told["probability"], np.random.default_rng(seed))
-        if name == "barabasi-albert":
-            return edges_of(barabasi_albert(self.vertices, int(told["edges"]), seed=seed))
-        graph = watts_strogatz(
-            self.vertices, int(told["neighbours"]), rewire=told["rewire"], seed=seed, tries=_TRIES
-        )  # fmt: skip
-        return edges_of(graph)
 
 
 def _log_sum(ways: Tensor, x: Tensor) -> Tensor:

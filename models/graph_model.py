@@ -216,7 +216,7 @@ class GraphRegression(GraphModel):
         return self.scale**2 * (units @ units.T + 1) + self.noise**2 * torch.eye(len(units), dtype=units.dtype)
 
 
-class _WideNormal(dist.MultivariateNormal):  # type: ignore[misc]  # Pyro's class has no types
+class _WideNormal(dist.MultivariateNormal):
     """In double precision inside, in the default type outside, where Pyro joins it with other sites."""
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -266,7 +266,8 @@ def _connected_rings(vertices: int, neighbours: int) -> Floats:
         steps = vertices * half
         return np.array([comb(steps, r) for r in range(steps + 1)], np.float64)
     ends = rewired_rings(vertices, neighbours)
-    return np.sum([ways for joined, ways in ends if is_connected(joined, vertices)], axis=0)
+    found: Floats = np.sum([ways for joined, ways in ends if is_connected(joined, vertices)], axis=0)
+    return found
 
 
 def _log_sum(ways: Floats, x: float) -> float:

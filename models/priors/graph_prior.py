@@ -82,7 +82,7 @@ class GraphPrior:
         if not weights or min(weights.values()) < 0 or not sum(weights.values()) > 0:
             raise SettingError(f"families with the weights {weights}: name one or more, with weights of 0 or more")
         self.vertices, self.families = vertices, tuple(weights)
-        self.weights = torch.tensor(list(weights.values())) / sum(weights.values())
+        self.weights = torch.tensor(list(weights.values()), dtype=torch.float64) / sum(weights.values())
         given = {"edges": edges, "neighbours": neighbours, "rewire": rewire, "probability": probability}
         needed = [one for name in self.families for one in PARAMETERS[name]]
         if unused := [name for name, law in given.items() if law is not None and name not in needed]:
@@ -110,7 +110,7 @@ class GraphPrior:
         """
         family = None
         if len(self.families) > 1:
-            family = pyro.sample("family", dist.Categorical(self.weights, validate_args=False))
+            family = pyro.sample("family", dist.Categorical(self.weights.to(torch.get_default_dtype())))
         parameters = {name: pyro.sample(name, law) for name, law in self.laws.items()}
         law = RandomGraph(self.vertices, self.families, family, **parameters)
         if observed is None:
@@ -145,7 +145,7 @@ class GraphPrior:
             self.vertices, [setting.family],
             **{name: torch.tensor(value, dtype=torch.float64) for name, value in setting.parameters.items()},
         )  # fmt: skip
-        return law.log_prob(graphs).double()
+        return law.wide_log_prob(graphs)
 
     def _grid(self, name: str) -> list[tuple[float, float]]:
         law = self.laws[name]

@@ -30,9 +30,8 @@ class OneOf(dist.TorchDistribution):
     def __init__(
         self, values: Sequence[float] | Tensor, weights: Sequence[float] | Tensor | None = None, **_: Any
     ) -> None:
-        given = torch.as_tensor(values)
-        self.values = given if given.is_floating_point() else given.to(torch.get_default_dtype())
-        usual = torch.ones_like(self.values) if weights is None else torch.as_tensor(weights, dtype=self.values.dtype)
+        self.values = torch.as_tensor(values, dtype=torch.float64)  # the numbers as they are written
+        usual = torch.ones_like(self.values) if weights is None else torch.as_tensor(weights, dtype=torch.float64)
         if self.values.dim() != 1 or not len(self.values) or usual.shape != self.values.shape:
             raise SettingError(
                 f"values {list(self.values.shape)} and weights {list(usual.shape)}: give one or more numbers in a row, "
@@ -53,18 +52,19 @@ class OneOf(dist.TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability; minus infinity for a number that is none of these."""
         hit = (value[..., None] - self.values).abs() <= 1e-6 * (1 + self.values.abs())
-        found = (hit * self.probs).sum(-1).log()
+        found = (hit * self.probs).sum(-1).log().to(torch.get_default_dtype())
         return found.expand(torch.broadcast_shapes(found.shape, self.batch_shape))
 
     def sample(self, sample_shape: Shape = SCALAR) -> Tensor:
         """Numbers of shape `sample_shape + batch_shape`."""
         shape = torch.Size(sample_shape) + self.batch_shape
         drawn = torch.multinomial(self.probs, max(1, shape.numel()), replacement=True)
-        return self.values[drawn].reshape(shape) if shape.numel() else self.values.new_zeros(shape)
+        values = self.values.to(torch.get_default_dtype())
+        return values[drawn].reshape(shape) if shape.numel() else values.new_zeros(shape)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """The numbers [K, ...], in their order."""
-        found = self.values.reshape(-1, *([1] * len(self.batch_shape)))
+        found = self.values.to(torch.get_default_dtype()).reshape(-1, *([1] * len(self.batch_shape)))
         return found.expand(-1, *self.batch_shape) if expand else found
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "OneOf":

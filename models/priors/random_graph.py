@@ -70,9 +70,13 @@ class RandomGraph(dist.TorchDistribution):
         return dist.constraints.independent(dist.constraints.boolean, 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log probability (nats) of graphs [..., n (n - 1) / 2]."""
+        """Log probability (nats) of graphs [..., n (n - 1) / 2], in the default type."""
+        return self.wide_log_prob(value).to(torch.get_default_dtype())
+
+    def wide_log_prob(self, value: Tensor) -> Tensor:
+        """The same in double precision."""
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
-        found = torch.full((), -torch.inf)
+        found = torch.full((), -torch.inf, dtype=torch.float64)
         for place, name in enumerate(self.families):
             found = torch.where(self.family == place, self._of_family(name, value), found)
         return found.expand(shape)
@@ -114,7 +118,7 @@ class RandomGraph(dist.TorchDistribution):
             each, key, x = self.parameters["edges"], "m", torch.zeros(())
         else:
             each, key, x = self.parameters["neighbours"], "neighbours", self.parameters["rewire"]
-        found = torch.full((), -torch.inf)
+        found = torch.full((), -torch.inf, dtype=torch.float64)
         for number in each.unique().tolist():
             if number != int(number):
                 raise GraphError(
@@ -135,7 +139,7 @@ class RandomGraph(dist.TorchDistribution):
         possible = (ways > 0).any(-1)
         safe = torch.where(possible[..., None], ways, torch.ones_like(ways))
         logs = _log_sum(safe, x) - _log_sum(connected, x)
-        return torch.where(possible, logs, torch.full_like(logs, -torch.inf)).to(torch.get_default_dtype())
+        return torch.where(possible, logs, torch.full_like(logs, -torch.inf))
 
 
 def _log_sum(ways: Tensor, x: Tensor) -> Tensor:
@@ -143,4 +147,5 @@ def _log_sum(ways: Tensor, x: Tensor) -> Tensor:
     powers = torch.arange(ways.shape[-1], dtype=torch.float64, device=ways.device)
     x = x.double()[..., None]
     terms = ways.log() + torch.special.xlogy(powers, x) + torch.special.xlog1py(powers.flip(0), -x)
-    return terms.logsumexp(-1)
+    found: Tensor = terms.logsumexp(-1)
+    return found

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from bayesprune.inference.parsimonious import Parsimonious
     from bayesprune.inference.projected import ProjectedGateDescent
     from bayesprune.inference.references.exact_gates import ExactGates
+    from bayesprune.inference.references.exact_graphs import ExactGraphs, exact_graphs
     from bayesprune.inference.references.gibbs_draws import GibbsDraws
+    from bayesprune.inference.references.graph_draws import GraphDraws
+    from bayesprune.inference.references.graph_sampling import sample_graphs
     from bayesprune.inference.references.nuts_draws import NutsDraws
     from bayesprune.inference.relaxed import LogitGateGuide, RelaxedGates
     from bayesprune.inference.slots import AdamSteps, FixedInclusion, Flattening, ProjectedSteps, Quiet
@@ -31,6 +34,7 @@ __all__ = [
     "ESTIMATORS",
     "AdamSteps",
     "ExactGates",
+    "ExactGraphs",
     "FixedInclusion",
     "Flattening",
     "GateGuide",
@@ -40,6 +44,7 @@ __all__ = [
     "GaussianWeightGuide",
     "GaussianWeights",
     "GibbsDraws",
+    "GraphDraws",
     "GroupHorseshoe",
     "GroupLasso",
     "LogitGateGuide",
@@ -60,18 +65,22 @@ __all__ = [
     "Variational",
     "VariationalMethod",
     "estimator",
+    "exact_graphs",
+    "sample_graphs",
     "to_datatree",
 ]
 
 _LAZY = {
     "ESTIMATORS": ".estimators",
     "ExactGates": ".references.exact_gates",
+    "ExactGraphs": ".references.exact_graphs",
     "GateGuide": ".guides",
     "GatedELBO": ".elbo",
     "GatedObjective": ".objective",
     "GatedOptim": ".optim",
     "GaussianWeightGuide": ".guides",
     "GibbsDraws": ".references.gibbs_draws",
+    "GraphDraws": ".references.graph_draws",
     "GroupHorseshoe": ".spike_slab.group_slabs",
     "GroupLasso": ".spike_slab.group_slabs",
     "Parsimonious": ".parsimonious",
@@ -96,6 +105,8 @@ _LAZY = {
     "Variational": ".combined",
     "VariationalMethod": ".variational",
     "estimator": ".estimators",
+    "exact_graphs": ".references.exact_graphs",
+    "sample_graphs": ".references.graph_sampling",
     "to_datatree": "bayesprune.run.datatree",
 }
 

@@ -21,10 +21,14 @@ from bayesprune.models.networks import (
 
 if TYPE_CHECKING:
     from bayesprune.models.gated import GatedModel
+    from bayesprune.models.graph_model import GraphModel, GraphRegression
     from bayesprune.models.likelihoods import CategoricalLikelihood, GaussianLikelihood
     from bayesprune.models.prices import CostPrice, EqualPrice, LayerPrice
     from bayesprune.models.priors import FlatteningHyperPrior, NodeSpikeSlab
     from bayesprune.models.priors.gates import FixedGatePrior, FlatteningGatePrior
+    from bayesprune.models.priors.graph_prior import GraphPrior
+    from bayesprune.models.priors.one_of import OneOf
+    from bayesprune.models.priors.random_graph import RandomGraph
     from bayesprune.models.priors.weights import GaussianSlab
 
 __all__ = [
@@ -41,11 +45,16 @@ __all__ = [
     "GaussianLikelihood",
     "GaussianSlab",
     "GraphMLP",
+    "GraphModel",
+    "GraphPrior",
     "GraphRNN",
+    "GraphRegression",
     "LayerPrice",
     "LeNet5",
     "LeNet300",
     "NodeSpikeSlab",
+    "OneOf",
+    "RandomGraph",
     "ResNet20",
     "ResNet32",
     "ResNet56",
@@ -61,8 +70,13 @@ _LAZY = {
     "GatedModel": "gated",
     "GaussianLikelihood": "likelihoods",
     "GaussianSlab": "priors.weights",
+    "GraphModel": "graph_model",
+    "GraphPrior": "priors.graph_prior",
+    "GraphRegression": "graph_model",
     "LayerPrice": "prices",
     "NodeSpikeSlab": "priors",
+    "OneOf": "priors.one_of",
+    "RandomGraph": "priors.random_graph",
 }
 
 

@@ -18,6 +18,7 @@ from bayesprune.graphs.describe import (
 from bayesprune.graphs.equal_degrees import random_layers_of_equal_degrees, random_of_equal_degrees
 from bayesprune.graphs.exchange import read_graphml, write_graphml
 from bayesprune.graphs.features import CONVENTIONS, FEATURES, features, usual_density
+from bayesprune.graphs.laws import connected_graphs, edges_of, graph_from_edges, log_probability
 from bayesprune.graphs.layered import LayeredGraph, from_sizes, layered
 from bayesprune.graphs.random import FAMILIES, barabasi_albert, erdos_renyi, study_graph, watts_strogatz
 
@@ -34,13 +35,17 @@ __all__ = [
     "SmallWorld",
     "barabasi_albert",
     "communities",
+    "connected_graphs",
     "degree_distribution",
+    "edges_of",
     "erdos_renyi",
     "features",
     "from_sizes",
+    "graph_from_edges",
     "largest_component",
     "layer_graph",
     "layered",
+    "log_probability",
     "motifs",
     "random_layers_of_equal_degrees",
     "random_of_equal_degrees",

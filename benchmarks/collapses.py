@@ -118,7 +118,7 @@ class Case:
 
     def objective(self, pruned: Pruned) -> float:
         """N times the training loss of a network plus, at this case's prices, what is open in it (nats)."""
-        train, own = data().train, ParsimoniousOptions.of({k: v for k, v in self.settings.items() if k == "price_kind"})
+        train, own = data().train, ParsimoniousOptions(price_kind=self.settings.get("price_kind"))
         settings = RunSettings("parsimonious", price=self.settings.get("price"))
         torch.manual_seed(self.seed)
         state = initial_state(NETWORKS[self.network](input_shape=data().input_shape, classes=10), data(), settings)

@@ -26,12 +26,12 @@ from bayesprune.data import Data, from_tensors, load
 from bayesprune.data.placing import placed
 from bayesprune.devices import CPU, Place, place_of
 from bayesprune.experiments.methods import METHODS
-from bayesprune.models import LeNet5
+from bayesprune.models import VGG16, LeNet5, ResNet20
+from bayesprune.models.networks.resnet import SmallResNet
 from bayesprune.run.environment import computing_at, environment
 from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import Phase, Progress, TrainState, train
-from benchmarks._networks import VGG, ResNet
 
 Make = Callable[[], nn.Module]
 
@@ -62,14 +62,25 @@ class Sizes:
 
 def full(batch: int) -> Sizes:
     """For a GPU."""
-    steps: dict[str, Make] = {"LeNet-5": lambda: LeNet5(input_shape=(3, 32, 32)), "VGG-16-BN": VGG}
-    return Sizes(batch, 20, 60, 20, steps, {"VGG-16-BN": VGG, "ResNet-20": ResNet})
+    steps: dict[str, Make] = {"LeNet-5": lambda: LeNet5(input_shape=(3, 32, 32)), "VGG-16-BN": vgg16}
+    return Sizes(batch, 20, 60, 20, steps, {"VGG-16-BN": vgg16, "ResNet-20": ResNet20})
 
 
 def quick(batch: int) -> Sizes:
     """To see on a processor that all of it runs."""
-    small: dict[str, Make] = {"small VGG": lambda: VGG((8, 0, 12, 0))}
-    return Sizes(min(batch, 32), 2, 3, 2, small, small | {"small ResNet": lambda: ResNet(4, 1)})
+    small: dict[str, Make] = {"small LeNet": lambda: LeNet5((4, 6, 8), (3, 32, 32))}
+    return Sizes(min(batch, 32), 2, 3, 2, small, small | {"small ResNet": lambda: ShortResNet((4, 8, 16))})
+
+
+def vgg16() -> VGG16:
+    """Without a hidden linear layer."""
+    return VGG16((64, 64, 128, 128, *[256] * 3, *[512] * 6))
+
+
+class ShortResNet(SmallResNet):
+    """One block a stage."""
+
+    blocks = 1
 
 
 def noise(examples: int = 160) -> Data:

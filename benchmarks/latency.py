@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from bayesprune.budgets.shares import uniform_gates
 from bayesprune.data.torchvision_guard import import_torchvision
-from bayesprune.models import LeNet5
+from bayesprune.models import LeNet5, ResNet56
+from bayesprune.models.networks.resnet import Block, SmallResNet
 from bayesprune.pruners.rounding import rounded_gates
 from bayesprune.structure import ExpectedCost, compact, find, layer_costs
-from benchmarks._networks import Block, ResNet
 from benchmarks._pairing import paired
 
 SHARE, MULTIPLE = 0.25, 8
@@ -79,17 +79,14 @@ def uniformly_cut(network: nn.Module, shape: tuple[int, ...], multiple: int) -> 
     return smaller
 
 
-def without_half_its_blocks(network: ResNet) -> ResNet:
+def without_half_its_blocks(network: SmallResNet) -> SmallResNet:
     """A copy in which every second block that keeps the shape passes its input on."""
     smaller = deepcopy(network)
-    same = [n for n, block in enumerate(smaller.blocks) if isinstance(block, Block) and _keeps_shape(block)]
-    for number in same[::2]:
-        smaller.blocks[number] = nn.Identity()
+    blocks = [(name, module) for name, module in smaller.named_modules() if isinstance(module, Block)]
+    same = [name for name, block in blocks if isinstance(block.shortcut, nn.Identity)]
+    for name in same[::2]:
+        smaller.set_submodule(name, nn.Identity())
     return smaller
-
-
-def _keeps_shape(block: Block) -> bool:
-    return isinstance(block.shortcut, nn.Identity)
 
 
 def vgg16() -> nn.Module:
@@ -104,7 +101,7 @@ def cases() -> Iterator[Case]:
     for name, shape, network in (("LeNet-5", (1, 28, 28), LeNet5()), ("VGG-16", (3, 32, 32), vgg16())):
         cut = {f"round_to={multiple}": uniformly_cut(network, shape, multiple) for multiple in (1, MULTIPLE)}
         yield Case(name, shape, network, cut)
-    resnet = ResNet(blocks=9)
+    resnet = ResNet56()
     yield Case("ResNet-56", (3, 32, 32), resnet, {"half its blocks": without_half_its_blocks(resnet)})
 
 

@@ -8,13 +8,13 @@ from torch import Tensor
 from bayesprune.inference import onset
 from bayesprune.inference.elbo import GatedELBO
 from bayesprune.inference.estimators import GateEstimator
-from bayesprune.inference.guides import PRIOR_WHEN_CLOSED
-from bayesprune.inference.objective import DEVIATIONS, GATES, PerExample, check_follows, guide_of
+from bayesprune.inference.guides import PRIOR_WHEN_CLOSED, GateGuide
+from bayesprune.inference.objective import DEVIATIONS, GATES, PerExample, guide_of
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.ramp import Ramp
 from bayesprune.inference.warm_up import observe
 from bayesprune.models.gated import GatedModel
-from bayesprune.models.likelihoods import Likelihood, TaskLikelihood
+from bayesprune.models.likelihoods import Likelihood
 from bayesprune.models.priors.gates import FlatteningGatePrior, GatePrior
 from bayesprune.models.priors.weights import WeightPrior
 from bayesprune.structure import Structure
@@ -37,8 +37,6 @@ class ElboObjective(PerExample):
         likelihood: None for the task's.
     """
 
-    needs_labels = True
-
     def __init__(
         self,
         gate_prior: MakeGatePrior,
@@ -50,34 +48,16 @@ class ElboObjective(PerExample):
     ) -> None:
         self.gate_prior, self.size, self.weight_prior, self.estimator = gate_prior, size, weight_prior, estimator
         self.warm_up, self.likelihood = warm_up, likelihood
-        self._model: GatedModel | None = None
 
-    def attach(self, state: TrainState) -> None:
-        """Make the Pyro model of the network as it is now, and bind the guide to it.
-
-        Raises:
-            SettingError: the guide over weights is one of Pyro's, which cannot follow a network that shrinks.
-        """
-        self.detach()
-        guide = guide_of(state)
-        check_follows(guide)
+    def _make_prior(self, state: TrainState, guide: GateGuide) -> GatePrior:
         prior: Any = self.gate_prior(state.structure)
         self._prior = prior.to(guide.theta) if hasattr(prior, "to") else prior
         self._full = self._prior.log_gamma.clone() if isinstance(self._prior, FlatteningGatePrior) else None
-        self._model = GatedModel(
-            state.network, state.structure, self._prior, self.size, weight_prior=self.weight_prior,
-            likelihood=self.likelihood or TaskLikelihood(state.likelihood), weight_sites=guide.weight_sites,
-        )  # fmt: skip
-        self._counts_weights = getattr(guide, "kind", "") == PRIOR_WHEN_CLOSED
-        guide.bind(self._model)
-        guide.masks = state.masks
-        self._elbo = GatedELBO(self.estimator)(self._model, guide)
+        return self._prior
 
-    def detach(self) -> None:
-        """Take the gates off the network."""
-        if self._model is not None:
-            self._model.close()
-            self._model = None
+    def _make_elbos(self, state: TrainState, model: GatedModel, guide: GateGuide) -> None:
+        self._counts_weights = getattr(guide, "kind", "") == PRIOR_WHEN_CLOSED
+        self._elbo = GatedELBO(self.estimator)(model, guide)
 
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """Negative ELBO of a mini-batch divided by N; the losses of auxiliary outputs are added."""

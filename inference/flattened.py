@@ -77,7 +77,7 @@ class Flattened(VariationalMethod):
 
     def normal(self, settings: RunSettings) -> RunSettings:
         """See `Method.normal`; gamma is written as the price ln gamma."""
-        own = self.options.of(settings.options)
+        own = self.options.of(settings.method, settings.options)
         if own.gamma is not None and settings.price is None:
             rest = {name: value for name, value in settings.options.items() if name != "gamma"}
             settings = replace(settings, price=log(own.gamma), options=rest)
@@ -87,7 +87,7 @@ class Flattened(VariationalMethod):
 
     def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
         """Prices and budget, the guide, the projected step, shrinking and the last decisions."""
-        options: ParsimoniousOptions = self.options.of(settings.options)
+        options: ParsimoniousOptions = self.options.of(settings.method, settings.options)
         recipe = Recipe(state.network, data.train, settings, options, state.likelihood)
         price = self.price(state, settings, options, len(data.train), recipe.prune_steps)
         slab = GaussianSlab(options.slab)

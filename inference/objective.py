@@ -1,5 +1,6 @@
 """The Bayesian objective of the training loop: the ELBO per example, with prices that follow a ramp."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import Tensor
@@ -13,9 +14,9 @@ from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.ramp import LinearRamp, Ramp
 from bayesprune.inference.warm_up import observe
 from bayesprune.models.gated import GatedModel
-from bayesprune.models.likelihoods import TaskLikelihood
+from bayesprune.models.likelihoods import Likelihood, TaskLikelihood
 from bayesprune.models.prices import Price
-from bayesprune.models.priors.gates import FlatteningGatePrior
+from bayesprune.models.priors.gates import FlatteningGatePrior, GatePrior
 from bayesprune.models.priors.weights import GaussianSlab, WeightPrior
 from bayesprune.structure import Structure
 from bayesprune.training import TrainState
@@ -27,8 +28,48 @@ GUIDE, GATES, DEVIATIONS = "guide", "gates", "deviations"
 """Names of the guide among the state's modules, and of the optimizers of the gates and of the weights' deviations."""
 
 
-class PerExample:
-    """An objective in nats per training example."""
+class PerExample(ABC):
+    """The negative ELBO of a gated network, in nats per training example."""
+
+    needs_labels = True
+    size: int
+    weight_prior: WeightPrior
+    likelihood: Likelihood | None = None
+    _model: GatedModel | None = None
+
+    def attach(self, state: TrainState) -> None:
+        """Make the Pyro model of the network as it is now, and bind the guide to it.
+
+        Raises:
+            SettingError: the guide over weights is one of Pyro's, which cannot follow a network that shrinks.
+        """
+        self.detach()
+        guide = guide_of(state)
+        check_follows(guide)
+        prior = self._make_prior(state, guide)
+        self._model = GatedModel(
+            state.network, self.acting(state), prior, self.size, weight_prior=self.weight_prior,
+            likelihood=self.likelihood or TaskLikelihood(state.likelihood), weight_sites=guide.weight_sites,
+        )  # fmt: skip
+        guide.bind(self._model)
+        guide.masks = state.masks
+        self._make_elbos(state, self._model, guide)
+
+    def acting(self, state: TrainState) -> Structure:
+        """The structure whose gates act on the network."""
+        return state.structure
+
+    def detach(self) -> None:
+        """Take the gates off the network."""
+        if self._model is not None:
+            self._model.close()
+            self._model = None
+
+    @abstractmethod
+    def _make_prior(self, state: TrainState, guide: GateGuide) -> GatePrior: ...
+
+    @abstractmethod
+    def _make_elbos(self, state: TrainState, model: GatedModel, guide: GateGuide) -> None: ...
 
     def __call__(self, *arguments: Any, **named: Any) -> Tensor:
         """Refuse to be a loss of `pyro.infer.SVI`, which calls its loss with model and guide.
@@ -56,8 +97,6 @@ class GatedObjective(PerExample):
         warm_up: until it begins the weights' deviations stay as they are; None where they learn from the first step.
     """
 
-    needs_labels = True
-
     def __init__(
         self,
         price: Price,
@@ -78,42 +117,15 @@ class GatedObjective(PerExample):
         self.warm_up = warm_up
         self._without = WithoutEstimate()
         self._present: GateEstimator = estimator
-        self._model: GatedModel | None = None
 
-    def attach(self, state: TrainState) -> None:
-        """Make the Pyro model of the network as it is now, and bind the guide to it.
-
-        Raises:
-            SettingError: the guide over weights is one of Pyro's, which cannot follow a network that shrinks.
-        """
-        self.detach()
-        guide = guide_of(state)
-        check_follows(guide)
+    def _make_prior(self, state: TrainState, guide: GateGuide) -> GatePrior:
         self._cost = state.expected_cost()
         self._prior = FlatteningGatePrior(self._log_gamma(state))
-        self._model = GatedModel(
-            state.network,
-            self.acting(state),
-            self._prior,
-            self.size,
-            weight_prior=self.weight_prior,
-            likelihood=TaskLikelihood(state.likelihood),
-            weight_sites=guide.weight_sites,
-        )
-        guide.bind(self._model)
-        guide.masks = state.masks
-        self._elbos = {chosen: GatedELBO(chosen)(self._model, guide) for chosen in (self.estimator, self._without)}
+        return self._prior
+
+    def _make_elbos(self, state: TrainState, model: GatedModel, guide: GateGuide) -> None:
+        self._elbos = {chosen: GatedELBO(chosen)(model, guide) for chosen in (self.estimator, self._without)}
         self._every = self.estimate_every if state.network_macs() <= SMALL * state.initial_macs else 1
-
-    def acting(self, state: TrainState) -> Structure:
-        """The structure whose gates act on the network."""
-        return state.structure
-
-    def detach(self) -> None:
-        """Take the gates off the network."""
-        if self._model is not None:
-            self._model.close()
-            self._model = None
 
     def loss(self, state: TrainState, inputs: Any, labels: Any) -> Tensor:
         """Negative ELBO of a mini-batch divided by N; tells the gates' optimizer the prices.

@@ -1,7 +1,6 @@
 """The parsimonious method's own settings, and the recipe's numbers that follow from network and data."""
 
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -12,10 +11,10 @@ from bayesprune.inference.removal import REMOVALS, Closed
 from bayesprune.inference.warm_up import make_warm_up
 from bayesprune.run.settings import (
     LEAST_SLAB,
+    Options,
     RunSettings,
     check_integer,
     check_number,
-    check_options,
     check_type,
 )
 from bayesprune.tasks import Likelihood
@@ -24,7 +23,7 @@ from bayesprune.training.network_kinds import network_kind
 
 
 @dataclass(frozen=True)
-class ParsimoniousOptions:
+class ParsimoniousOptions(Options):
     """The method's own settings; None stands for the default of the kind of network.
 
     Attributes:
@@ -52,8 +51,6 @@ class ParsimoniousOptions:
         learnt_noise: weight of the information that passes the noise at fixed structure, whose strength is then
             learnt; None keeps it as it is.
     """
-
-    method: ClassVar[str] = "parsimonious"
 
     gamma: float | None = None
     price_kind: str | None = None
@@ -95,16 +92,6 @@ class ParsimoniousOptions:
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
         check_number("learnt_noise", self.learnt_noise, 0.0)
-
-    @classmethod
-    def of(cls, options: Any) -> Self:
-        """Read the options of a run.
-
-        Raises:
-            SettingError: there is no such option, or its value is not allowed.
-        """
-        check_options(cls.method, options, [field.name for field in fields(cls)])
-        return cls(**options)
 
     @property
     def fixed_slab(self) -> float:

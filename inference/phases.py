@@ -53,4 +53,4 @@ def normal_of(options: type[Any], settings: RunSettings, learning_rate: float) -
     """
     if settings.learning_rate == learning_rate:
         settings = replace(settings, learning_rate=None)
-    return without_usual_options(settings, options.of(settings.options), options())
+    return without_usual_options(settings, options.of(settings.method, settings.options), options())

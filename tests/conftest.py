@@ -17,6 +17,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from hypothesis.internal.conjecture import providers
 
 from bayesprune.data import Data, from_tensors
 from bayesprune.inference import onset
@@ -43,6 +44,9 @@ class TorchRandom:
 
 TORCH_RANDOM = TorchRandom()  # hypothesis keeps a weak reference only
 hypothesis.register_random(TORCH_RANDOM)
+# Hypothesis mixes in numbers that it reads in our sources, of the modules that happen to be loaded: a test's examples
+# would hang on the tests before it, and every process would parse all sources.
+vars(providers)["is_local_module_file"] = lambda path: False
 _CHECKS = [hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow]
 _COMMON = hypothesis.settings(deadline=None, database=None, print_blob=True, suppress_health_check=_CHECKS)
 hypothesis.settings.register_profile("quick", _COMMON, max_examples=100, derandomize=True)

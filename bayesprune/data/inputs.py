@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from bayesprune.batches import Batch, each, named_parts, parts
+from bayesprune.batches import Batch, each, named_parts
 from bayesprune.data.normalisation import IDENTITY, Normalisation, fit_normalisation
 from bayesprune.errors import DataError
 
@@ -180,11 +180,6 @@ def normalisation_from_json(document: Any) -> AnyNormalisation | None:
     found = {name: one for name, one in named.items() if one is not None}
     form = str(document.get("form"))
     return Normalisations(form, found) if found and len(found) == len(named) and form in _FORMS[1:] else None
-
-
-def is_whole(inputs: Any) -> bool:
-    """Whether all inputs are tokens, or other whole numbers that are no pixels."""
-    return all(not part.is_floating_point() and part.dtype != torch.uint8 for part in parts(inputs))
 
 
 def _fitted(part: Tensor) -> Normalisation:

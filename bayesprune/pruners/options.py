@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.pruners.allocation import allocation
@@ -11,7 +11,7 @@ from bayesprune.pruners.controls import CONTROLS
 from bayesprune.pruners.problem import WeightScore
 from bayesprune.pruners.saliency import hutchinson_diagonal, obd
 from bayesprune.pruners.schedule import SCHEDULES, Rounds, rounds_of
-from bayesprune.run.settings import LEAST_SLAB, check_integer, check_number, check_options, check_type
+from bayesprune.run.settings import LEAST_SLAB, Options, check_integer, check_number, check_type
 from bayesprune.training.initial import INITIAL
 
 DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 0.5
@@ -20,7 +20,7 @@ and its weight decay 1 / (N slab^2)."""
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Options):
     """Settings of training.
 
     Attributes:
@@ -46,16 +46,6 @@ class TrainOptions:
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
         check_number("slab", self.slab, LEAST_SLAB, low_allowed=True)
-
-    @classmethod
-    def of(cls, method: str, options: Mapping[str, Any]) -> Self:
-        """Read a run's options.
-
-        Raises:
-            SettingError: there is no such option, or its value is not allowed.
-        """
-        check_options(method, options, cls.__dataclass_fields__)
-        return cls(**options)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ one to one so that the sum of their correlations is as large as can be (the assi
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,6 @@ from bayesprune.errors import SettingError
 from bayesprune.sections.absent import Absent
 from bayesprune.sections.value import KIND
 from bayesprune.structure import Group, evaluating
-
-if TYPE_CHECKING:
-    import pandas
 
 MOST_VALUES = 20_000
 """Values of a unit (examples times positions) that are looked at, at most."""
@@ -72,22 +69,6 @@ def match_units(
         raise SettingError(f"the groups are {names[0]} and {names[1]}: only networks of one kind can be matched")
     values = [_written(network, own, inputs, batch_size) for network, own in zip(networks, found, strict=True)]
     return [_match(a, b, values[0][a.name], values[1][b.name]) for a, b in zip(found[0], found[1], strict=True)]
-
-
-def match_table(matches: Sequence[Match], strong: float = 0.8) -> "pandas.DataFrame":
-    """A row a group: units left in both, the mean correlation of the pairs, and the share of pairs above `strong`."""
-    import pandas
-
-    rows = {
-        match.group: {
-            "units_one": match.sizes[0],
-            "units_other": match.sizes[1],
-            "mean_correlation": match.quality,
-            f"share_above_{strong:g}": sum(one > strong for one in match.correlation) / max(len(match.correlation), 1),
-        }
-        for match in matches
-    }
-    return pandas.DataFrame.from_dict(rows, orient="index")
 
 
 def _hidden(network: nn.Module, groups: Sequence[Group]) -> list[Group]:

@@ -1,9 +1,9 @@
 """The settings of a run: one frozen value, checked when it is made, hashed to name the run."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import isfinite
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from bayesprune.data import Split, steps_per_epoch
 from bayesprune.data.augment import AUGMENTATIONS
@@ -204,6 +204,22 @@ def check_options(method: str, given: Mapping[str, Any], known: Collection[str])
         if meant is not None and nearest_name(name, known) is None:
             raise SettingError(f"{name!r} is no option of {method}: give the setting {meant} of the run itself")
         raise UnknownNameError(f"option of {method}", name, known)
+
+
+class Options:
+    """A method's own settings; a frozen dataclass extends it."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @classmethod
+    def of(cls, method: str, options: Mapping[str, Any]) -> Self:
+        """Read the options of a run of this method.
+
+        Raises:
+            SettingError: there is no such option, or its value is not allowed.
+        """
+        check_options(method, options, [field.name for field in fields(cls)])
+        return cls(**options)
 
 
 def default_epochs(epoch_steps: int) -> int:

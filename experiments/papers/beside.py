@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from bayesprune.experiments.configurations import unique_runs
 from bayesprune.experiments.number_format import MISSING
 from bayesprune.experiments.papers.measured import (
     RATIO,
@@ -20,7 +21,8 @@ from bayesprune.experiments.papers.measured import (
 from bayesprune.experiments.papers.published import Published
 from bayesprune.experiments.papers.rows import RowRuns
 from bayesprune.experiments.report.tables import Table
-from bayesprune.experiments.words import counted
+from bayesprune.experiments.words import counted, listed
+from bayesprune.store.runs import RunRecord
 
 _HEADINGS = (
     "method", "source", "architecture", "test error %", "validation error %", "parameters", "MACs",
@@ -62,3 +64,17 @@ def _published_row(row: Published) -> tuple[str, ...]:
 def _printed(error: float) -> str:
     """An error with one decimal, or two where it was printed with two."""
     return f"{error:.1f}" if round(error, 1) == error else f"{error:.2f}"
+
+
+def other_data(usual: str, said: str, runs: Iterable[RunRecord]) -> list[str]:
+    """What keeps our rows from being compared with published ones; nothing on the data that these are of."""
+    data = {str(run.data["name"]) for run in runs} - {usual}
+    text = f"Published rows are of {said} with all its training images; these runs are on {listed(sorted(data))}"
+    return [f"{text}, so that they cannot be compared."] if data else []
+
+
+def on_data(found: Iterable[RowRuns]) -> str:
+    """On what data the runs of a study are, and how long they trained."""
+    made = unique_runs([run for one in found for run in one.records])
+    data = dict.fromkeys(str(run.data["name"]) for run in made)
+    return f"on {listed([*data])}; {sum(float(run.result['train_seconds']) for run in made):,.0f} s of training."

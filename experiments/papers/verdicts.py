@@ -1,8 +1,11 @@
 """Figures that a study is to reach, and whether it did."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from bayesprune.experiments.papers.paper import Findings
+from bayesprune.experiments.report.sections import Document, Section
 from bayesprune.experiments.report.tables import Table
 
 REACHED, MISSED, UNKNOWN = "reached", "MISSED", "not measured"
@@ -45,3 +48,13 @@ def summary(found: Sequence[Target]) -> str:
     counts = {name: sum(one.verdict == name for one in found) for name in (REACHED, MISSED, UNKNOWN)}
     named = [f"{count} {name}" for name, count in counts.items() if count]
     return f"Of {len(found)} figures to reach: {', '.join(named)}." if found else "There is no figure to reach."
+
+
+def findings_of(
+    title: str, subtitle: str, reached: Sequence[Target], caption: str, sections: Sequence[Section], **values: Any
+) -> Findings:
+    """What a study came to: a table of its figures to reach, then its sections; values are for `results.json`."""
+    first = Section("Figures to reach", tables=[targets_table(reached, caption)])
+    document = Document(title, subtitle, summary(reached), (first, *sections))
+    plain = {"targets": [asdict(target) for target in reached], **values}
+    return Findings(document, plain, [*(one.line() for one in reached), summary(reached)])

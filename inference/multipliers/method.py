@@ -68,7 +68,7 @@ class Relative(VariationalMethod):
 
     def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
         """The law, the objective with its penalty, removals by its rule, and the compact network's training."""
-        options, examples = self.options.of(settings.options), len(data.train)
+        options, examples = self.options.of(settings.method, settings.options), len(data.train)
         validation = len(data.validation)
         epochs, fixed_epochs = split_epochs(settings, options.prune_share, "multipliers")
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)

@@ -1,13 +1,11 @@
 """The settings that all relatives of gates share, and each one's own."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
 
 from bayesprune.errors import SettingError, UnknownNameError
 from bayesprune.inference.multipliers.guide import DRAWN_FOR
 from bayesprune.inference.multipliers.log_normal import MANTISSA, ReducedNoise
-from bayesprune.run.settings import LEAST_SLAB, check_integer, check_number, check_options, check_type
+from bayesprune.run.settings import LEAST_SLAB, Options, check_integer, check_number, check_type
 
 QUIET, END = "quiet", "end"
 REMOVALS = (QUIET, END)
@@ -18,7 +16,7 @@ MOST_NATS = 100.0
 
 
 @dataclass(frozen=True)
-class MultiplierOptions:
+class MultiplierOptions(Options):
     """The settings of random multipliers on channels.
 
     Attributes:
@@ -35,8 +33,6 @@ class MultiplierOptions:
         slab: standard deviation of the weights' Gaussian prior, from which the weight decay comes.
         fixed_learning_rate, fixed_decay: learning rate and weight decay of the phase at fixed structure.
     """
-
-    method: ClassVar[str] = "multipliers"
 
     prune_share: float = 0.75
     gate_learning_rate: float | None = None
@@ -101,16 +97,6 @@ class MultiplierOptions:
         check_type("threshold", threshold, int | float, "a number")
         check_number("threshold", threshold, -MOST_NATS, MOST_NATS, low_allowed=True)
 
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Self:
-        """Read the options of a run.
-
-        Raises:
-            SettingError: there is no such option, or its value is not allowed.
-        """
-        check_options(cls.method, options, cls.__dataclass_fields__)
-        return cls(**options)
-
 
 @dataclass(frozen=True)
 class L0Options(MultiplierOptions):
@@ -124,8 +110,6 @@ class L0Options(MultiplierOptions):
         input_gates: whether inputs and flattened features have gates, too, as published.
         draws: of the gates: "batch" for each mini-batch, as published, or "example".
     """
-
-    method: ClassVar[str] = "l0"
 
     weight: float | Mapping[str, float] = 0.1
     temperature: float = 2 / 3
@@ -151,8 +135,6 @@ class SbpOptions(MultiplierOptions):
         threshold: of the signal-to-noise ratio: channels at or below it go.
     """
 
-    method: ClassVar[str] = "sbp"
-
     threshold: float = 1.0
 
     def __post_init__(self) -> None:
@@ -170,8 +152,6 @@ class BmrsOptions(MultiplierOptions):
         threshold: of the change of log evidence, in nats: channels at or above it go; by default what the public code
             amounts to, -0.919 (-ln(2 pi) / 2) for "normal" and 0 for "uniform".
     """
-
-    method: ClassVar[str] = "bmrs"
 
     reduced: str = "normal"
     bits: int | None = None
@@ -203,8 +183,6 @@ class VibOptions(MultiplierOptions):
         input_gates: whether inputs and flattened features have multipliers, too, as published on MNIST.
     """
 
-    method: ClassVar[str] = "vib"
-
     weight: float | Mapping[str, float] = 1.0
     threshold: float = 0.0
     input_gates: bool = True
@@ -227,8 +205,6 @@ class CompressionOptions(MultiplierOptions):
         warm_up: share of the pruning phase over which the penalties of multipliers and weights rise from 0.
     """
 
-    method: ClassVar[str] = "bc"
-
     warm_up: float = 0.5
     input_gates: bool = True
     slab: float = 1.0
@@ -250,8 +226,6 @@ class JeffreysOptions(CompressionOptions):
             histogram of each layer, -2.8, -3 and -5 for LeNet-300-100.
     """
 
-    method: ClassVar[str] = "bc-gnj"
-
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
@@ -267,8 +241,6 @@ class HorseshoeOptions(CompressionOptions):
         global_scale: of the half-Cauchy prior of each layer's scale.
         threshold: of the negative logarithm of a multiplier's mode: channels at or above it go.
     """
-
-    method: ClassVar[str] = "bc-ghs"
 
     global_scale: float = 1e-5
     threshold: float = 4.0
@@ -293,8 +265,6 @@ class SparseDropoutOptions(MultiplierOptions):
         slab: standard deviation of the prior that the weight decay at fixed structure comes from; while weights have
             noise, theirs is the log-uniform prior.
     """
-
-    method: ClassVar[str] = "sparse-vd"
 
     threshold: float = 3.0
     warm_up: float = 0.25

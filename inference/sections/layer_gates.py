@@ -102,7 +102,7 @@ class LayerGates(VariationalMethod):
 
     def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
         """Price, guide, the projected step, deletion and the last decisions."""
-        options, size = LayerGateOptions.of(settings.options), len(data.train)
+        options, size = LayerGateOptions.of(settings.method, settings.options), len(data.train)
         recipe = Recipe(state.network, data.train, settings, options.recipe, state.likelihood)
         price = SectionPrice(_nats(state, settings, size, recipe.prune_steps))
         slab = GaussianSlab(options.slab)

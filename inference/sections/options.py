@@ -1,19 +1,19 @@
 """Settings of the methods that close sections."""
 
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any
 
 from bayesprune.errors import SettingError
 from bayesprune.inference.options import ParsimoniousOptions
 from bayesprune.inference.sections.differences import AT_ONCE
-from bayesprune.run.settings import LEAST_SLAB, check_integer, check_number, check_options, check_type
+from bayesprune.run.settings import LEAST_SLAB, Options, check_integer, check_number, check_type
 
 SECTION_START = 0.9
 """Inclusion probability of sections at the start: half the sections away, a deep network learns slowly."""
 
 
 @dataclass(frozen=True)
-class LayerGateOptions:
+class LayerGateOptions(Options):
     """The settings of layer gates; None stands for the default of the kind of network.
 
     Attributes:
@@ -30,8 +30,6 @@ class LayerGateOptions:
         slab: standard deviation of the weights' prior.
         fixed_learning_rate, fixed_decay: learning rate and weight decay of the phase at fixed structure.
     """
-
-    method: ClassVar[str] = "layer-gates"
 
     start: float = SECTION_START
     prune_share: float | None = None
@@ -60,16 +58,6 @@ class LayerGateOptions:
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
 
-    @classmethod
-    def of(cls, options: Any) -> Self:
-        """Read the options of a run.
-
-        Raises:
-            SettingError: there is no such option, or its value is not allowed.
-        """
-        check_options(cls.method, options, [field.name for field in fields(cls)])
-        return cls(**options)
-
     @property
     def recipe(self) -> ParsimoniousOptions:
         """What the recipe's numbers follow from."""
@@ -89,8 +77,6 @@ class ComplexityOptions(ParsimoniousOptions):
         alpha: compute against parameters: 1 prices multiply-accumulates only, 0 parameters only.
         sections_per_step: sections whose exact difference is taken at a step, at most, in turn; 0 for all.
     """
-
-    method: ClassVar[str] = "complexity-aware"
 
     nu: float | None = None
     beta: float = 1.0

@@ -1,15 +1,13 @@
 """The settings of spike-and-slab weights."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bayesprune.errors import SettingError
-from bayesprune.run.settings import LEAST_SLAB, check_number, check_options, check_type
+from bayesprune.run.settings import LEAST_SLAB, Options, check_number, check_type
 
 
 @dataclass(frozen=True)
-class EdgeOptions:
+class EdgeOptions(Options):
     """The settings of spike-and-slab weights.
 
     Attributes:
@@ -56,13 +54,3 @@ class EdgeOptions:
         check_type("trim", self.trim, bool, "true or false")
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> "EdgeOptions":
-        """Read the options of a run.
-
-        Raises:
-            SettingError: there is no such option, or its value is not allowed.
-        """
-        check_options("sv-bnn", options, cls.__dataclass_fields__)
-        return cls(**options)

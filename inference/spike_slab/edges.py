@@ -60,7 +60,7 @@ class SparseWeights:
             NetworkError: `trim` is asked for, and the network's channels cannot be removed.
             SettingError: a setting cannot be used.
         """
-        options, examples = EdgeOptions.of(settings.options), len(data.train)
+        options, examples = EdgeOptions.of(settings.method, settings.options), len(data.train)
         validation = len(data.validation)
         if options.trim:
             state.need_structure()

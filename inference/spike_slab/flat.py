@@ -1,7 +1,6 @@
 """Spike-and-slab nodes whose inclusion is under the flattening hyper-prior, with Gaussian weights."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from bayesprune.errors import UnknownNameError
 from bayesprune.inference.estimators import DisARM, GateEstimator, SalientFlips, ScoreFunction, UniformFlips
@@ -30,8 +29,6 @@ class SpikeSlabFlatOptions(ParsimoniousOptions):
         draws: of the weights: "example" for each example in linear layers, or "batch" for each mini-batch; by
             default "example" where the estimator looks at one prediction only, such as "curvature".
     """
-
-    method: ClassVar[str] = "spike-slab-flat"
 
     slab: float = 0.2
     deviation: float = SMALL_DEVIATION

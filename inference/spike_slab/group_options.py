@@ -1,7 +1,6 @@
 """The settings of spike-and-slab nodes with a learnt scale each: group lasso and group horseshoe."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from bayesprune.inference.spike_slab.options import SpikeSlabOptions
 from bayesprune.run.settings import check_number, check_type
@@ -43,8 +42,6 @@ class GroupLassoOptions(GroupSlabOptions):
         penalty_shape, penalty_rate: of the Gamma prior of lambda^2, which all nodes share.
     """
 
-    method: ClassVar[str] = "ss-gl"
-
     penalty_shape: float = 4.0
     penalty_rate: float = 2.0
 
@@ -61,8 +58,6 @@ class GroupHorseshoeOptions(GroupSlabOptions):
         whole_scale: of the half-Cauchy prior of v, which all nodes share.
         node_scale: of the half-Cauchy prior of each node's tau.
     """
-
-    method: ClassVar[str] = "ss-ghs"
 
     limit: float = 1.0
     whole_scale: float = 1.0

@@ -42,7 +42,7 @@ class GroupSlab(SpikeSlab):
 
     def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
         """Those of `SpikeSlab`, with scales in guide and objective; the network begins as it was given."""
-        parts, options = super().parts(state, data, settings), self.options.of(settings.options)
+        parts, options = super().parts(state, data, settings), self.options.of(settings.method, settings.options)
         slab = GaussianSlab(options.slab)
         make = partial(
             ScaledGateGuide, start=options.start, input_gates=options.input_gates,

@@ -60,7 +60,7 @@ class SpikeSlab(VariationalMethod):
 
     def parts(self, state: TrainState, data: Data, settings: RunSettings) -> Parts:
         """Fixed prior, gated Gaussian weights, relaxed gates, and the median-probability rule."""
-        options, examples = self.options.of(settings.options), len(data.train)
+        options, examples = self.options.of(settings.method, settings.options), len(data.train)
         validation = len(data.validation)
         epochs, fixed_epochs = split_epochs(settings, options.prune_share)
         steps = epochs * steps_per_epoch(data.train, settings.batch_size)

@@ -1,12 +1,10 @@
 """The settings of SS-IG: spike-and-slab nodes with fixed prior inclusion probabilities."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, log1p
-from typing import Any, ClassVar, Self
 
 from bayesprune.errors import SettingError, UnknownNameError
-from bayesprune.run.settings import LEAST_SLAB, check_integer, check_number, check_options, check_type
+from bayesprune.run.settings import LEAST_SLAB, Options, check_integer, check_number, check_type
 
 LEARNING_RATE = 1e-3
 """Of Adam, constant: that of the public code on MNIST."""
@@ -23,7 +21,7 @@ REMOVALS = (QUIET, END)
 
 
 @dataclass(frozen=True)
-class SpikeSlabOptions:
+class SpikeSlabOptions(Options):
     """The settings of spike-and-slab nodes with fixed prior inclusion probabilities.
 
     Attributes:
@@ -48,8 +46,6 @@ class SpikeSlabOptions:
         shrink_every: steps between removals.
         fixed_learning_rate, fixed_decay: learning rate and weight decay of the phase at fixed structure.
     """
-
-    method: ClassVar[str] = "spike-slab"
 
     inclusion: float | None = None
     slab: float = 0.2
@@ -89,13 +85,3 @@ class SpikeSlabOptions:
         check_integer("shrink_every", self.shrink_every, 1)
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Self:
-        """Read the options of a run.
-
-        Raises:
-            SettingError: there is no such option, or its value is not allowed.
-        """
-        check_options(cls.method, options, cls.__dataclass_fields__)
-        return cls(**options)

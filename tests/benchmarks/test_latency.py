@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks._networks import ResNet
+from bayesprune.models import ResNet32
 from benchmarks.latency import MULTIPLE, SHARE, Case, macs_of, rows, uniformly_cut, without_half_its_blocks
 
 SHAPE = (1, 12, 12)
@@ -30,11 +30,11 @@ def test_a_uniform_cut_leaves_the_share(multiple: int) -> None:
 
 
 def test_half_of_the_blocks_are_gone() -> None:
-    network = ResNet(width=4, blocks=5)
+    network = ResNet32((4, 8, 16))
     smaller = without_half_its_blocks(network)
-    gone = [isinstance(block, nn.Identity) for block in smaller.blocks]
-    assert sum(gone) == 7  # of 13 that keep the shape
-    assert not any(isinstance(block, nn.Identity) for block in network.blocks)
+    blocks = [[*one.stage1, *one.stage2, *one.stage3] for one in (network, smaller)]
+    gone = [sum(isinstance(block, nn.Identity) for block in each) for each in blocks]
+    assert gone == [0, 7]  # of 13 that keep the shape
     assert smaller(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
 
 
@@ -44,6 +44,6 @@ def test_rows_say_what_is_realised() -> None:
     (line,) = rows(case, 64, 2)
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[:3] == ["VGG-16", "64", "same"] and cells[5] == "1.000" and cells[8].startswith(">= 0.6")
-    assert float(cells[7]) == pytest.approx(1 / float(cells[6]), rel=0.05)
+    assert float(cells[7]) == pytest.approx(1 / float(cells[6]), rel=0.05, abs=0.006)  # of printed digits
     (line,) = rows(case, 1, 2)
     assert line.endswith("|  |")

@@ -54,7 +54,7 @@ def convolutional() -> nn.Module:
     )  # fmt: skip
 
 
-BAYES: dict[str, Any] = {"method": "parsimonious", "start": 0.9, "horizon": 15, "shrink_every": 5, "prune_share": 0.5}
+BAYES: dict[str, Any] = {"method": "parsimonious", "start": 0.9, "horizon": 8, "shrink_every": 5, "prune_share": 0.5}
 NTT: dict[str, Any] = {"method": "ntt", "density": 0.4, "steps": 25, "every": 5}
 ESTIMATORS = (
     "curvature", "straight-through", "salient-flips", "uniform-flips", "linearised-flips", "score-function", "disarm",
@@ -102,7 +102,7 @@ DUE = 5
 def prune(data: Any, device: str, **own: Any) -> Pruned:
     settings: dict[str, Any] = {
         "network": perceptron,
-        "epochs": 6,
+        "epochs": 3,
         "batch_size": 24,
         "seed": 3,
         "progress": False,
@@ -149,7 +149,7 @@ def test_what_waits_and_what_lies_elsewhere_is_seen(pretend: Any, device: Any) -
         far.sum().item()
 
 
-STOPS = (1, 7, 19, 20, 31, 44)
+STOPS = (1, 10, 15, 16, 28)  # of 30 steps; `ntt` chooses masks in 25 before them
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_a_run_moves_from_one_device_to_another(
     case: str, way: tuple[str, str], device: Any, small_data: Data, tmp_path: Path
 ) -> None:
     with pytest.raises(InterruptedError):
-        prune(small_data, way[0], **CASES[case], checkpoint=tmp_path / "state", progress=stopping_at(22, tmp_path))
-    assert load_tree(tmp_path / "state")["counters"]["step"] == 22
+        prune(small_data, way[0], **CASES[case], checkpoint=tmp_path / "state", progress=stopping_at(12, tmp_path))
+    assert load_tree(tmp_path / "state")["counters"]["step"] == 12
     moved = prune(small_data, way[1], **CASES[case], checkpoint=tmp_path / "state")
     assert moved.settings.device == (DEVICE if way[1] == "cuda" else "cpu")
     assert [one["phase"] for one in moved.history] == [
@@ -251,4 +251,4 @@ def test_a_run_goes_on_in_another_precision(way: tuple[str, str], small_data: Da
             progress=stopping_at(9, tmp_path),
         )
     moved = prune(small_data, "cpu", **case, precision=way[1], checkpoint=tmp_path / "state")
-    assert moved.settings.precision == way[1] and len(moved.history) == 6
+    assert moved.settings.precision == way[1] and len(moved.history) == 3

@@ -155,8 +155,23 @@ def pruned_of(case: Case, method: str, **settings: Any) -> Pruned:
     return bp.prune(network, case.data(), method, **plain | size | QUICK.get(method, {}) | settings)
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("method", METHODS)
+ALIKE = {
+    "random", "class-uniform", "class-distributed", "geometric-median", "slimming", "lottery", "set",
+    "complexity-aware", "spike-slab-flat", "ss-gl", "ss-ghs", "sbp", "bmrs", "vib", "bc-ghs",
+}  # fmt: skip
+"""They meet the task only in code that another method of the table runs too; the slow tests try all their tasks."""
+
+
+def every_pair() -> list[Any]:
+    found = []
+    for method in METHODS:
+        for task in TASKS:
+            slow = method in ALIKE and task not in ("regression", "segmentation") and (method, task) not in REFUSED
+            found.append(pytest.param(method, task, marks=[pytest.mark.long] if slow else [], id=f"{method}-{task}"))
+    return found
+
+
+@pytest.mark.parametrize(("method", "task"), every_pair())
 def test_it_runs_or_says_in_one_line_why_not(method: str, task: str) -> None:
     if (method, task) in REFUSED:
         with pytest.raises(bp.BayespruneError, match=REFUSED[method, task]) as caught:

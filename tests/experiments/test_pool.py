@@ -75,7 +75,12 @@ def make_job(small_npz: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ("accident", "error", "message"),
     [
         ("interrupt", KeyboardInterrupt, "^$"),
-        ("kill", BayespruneError, "a worker process was killed .out of memory.. while it made dense seed 7"),
+        pytest.param(
+            "kill",
+            BayespruneError,
+            "a worker process was killed .out of memory.. while it made dense seed 7",
+            marks=pytest.mark.long,
+        ),
         pytest.param("exit", BayespruneError, "ended with status 3 while it made dense seed 7", marks=pytest.mark.long),
         pytest.param("failure", NetworkError, "failed with RuntimeError: boom", marks=pytest.mark.long),
     ],
@@ -94,6 +99,7 @@ def test_an_accident_while_another_run_is_measured(
     assert not folder_of(bad, tmp_path / "runs").finished
 
 
+@pytest.mark.long
 def test_sigterm_saves_every_run_of_a_pool(make_job: Callable[..., Job], tmp_path: Path) -> None:
     jobs = [make_job("slow", seed=seed, epochs=5000) for seed in (0, 1)]
     seen: set[int] = set()

@@ -48,12 +48,15 @@ def test_each_is_the_run_of_its_seed_and_the_best_by_validation_comes_back() -> 
     assert list(tree["sample_stats"]["seed"].to_numpy()) == [5, 6, 7]
 
 
-def test_names_go_through_the_pool_and_finished_runs_are_found_again(tmp_path: Path) -> None:
+def test_names_go_through_the_pool_and_finished_runs_are_found_again(
+    small_npz: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: dict[str, Any] = {"widths": [8, 8], "epochs": 2, "restarts": 2, "checkpoint": tmp_path / "runs"}
-    best = bp.prune("lenet300", "wine", **given)
+    best = bp.prune("lenet300", small_npz, **given)
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("run.json")}
     assert len(written) == len(best.restarts) == 2
-    again = bp.prune("lenet300", "wine", **given)
+    monkeypatch.setattr("bayesprune.experiments.restarts.WORKERS", 1)  # nothing is left to make
+    again = bp.prune("lenet300", small_npz, **given)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("run.json")} == written
     assert again.settings.seed == best.settings.seed and again.restarts[1].kept == best.restarts[1].kept
 

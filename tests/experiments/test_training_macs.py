@@ -66,7 +66,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 def settings_of(name: str, **changes: Any) -> RunSettings:
     takes = method(name).needs
     size = {"budget": "macs=50%"} if "budget" in takes else {"density": 0.4} if takes else {}
-    plain: dict[str, Any] = {"method": name, "epochs": 3, "batch_size": 50, "options": OWN.get(name, {})}
+    plain: dict[str, Any] = {"method": name, "epochs": 2, "batch_size": 50, "options": OWN.get(name, {})}
     return RunSettings(**plain | size | changes)
 
 

@@ -20,7 +20,7 @@ from bayesprune.training import TrainState
 
 def recipe(network: nn.Module, epoch_steps: int, epochs: int, **options: Any) -> Recipe:
     settings = RunSettings("parsimonious", epochs=epochs)
-    return Recipe(network, split(100 * epoch_steps), settings, ParsimoniousOptions.of(options))
+    return Recipe(network, split(100 * epoch_steps), settings, ParsimoniousOptions.of("parsimonious", options))
 
 
 def split(examples: int) -> TensorSplit:
@@ -130,4 +130,4 @@ def test_prices_asked_for() -> None:
 )  # fmt: skip
 def test_options_that_cannot_be_used(options: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match=next(iter(options))):
-        ParsimoniousOptions.of(options)
+        ParsimoniousOptions.of("parsimonious", options)

@@ -5,20 +5,22 @@ from dataclasses import asdict
 from typing import Any
 
 from bayesprune.experiments.configurations import unique_runs
+from bayesprune.experiments.papers.beside import on_data, other_data
 from bayesprune.experiments.papers.measured import only
 from bayesprune.experiments.papers.paper import Findings, Paper
 from bayesprune.experiments.papers.parsimonious import published, runs
 from bayesprune.experiments.papers.parsimonious.tables import TITLES, factor_tables, published_table, time_table
 from bayesprune.experiments.papers.parsimonious.targets import targets
 from bayesprune.experiments.papers.rows import RowRuns
-from bayesprune.experiments.papers.verdicts import Target, summary, targets_table
+from bayesprune.experiments.papers.verdicts import findings_of
 from bayesprune.experiments.report.pictures import Sketch
-from bayesprune.experiments.report.sections import Document, Section
+from bayesprune.experiments.report.sections import Section
 from bayesprune.experiments.words import counted, listed
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
 
 _TITLE = "Parsimonious networks"
+_FIGURES = "Figures to reach, full MNIST, last epoch, five seeds"
 _BASES = ("base", "small", "flatten")
 _TIME_NOTE = (
     "Seconds are wall time of whole runs of this study, several of which ran side by side; figures paired in one "
@@ -30,21 +32,12 @@ def evaluate(found: Sequence[RowRuns]) -> Findings:
     """Tables, pictures and verdicts from the runs of the study; rows without runs are left out."""
     reached = targets(found)
     networks = [name for name in TITLES if any(one.row.network == name and one.records for one in found)]
-    sections = [_targets_section(reached), *(_network_section(name, found) for name in networks)]
+    sections = [_network_section(name, found) for name in networks]
     sections += [_factors_section(name, found) for name in networks]
-    document = Document(_TITLE, _subtitle(found), summary(reached), (*sections, _method_section(found)))
-    values = {
-        "targets": [asdict(target) for target in reached],
-        "published": {name: [asdict(row) for row in published.PUBLISHED[name]] for name in networks},
-    }
-    return Findings(document, values, [*(one.line() for one in reached), summary(reached)])
-
-
-def _targets_section(reached: Sequence[Target]) -> Section:
-    """What was to be reached."""
-    return Section(
-        "Figures to reach", tables=[targets_table(reached, "Figures to reach, full MNIST, last epoch, five seeds")]
-    )
+    return findings_of(
+        _TITLE, _subtitle(found), reached, _FIGURES, [*sections, _method_section(found)],
+        published={name: [asdict(row) for row in published.PUBLISHED[name]] for name in networks},
+    )  # fmt: skip
 
 
 def _network_section(network: str, found: Sequence[RowRuns]) -> Section:
@@ -53,11 +46,12 @@ def _network_section(network: str, found: Sequence[RowRuns]) -> Section:
 
     times = time_table(network, found)
     base = only(found, network, "base")
+    runs_of_network = [run for one in found if one.row.network == network for run in one.records]
     wide = [error_sketch(network, found), *(_gates_sketch(network, run) for run in base[:1])]
     return Section(
         f"{TITLES[network]} beside published networks",
         tables=[published_table(network, found), *([times] if times else [])],
-        notes=[*_other_data(network, found), *published.NOTES, _TIME_NOTE],
+        notes=[*other_data("mnist", "MNIST", runs_of_network), *published.NOTES, _TIME_NOTE],
         wide=[sketch for sketch in wide if sketch is not None],
         pictures=[
             *cost_sketches(network, found),
@@ -70,13 +64,6 @@ def _gates_sketch(network: str, run: RunRecord) -> Sketch | None:
     from bayesprune.experiments.papers.gate_paths import gates_sketch
 
     return gates_sketch(run, network, TITLES[network], runs.start_of(RunSettings.from_json(run.settings)))
-
-
-def _other_data(network: str, found: Sequence[RowRuns]) -> list[str]:
-    """What keeps our rows from being compared with published ones; nothing on full MNIST."""
-    data = {str(run.data["name"]) for one in found if one.row.network == network for run in one.records} - {"mnist"}
-    text = f"Published rows are of MNIST with all its training images; these runs are on {listed(sorted(data))}"
-    return [f"{text}, so that they cannot be compared."] if data else []
 
 
 def _factors_section(network: str, found: Sequence[RowRuns]) -> Section:
@@ -139,9 +126,7 @@ def _subtitle(found: Sequence[RowRuns]) -> str:
     """How many runs of what, how long."""
     made = unique_runs([run for one in found for run in one.records])
     networks = dict.fromkeys(TITLES[one.row.network] for one in found if one.records)
-    data = dict.fromkeys(str(run.data["name"]) for run in made)
-    seconds = sum(float(run.result["train_seconds"]) for run in made)
-    return f"{counted(len(made), 'run')} of {listed([*networks])} on {listed([*data])}; {seconds:,.0f} s of training."
+    return f"{counted(len(made), 'run')} of {listed([*networks])} {on_data(found)}"
 
 
 PAPER = Paper(

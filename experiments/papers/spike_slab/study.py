@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bayesprune.experiments.configurations import unique_runs
-from bayesprune.experiments.papers.beside import beside_published
+from bayesprune.experiments.papers.beside import beside_published, on_data, other_data
 from bayesprune.experiments.papers.error_plot import sketch_of_errors
 from bayesprune.experiments.papers.gate_paths import gates_sketch
 from bayesprune.experiments.papers.paper import Findings, Paper
@@ -13,10 +13,10 @@ from bayesprune.experiments.papers.spike_slab import runs
 from bayesprune.experiments.papers.spike_slab.collapse import trajectory_table
 from bayesprune.experiments.papers.spike_slab.published import NOTES, PUBLISHED
 from bayesprune.experiments.papers.spike_slab.targets import targets
-from bayesprune.experiments.papers.verdicts import summary, targets_table
+from bayesprune.experiments.papers.verdicts import findings_of
 from bayesprune.experiments.report.drawing import ACCENT, CONTRAST
-from bayesprune.experiments.report.sections import Document, Section
-from bayesprune.experiments.words import counted, listed
+from bayesprune.experiments.report.sections import Section
+from bayesprune.experiments.words import counted
 from bayesprune.inference.spike_slab.options import SpikeSlabOptions
 
 _TITLE = "Spike-and-slab nodes and their relatives"
@@ -26,20 +26,14 @@ _FIGURES = "Figures to reach, last epoch"
 def evaluate(found: Sequence[RowRuns]) -> Findings:
     """Tables, pictures and verdicts from the runs of the study; rows without runs are left out."""
     reached = targets(found)
-    sections = [Section("Figures to reach", tables=[targets_table(reached, _FIGURES)])]
-    sections += [_part(name, rows) for name in runs.PARTS if (rows := runs.rows_of(found, name))]
+    sections = [_part(name, rows) for name in runs.PARTS if (rows := runs.rows_of(found, name))]
     sections += [_recipe(rows[0]) for rows in [runs.rows_of(found, runs.RECIPE)] if rows]
     sections.append(Section("What was done", notes=[*_splits(found), *NOTES]))
     made = unique_runs([run for one in found for run in one.records])
-    data = dict.fromkeys(str(run.data["name"]) for run in made)
-    seconds = sum(float(run.result["train_seconds"]) for run in made)
-    subtitle = f"{counted(len(made), 'run')} on {listed([*data])}; {seconds:,.0f} s of training."
-    values = {
-        "targets": [asdict(target) for target in reached],
-        "published": {name: [asdict(row) for row in rows] for name, rows in PUBLISHED.items()},
-    }
-    document = Document(_TITLE, subtitle, summary(reached), tuple(sections))
-    return Findings(document, values, [*(one.line() for one in reached), summary(reached)])
+    return findings_of(
+        _TITLE, f"{counted(len(made), 'run')} {on_data(found)}", reached, _FIGURES, sections,
+        published={name: [asdict(row) for row in rows] for name, rows in PUBLISHED.items()},
+    )  # fmt: skip
 
 
 def _part(name: str, rows: Sequence[RowRuns]) -> Section:
@@ -77,10 +71,7 @@ def _recipe(one: RowRuns) -> Section:
 
 
 def _other_data(usual: str, rows: Sequence[RowRuns]) -> list[str]:
-    """What keeps our rows from being compared with published ones."""
-    data = {str(run.data["name"]) for one in rows for run in one.records} - {usual}
-    text = f"Published rows are of {usual} with all its training images; these runs are on {listed(sorted(data))}"
-    return [f"{text}, so that they cannot be compared."] if data else []
+    return other_data(usual, usual, [run for one in rows for run in one.records])
 
 
 def _splits(found: Sequence[RowRuns]) -> list[str]:

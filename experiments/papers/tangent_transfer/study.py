@@ -14,9 +14,9 @@ from bayesprune.experiments.papers.tangent_transfer.plots import kernel_sketch, 
 from bayesprune.experiments.papers.tangent_transfer.published import LEVELS, PRINTED
 from bayesprune.experiments.papers.tangent_transfer.tables import LOWER, data_table, method_table
 from bayesprune.experiments.papers.tangent_transfer.targets import targets
-from bayesprune.experiments.papers.verdicts import summary, targets_table
+from bayesprune.experiments.papers.verdicts import findings_of
 from bayesprune.experiments.report.pictures import Sketch
-from bayesprune.experiments.report.sections import Document, Section
+from bayesprune.experiments.report.sections import Section
 from bayesprune.experiments.words import counted, listed
 
 _TITLE = "Neural tangent transfer"
@@ -29,21 +29,16 @@ def evaluate(found: Sequence[RowRuns]) -> Findings:
     """Tables, pictures and verdicts from the runs of the study; rows without runs are left out."""
     reached = targets(found)
     shown = [_perceptron(found), _short(found), _full(found), *_between(found)]
-    sections = [
-        Section("Figures to reach", tables=[targets_table(reached, _FIGURES)]),
-        *(section for section in shown if section is not None),
-        Section("What was done", notes=[*protocol_notes(found), *NOTES]),
-    ]
+    sections = [section for section in shown if section is not None]
+    sections.append(Section("What was done", notes=[*protocol_notes(found), *NOTES]))
     made = unique_runs([run for one in found for run in one.records])
     data = dict.fromkeys(str(run.data["name"]) for run in made)
     subtitle = f"{counted(len(made), 'run')} on {listed([*data])}."
-    document = Document(_TITLE, subtitle, summary(reached), tuple(sections))
-    values = {
-        "targets": [asdict(target) for target in reached],
-        "printed": {network: [asdict(one) for one in rows] for network, rows in PRINTED.items()},
-        "learning": [_values(one) for one in found],
-    }
-    return Findings(document, values, [*(one.line() for one in reached), summary(reached)])
+    return findings_of(
+        _TITLE, subtitle, reached, _FIGURES, sections,
+        printed={network: [asdict(one) for one in rows] for network, rows in PRINTED.items()},
+        learning=[_values(one) for one in found],
+    )  # fmt: skip
 
 
 def _perceptron(found: Sequence[RowRuns]) -> Section | None:

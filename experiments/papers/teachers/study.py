@@ -1,7 +1,7 @@
 """The study of input selection on teachers: false positives and negatives by method, and the figures to reach."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from bayesprune.experiments.number_format import MISSING, NumberFormat
@@ -19,13 +19,14 @@ from bayesprune.experiments.papers.teachers.selected import (
     of_run,
     place_of,
 )
-from bayesprune.experiments.papers.verdicts import UNKNOWN, Target, summary, targets_table, verdict
-from bayesprune.experiments.report.sections import Document, Section
+from bayesprune.experiments.papers.verdicts import UNKNOWN, Target, findings_of, verdict
+from bayesprune.experiments.report.sections import Section
 from bayesprune.experiments.report.tables import Table
 from bayesprune.experiments.words import counted, listed
 from bayesprune.store.runs import RunRecord
 
 _TITLE = "Which inputs are selected where the true ones are known"
+_FIGURES = "Figures to reach, ten draws of the data"
 _LARGE = {"teacher200": 200, "teacher2000": 2_000}
 _NOTES = (
     "A false positive is a selected input that the targets do not depend on, a false negative one of the five true "
@@ -46,25 +47,21 @@ def evaluate(found: Sequence[RowRuns]) -> Findings:
     """Table, picture and verdicts from the runs; what is no run is computed at first use, and kept beside them."""
     selections = selections_of(found)
     reached = [target for part in selections for target in targets(part, selections[part])]
-    sections = [Section("Figures to reach", tables=[targets_table(reached, "Figures to reach, ten draws of the data")])]
-    for part, methods in selections.items():
-        sections.append(Section(part, tables=[errors_table(part, methods)], wide=[errors_sketch(part, methods)]))
+    sections = [
+        Section(part, tables=[errors_table(part, methods)], wide=[errors_sketch(part, methods)])
+        for part, methods in selections.items()
+    ]
     sections.append(Section("What was done", notes=_NOTES))
     made = sum(len(one.records) for one in found)
-    document = Document(
-        _TITLE, f"{counted(made, 'run')} on {listed([*selections])}.", summary(reached), tuple(sections)
-    )
-    values = {
-        "targets": [asdict(one) for one in reached],
-        "selected": {
-            part: {
-                name: [{"draw": draw, **_document(one)} for draw, one in sorted(draws.items())]
-                for name, draws in methods.items()
-            }
-            for part, methods in selections.items()
-        },
+    selected = {
+        part: {
+            name: [{"draw": draw, **_document(one)} for draw, one in sorted(draws.items())]
+            for name, draws in methods.items()
+        }
+        for part, methods in selections.items()
     }
-    return Findings(document, values, [*(one.line() for one in reached), summary(reached)])
+    subtitle = f"{counted(made, 'run')} on {listed([*selections])}."
+    return findings_of(_TITLE, subtitle, reached, _FIGURES, sections, selected=selected)
 
 
 def selections_of(found: Sequence[RowRuns]) -> Found:

@@ -1,7 +1,6 @@
 """The study of uncertainty: what its runs come to."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from bayesprune.experiments.configurations import unique_runs
 from bayesprune.experiments.papers.paper import Findings, Paper
@@ -11,8 +10,8 @@ from bayesprune.experiments.papers.uncertainty.measure import CHAINS, DRAWS, WAR
 from bayesprune.experiments.papers.uncertainty.plots import sketches
 from bayesprune.experiments.papers.uncertainty.tables import predictors_table
 from bayesprune.experiments.papers.uncertainty.targets import targets
-from bayesprune.experiments.papers.verdicts import summary, targets_table
-from bayesprune.experiments.report.sections import Document, Section
+from bayesprune.experiments.papers.verdicts import findings_of
+from bayesprune.experiments.report.sections import Section
 from bayesprune.experiments.words import counted
 
 _TITLE = "What the posterior is good for"
@@ -23,22 +22,16 @@ def evaluate(found: Sequence[RowRuns]) -> Findings:
     values, other = measured(found)
     reached = targets(values)
     own = next((str(run.data["name"]) for one in found for run in one.records), "-")
-    sections = (
-        Section("Figures to reach", tables=[targets_table(reached, f"On {own}, last epoch")]),
-        Section(
-            "Predictions",
-            tables=[predictors_table(values, own, other)],
-            notes=_notes(found, other),
-            pictures=sketches(values, other),
-        ),
+    predictions = Section(
+        "Predictions",
+        tables=[predictors_table(values, own, other)],
+        notes=_notes(found, other),
+        pictures=sketches(values, other),
     )
-    document = Document(_TITLE, _subtitle(found), summary(reached), sections)
-    plain = {
-        "targets": [asdict(target) for target in reached],
-        "other_data": other,
-        "measured": [one.to_json() for one in values],
-    }
-    return Findings(document, plain, [*(one.line() for one in reached), summary(reached)])
+    return findings_of(
+        _TITLE, _subtitle(found), reached, f"On {own}, last epoch", [predictions],
+        other_data=other, measured=[one.to_json() for one in values],
+    )  # fmt: skip
 
 
 def _notes(found: Sequence[RowRuns], other: str) -> list[str]:

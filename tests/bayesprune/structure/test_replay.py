@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from bayesprune.models import LeNet5, LeNet300
+from bayesprune.models.networks.resnet import SmallResNet
 from bayesprune.structure import compact, find
 from bayesprune.structure.copying import copied
 from bayesprune.structure.replay import Replay
-from benchmarks._networks import ResNet
 
 
 class InPlace(nn.Module):
@@ -28,6 +28,12 @@ class InPlace(nn.Module):
         both = torch.cat([self.left(hidden).relu_(), relu(self.right(hidden), inplace=True)], 1)
         both += 0.5
         return self.head(self.wide(both).relu().flatten(1))
+
+
+class Residual(SmallResNet):
+    """One block a stage."""
+
+    blocks = 1
 
 
 class Sequence(nn.Module):
@@ -80,7 +86,7 @@ NETWORKS: dict[str, tuple[Any, tuple[int, ...], dict[str, Any]]] = {
     "lenet300": (lambda: LeNet300((6, 5), (1, 3, 3), 4), (1, 3, 3), {"inputs": "all"}),
     "lenet5": (lambda: LeNet5((3, 4, 6), (1, 16, 16), 3), (1, 16, 16), {"inputs": "all", "flatten_inputs": True}),
     "in place": (InPlace, (2, 6, 6), {"inputs": "all"}),
-    "residual": (lambda: ResNet(3, 1), (3, 8, 8), {}),
+    "residual": (lambda: Residual((3, 6, 12)), (3, 8, 8), {}),
     "sequence": (Sequence, (6, 3), {"inputs": "all"}),
 }
 

@@ -1,6 +1,6 @@
 """A law of the user's own in the same frame: a subclass of `Relative` is a method."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,12 +35,8 @@ class Soft(MultiplierLaw):
         return self.logit.sigmoid()
 
 
-class SoftOptions(MultiplierOptions):
-    method: ClassVar[str] = "soft"
-
-
 class SoftMultipliers(Relative):
-    name, summary, options = "soft", "soft multipliers", SoftOptions
+    name, summary, options = "soft", "soft multipliers", MultiplierOptions
 
     def law(self, state: TrainState, options: Any) -> MultiplierLaw:
         return Soft(state.structure.gate_count)

@@ -317,7 +317,7 @@ def test_networks_without_groups_are_masked_and_not_trimmed(small_data: Data) ->
 )  # fmt: skip
 def test_options_out_of_range(options: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingError, match=said):
-        EdgeOptions.of(options)
+        EdgeOptions.of("sv-bnn", options)
 
 
 def test_laws_that_do_not_fit_are_refused(tiny: Callable[..., Tiny]) -> None:

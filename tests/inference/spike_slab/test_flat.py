@@ -86,11 +86,11 @@ def test_rates_sum_up_to_that_of_the_published_run() -> None:
 )  # fmt: skip
 def test_options_out_of_range(options: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingError, match=said):
-        SpikeSlabFlatOptions.of(options)
+        SpikeSlabFlatOptions.of("spike-slab-flat", options)
 
 
 def test_unknown_names() -> None:
     with pytest.raises(UnknownNameError, match="unknown draws 'each'"):
         SpikeSlabFlatOptions(draws="each")
     with pytest.raises(UnknownNameError, match="option of spike-slab-flat"):
-        SpikeSlabFlatOptions.of({"deviations": 1.0})
+        SpikeSlabFlatOptions.of("spike-slab-flat", {"deviations": 1.0})

@@ -168,7 +168,7 @@ def test_a_share_of_the_epochs_at_fixed_structure(name: str, small_data: Data) -
 )  # fmt: skip
 def test_options_out_of_range(kind: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingError, match=said):
-        kind.of(options)
+        kind.of("ss-gl" if kind is GroupLassoOptions else "ss-ghs", options)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -168,7 +168,7 @@ def test_a_generous_prior_keeps_everything(small_data: Data) -> None:
 )  # fmt: skip
 def test_options_out_of_range(options: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingError, match=said):
-        SpikeSlabOptions.of(options)
+        SpikeSlabOptions.of("spike-slab", options)
 
 
 def test_settings_that_would_do_nothing_are_refused(small_data: Data) -> None:

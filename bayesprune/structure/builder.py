@@ -35,7 +35,7 @@ class StructureBuilder:
         self._spread: dict[int, tuple[str, ...]] = {}
         self.found_names: dict[str, str] = {}
 
-    def add_channels(self, found: Found, *, spread: bool = False) -> None:
+    def add_channels(self, found: Found, *, spread: bool = False, counted: tuple[str, ...] = ()) -> None:
         """A group of channels; those that are spread are written by the layers that make them only."""
         start, taken = self._count(), {group.name for group in self._groups}
         self._table[found.classes.long()] = torch.arange(start, start + len(found.classes))
@@ -45,7 +45,8 @@ class StructureBuilder:
         self.found_names[name] = found.name
         if spread:
             self._spread |= dict.fromkeys(found.classes.tolist(), found.makers)
-        self._groups.append(Group(name, size, torch.arange(size), found.producers, found.consumers))
+        everything = torch.arange(size)
+        self._groups.append(Group(name, size, everything, found.producers, found.consumers, counted=counted))
 
     def add_selection(self, name: str, kind: str, layer: str, feature_axis: int, features: int) -> None:
         """A group over features that a selector in front of the layer can leave out."""

@@ -99,7 +99,18 @@ def _resize(network: nn.Module, structure: Structure) -> None:
     for holder in dict.fromkeys(plain_name(layer).rpartition(".")[0] for layer in sizes):
         if holder not in sizes:  # such as an attention whose projections are layers of their own
             resize(network.get_submodule(holder), None)
+    _follow_counts(network, structure)
     leave_fast_path(network)
+
+
+def _follow_counts(network: nn.Module, structure: Structure) -> None:
+    """Set the attributes that say how many channels groups have to the numbers that are left."""
+    modules = dict(network.named_modules())
+    for group in structure.groups:
+        for path in group.counted:
+            owner, _, name = path.rpartition(".")
+            if owner in modules:  # else it went with a closed section
+                setattr(modules[owner], name, len(group.kept))
 
 
 def _check(structure: Structure, open_gates: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Finding the groups of a network: labels of channels, followed through its passes, turned into gates on consumers."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -65,7 +65,7 @@ def find_again(
     keep: Sequence[str] = (),
     inputs: Literal["auto", "all", "none"] = "auto",
     flatten_inputs: bool = False,
-    groups: Collection[str],
+    groups: Mapping[str, Collection[str]],
     spread: Collection[str] = (),
 ) -> Structure:
     """The structure that an earlier call of `find` found, maybe that of an earlier version; nothing is compared.
@@ -76,13 +76,14 @@ def find_again(
         keep: as for `find`.
         inputs: as for `find`.
         flatten_inputs: as for `find`.
-        groups: the names of the groups that were found; others that are found now are left whole.
+        groups: those that were found, by name, with the attributes that follow their sizes (`Group.counted`); others
+            that are found now are left whole.
         spread: layers that were spread.
 
     Raises:
         NetworkError: as for `find`.
     """
-    former = frozenset(groups), frozenset(spread)
+    former = {name: tuple(counted) for name, counted in groups.items()}, frozenset(spread)
     return _found(network, example, keep, inputs, flatten_inputs=flatten_inputs, former=former)
 
 
@@ -94,7 +95,7 @@ def _found(
     *,
     flatten_inputs: bool,
     check: bool = False,
-    former: tuple[frozenset[str], frozenset[str]] | None = None,
+    former: tuple[dict[str, tuple[str, ...]], frozenset[str]] | None = None,
 ) -> Structure:
     """See `find` and `find_again`."""
     keep = (keep,) if isinstance(keep, str) else tuple(keep)

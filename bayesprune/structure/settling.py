@@ -99,10 +99,14 @@ def settled(
 
 def _is_settled(plan: Plan, builder: StructureBuilder, network: nn.Module, name: str, blame: Blame) -> bool:
     """Whether a group to blame could be spread, or is left whole because of the network's code."""
-    if name not in plan.spread and builder.can_spread(network, name):
+    spreads = name not in plan.spread and builder.can_spread(network, name)
+    if spreads and not builder.is_normalised(name):
         plan.spread.add(name)
         return True
     if name not in plan.spread and plan.counts.add(network, name, blame):
+        return True
+    if spreads:
+        plan.spread.add(name)
         return True
     if blame.where or name in plan.spread:
         where = f" {blame.where}" if blame.where else ""

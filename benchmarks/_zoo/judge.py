@@ -15,6 +15,7 @@ from bayesprune.batches import call
 from bayesprune.errors import BayespruneError
 from bayesprune.structure import Gating, Structure, compact, find
 from bayesprune.structure.copying import copied
+from bayesprune.structure.nesting import tensors_in
 
 PRUNABLE = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 """Layers that write channels: each must be in a group, or stand among those left whole."""
@@ -149,7 +150,4 @@ def difference(network: nn.Module, structure: Structure, example: Any) -> float:
 
 def tensors(outputs: Any) -> list[Tensor]:
     """All tensors in what a network says, in order."""
-    if isinstance(outputs, Tensor):
-        return [outputs]
-    parts = outputs.values() if isinstance(outputs, dict) else outputs
-    return [tensor for part in parts for tensor in tensors(part)]
+    return list(tensors_in(outputs))

@@ -46,9 +46,16 @@ def _features(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Ten
     return next(tensors_in(list(keywords.values()))), True
 
 
+def _note_called(trace: Trace, name: str, by_keyword: bool) -> None:
+    """Note a layer that can have others in front of it and behind it."""
+    if not by_keyword:
+        trace.record.called.add(name)
+
+
 def _linear(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any, outputs: Any) -> None:
     features, by_keyword = _features(arguments, keywords)
     trace.look_at_examples(features)
+    _note_called(trace, name, by_keyword)
     said = read_linear(trace, name, "weight", trace.of(features), (1, 0), layer.bias, by_weight=by_keyword)
     trace.storages.give(outputs, said)
 
@@ -56,6 +63,7 @@ def _linear(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any
 def _convolution(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any, outputs: Any) -> None:
     features, by_keyword = _features(arguments, keywords)
     trace.look_at_examples(features)
+    _note_called(trace, name, by_keyword)
     said = convolved(
         trace,
         name,
@@ -78,7 +86,8 @@ def _passed(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any
 
 
 def _embedding(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any, outputs: Any) -> None:
-    indices, _ = _features(arguments, keywords)
+    indices, by_keyword = _features(arguments, keywords)
+    _note_called(trace, name, by_keyword)
     trace.universe.pin(trace.of(indices), trace.cause("are indices of a table"))
     trace.storages.give(outputs, embedded(trace, name, "weight", outputs.dim() - 1))
 

@@ -57,6 +57,7 @@ class Record:
         elements: parameters used outside of layers, with the labels of their elements.
         tables: parameters whose rows are looked up by index, as layer and tensor.
         witnesses: labels of values that others must not go from if anything uses these: label, others, why.
+        called: linear layers, convolutions and embeddings that are called as modules, by position.
         examples_first: whether the inputs of all layers that read channels have the examples along their first axis.
     """
 
@@ -72,6 +73,7 @@ class Record:
     elements: dict[str, tuple[Own, Tensor]] = field(default_factory=dict)
     tables: set[tuple[str, str]] = field(default_factory=set)
     witnesses: list[tuple[Tensor, Tensor, Cause]] = field(default_factory=list)
+    called: set[str] = field(default_factory=set)
     examples_first: bool = True
 
     def __post_init__(self) -> None:

@@ -106,7 +106,7 @@ def _found(
         order = {name: number for number, (name, _) in enumerate(network.named_modules())}
         classes = Classes(trace, order)
         reading = input_readers(copy, example, passes, convolutions=inputs == "all") if inputs != "none" else []
-
+        reading = [one for one in reading if not trace.record.is_used_otherwise(one[0])]
         plan = Plan(keep, classes, reading, flatten_inputs=flatten_inputs)
         refusals = unknown_operators(classes, kept_layers(network, keep))
         if former is not None:

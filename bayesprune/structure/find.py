@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.batches import Batch, each, is_batch
+from bayesprune.errors import NetworkError
 from bayesprune.structure.copying import copied
 from bayesprune.structure.examples import examples_come_first
 from bayesprune.structure.groups import Structure
@@ -53,7 +54,7 @@ def find(
             their gates; it names all of them, with the line of code and the `keep` that would do.
         SettingError: `keep` names a layer that is not there.
         InputShapeError: the network cannot take the example.
-        NetworkError: the network cannot be copied or traced.
+        NetworkError: the network cannot be copied or traced, or is compiled.
     """
     return _found(network, example, keep, inputs, flatten_inputs=flatten_inputs, check=check)
 
@@ -99,6 +100,7 @@ def _found(
 ) -> Structure:
     """See `find` and `find_again`."""
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
+    _refuse_compiled(network)
     kept_layers(network, keep)
     with torch.inference_mode(False), torch.enable_grad():
         copy, example = copied(network), each(Tensor.clone, example) if is_batch(example) else example
@@ -119,3 +121,13 @@ def _found(
         structure = replace(structure, examples_first=examples_come_first(copy, structure, example, passes))
     whole = left_whole(copy, structure, classes, kept_layers(network, keep), passes, plan.whole)
     return replace(structure, whole=whole)
+
+
+def _refuse_compiled(network: nn.Module) -> None:
+    """Refuse modules that run code of torch.compile, in which layers are not seen."""
+    for name, module in network.named_modules():
+        if "_orig_mod" in module._modules:
+            raise NetworkError(
+                f"{f'module {name!r}' if name else 'the network'} was compiled (torch.compile), which hides its layers: "
+                "give what was compiled (its attribute _orig_mod), and compile the compact network"
+            )

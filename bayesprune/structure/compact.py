@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
 from bayesprune.structure.groups import Structure, key_of
+from bayesprune.structure.kinds import kind_of
 from bayesprune.structure.kinds.attention import leave_fast_path
 from bayesprune.structure.layers import resize
 from bayesprune.structure.members import UNGATED, Axis, Group
@@ -58,6 +59,8 @@ def compact(
         from bayesprune.sections.absent import without_closed  # it stands on this package
 
         structure = without_closed(network, structure, open_gates, optimizers, (masks, alike))
+    for norm in structure.norms:
+        kind_of(network.get_submodule(norm.layer))  # of a user's own class it is told while attributes and weights agree
     structure = wrapped(network, structure, open_gates, (masks, alike))
     network.zero_grad()
     parameters = dict(network.named_parameters(remove_duplicate=False))

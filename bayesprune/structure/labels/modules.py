@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bayesprune.structure.kinds import kind_of
 from bayesprune.structure.kinds.convolution import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.kinds.own_norm import own_norm
 from bayesprune.structure.labels.insides import with_units
 from bayesprune.structure.labels.layers import convolved, embedded, read_linear
 from bayesprune.structure.labels.normalised import each_channel, normalised_axis, normalised_in_groups, normalised_last
@@ -26,6 +27,9 @@ def rule_of_layer(layer: nn.Module) -> Calling | None:
     """The rule of a layer that is taken as a whole; None where what happens inside is followed."""
     if isinstance(layer, (nn.LayerNorm, nn.RMSNorm)):
         return None if (axis := normalised_axis(layer)) is None else partial(_layer_norm, axis=axis)
+    own = own_norm(layer)
+    if own is not None:
+        return partial(_layer_norm, axis=own.axis)
     kind = kind_of(layer)
     if kind is None:
         return None

@@ -51,7 +51,7 @@ _MIXED = """
     _embedding_bag _embedding_bag_forward_only view_as_complex view_as_real angle tril_indices
     linalg_cholesky_ex cholesky_inverse cholesky_solve triangular_solve max_unpool2d unique_consecutive is_same_size
     cosine_similarity _native_multi_head_attention _transformer_encoder_layer_fwd mkldnn_rnn_layer _thnn_fused_lstm_cell
-    _local_scalar_dense equal multinomial
+    _local_scalar_dense _is_all_true _is_any_true equal multinomial
 """
 _ELEMENTWISE = """
     copy fill zero _to_copy clone masked_fill where _prelu_kernel lerp clamp clamp_min clamp_max hardswish hardsigmoid

@@ -104,7 +104,10 @@ def fields_of(record: RunRecord, network: nn.Module) -> dict[str, Any]:
     return dict(  # noqa: C408 - keywords read better than twenty quoted names
         network=network,
         groups=tuple(
-            Group(g["name"], g["size"], torch.tensor(g["kept"], dtype=torch.long), (), ()) for g in record.groups
+            Group(
+                g["name"], g["size"], torch.tensor(g["kept"], dtype=torch.long), (), (), counted=tuple(g.get("counted", ()))
+            )
+            for g in record.groups
         ),
         posterior=None if tensors is None else _posterior_of(tensors),
         evaluation=evaluation_of(result),

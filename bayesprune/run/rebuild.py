@@ -86,7 +86,7 @@ def _structure(network: nn.Module, record: RunRecord, state_dict: dict[str, Tens
     sections = [name for name in names if name.endswith(SUFFIX)]
     units = Structure((), (), ())
     if len(sections) < len(names):
-        groups = set(names) - set(sections)
+        groups = {one["name"]: one.get("counted", ()) for one in record.groups if one["name"] not in sections}
         spread = {name.removesuffix(_SPREAD) for name in state_dict or () if name.endswith(_SPREAD)}
         found = find_again(
             network, example, keep=keep, inputs=inputs, flatten_inputs=flatten, groups=groups, spread=spread

@@ -11,7 +11,7 @@ from bayesprune.run.method import GatePosterior, Reason
 from bayesprune.run.reading_records import COUNTS, POSTERIOR, learnt_of
 from bayesprune.store.runs import RunRecord, library_versions
 from bayesprune.store.schema import FLAT_METRICS
-from bayesprune.structure import OTHER, LayerCost, fed_outputs
+from bayesprune.structure import OTHER, Group, LayerCost, fed_outputs
 from bayesprune.structure.layers import weight_of
 from bayesprune.structure.selectors import plain_name
 
@@ -70,7 +70,7 @@ def record_of(pruned: "Pruned") -> RunRecord:
     return RunRecord(
         settings=dict(pruned.identity),
         result=result_of(pruned),
-        groups=[{"name": g.name, "size": g.size, "kept": g.kept.tolist()} for g in pruned.groups],
+        groups=[_group_row(group) for group in pruned.groups],
         layers=rows,
         whole=dict(pruned.whole),
         collapsed=pruned.collapsed,
@@ -82,6 +82,12 @@ def record_of(pruned: "Pruned") -> RunRecord:
         history=pruned.history,
         tensors=posterior_tensors(pruned.posterior),
     )
+
+
+def _group_row(group: Group) -> dict[str, Any]:
+    """A group; the attributes that follow its size are there where it has some."""
+    row = {"name": group.name, "size": group.size, "kept": group.kept.tolist()}
+    return row | {"counted": list(group.counted)} if group.counted else row
 
 
 def alive(network: nn.Module, layer: LayerCost) -> dict[str, int]:

@@ -19,6 +19,7 @@ from bayesprune.structure.members import Group
 from bayesprune.structure.modes import hooked
 from bayesprune.structure.nesting import tensors_in
 from bayesprune.structure.passes import Passes
+from bayesprune.structure.selectors import is_wrapper
 
 _NEAR = 6
 """How many groups made near a failure are tried one by one."""
@@ -33,11 +34,19 @@ class Blame:
         where: the line of the network's code that fails, or the error, once channels are gone; "" where it runs and
             says something else.
         module: in which it fails.
+        step: how many modules had begun to run by then.
     """
 
     group: Group
     where: str
     module: str = ""
+    step: int = 0
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How far the network came: the modules that had begun, and the line."""
+        line = self.where.rpartition(":")[2]
+        return self.step, int(line) if line.isdigit() else 0
 
 
 def groups_to_blame(
@@ -85,13 +94,13 @@ class _Search:
         for _, place in some:
             gates[place] = self.open_gates[place]
         gates = self.structure.protect(gates, gates.float())
-        smaller, path = copied(self.network), list[str]()
+        smaller, path, begun = copied(self.network), list[str](), list[str]()
         try:
             compact(smaller, self.structure, gates)
-            with hooked(_path_hooks(smaller, path)):
+            with hooked(_path_hooks(smaller, path, begun)):
                 got = list(tensors_in(self.passes(smaller, self.example)))
         except Exception as error:  # the network's own code meets channels it did not count on
-            return Blame(some[-1][0], failing_line(error), path[-1].replace(".layer", "") if path else "")
+            return Blame(some[-1][0], failing_line(error), path[-1] if path else "", len(begun))
         expected = gated_outputs(self.network, self.structure, self.example, gates, self.passes)
         return None if agree(got, expected) else Blame(some[-1][0], "")
 
@@ -106,14 +115,21 @@ class _Search:
         return found or [replace(said, group=some[-1][0])]
 
 
-def _path_hooks(network: nn.Module, path: list[str]) -> Iterator[RemovableHandle]:
-    """Keep the names of the modules that run."""
+def _path_hooks(network: nn.Module, path: list[str], begun: list[str]) -> Iterator[RemovableHandle]:
+    """Keep the names of the modules that run, and of all that began; as before layers moved into wrappers."""
+    wrappers = {name for name, module in network.named_modules() if is_wrapper(module)}
 
     def leave(*_: Any) -> None:
         path.pop()
 
+    def enter(name: str) -> None:
+        path.append(name)
+        begun.append(name)
+
     for name, module in network.named_modules():
-        yield module.register_forward_pre_hook(lambda *_, name=name: path.append(name), prepend=True)
+        holder = name.rpartition(".")[0]
+        plain = holder if holder in wrappers else name
+        yield module.register_forward_pre_hook(lambda *_, plain=plain: enter(plain), prepend=True)
         yield module.register_forward_hook(leave)
 
 

@@ -35,7 +35,7 @@ class StructureBuilder:
         self._spread: dict[int, tuple[str, ...]] = {}
         self.found_names: dict[str, str] = {}
 
-    def add_channels(self, found: Found, *, spread: bool = False) -> None:
+    def add_channels(self, found: Found, *, spread: bool = False, counted: tuple[str, ...] = ()) -> None:
         """A group of channels; those that are spread are written by the layers that make them only."""
         start, taken = self._count(), {group.name for group in self._groups}
         self._table[found.classes.long()] = torch.arange(start, start + len(found.classes))
@@ -44,8 +44,10 @@ class StructureBuilder:
         name = name or f"{found.name}.{len(taken)}"
         self.found_names[name] = found.name
         if spread:
-            self._spread |= dict.fromkeys(found.classes.tolist(), found.makers)
-        self._groups.append(Group(name, size, torch.arange(size), found.producers, found.consumers))
+            layers = (*found.makers, *self._normalising(found))
+            self._spread |= dict.fromkeys(found.classes.tolist(), layers)
+        everything = torch.arange(size)
+        self._groups.append(Group(name, size, everything, found.producers, found.consumers, counted=counted))
 
     def add_selection(self, name: str, kind: str, layer: str, feature_axis: int, features: int) -> None:
         """A group over features that a selector in front of the layer can leave out."""
@@ -122,20 +124,31 @@ class StructureBuilder:
         ]
 
     def can_spread(self, network: nn.Module, name: str) -> bool:
-        """Whether all that make the channels of a group can hand out zeros, and all that read them can select."""
+        """Whether all that make the channels of a group can hand out zeros, and all that read them can select.
+
+        A normalisation does both; it must have no channels of other groups.
+        """
         record, found = self._classes.trace.record, next(one for one in self._classes.found if one.name == name)
-
-        def has(labels: Tensor) -> bool:
-            return bool(torch.isin(self._classes.canonical(labels), found.classes).any())
-
-        called = {layer for (layer, tensor, _), one in record.reads.items() if tensor == "weight" and not one.by_weight}
         makers = [network.get_submodule(layer) for layer in found.makers]
         return (
-            all(isinstance(maker, (nn.Linear, CONVOLUTION)) for maker in makers)
-            and {*found.makers} <= called
-            and not any(has(labels) for labels, _ in record.norms.values())
-            and not any(one.by_weight and has(one.labels) for one in record.reads.values())
+            all(isinstance(maker, (nn.Linear, CONVOLUTION, nn.Embedding)) for maker in makers)
+            and {*found.makers} <= record.called
+            and all(bool(self._has(found, record.norms[layer][0]).all()) for layer in self._normalising(found))
+            and not any(one.by_weight and bool(self._has(found, one.labels).any()) for one in record.reads.values())
         )
+
+    def is_normalised(self, name: str) -> bool:
+        """Whether statistics run over the channels of a group, which then costs more to spread."""
+        return bool(self._normalising(next(one for one in self._classes.found if one.name == name)))
+
+    def _normalising(self, found: Found) -> tuple[str, ...]:
+        """The layers whose statistics run over channels of a group."""
+        norms = self._classes.trace.record.norms.items()
+        return tuple(layer for layer, (labels, _) in norms if bool(self._has(found, labels).any()))
+
+    def _has(self, found: Found, labels: Tensor) -> Tensor:
+        """Which labels are channels of a group."""
+        return torch.isin(self._classes.canonical(labels), found.classes)
 
     def _gates(self, labels: Tensor, layer: str | None = None) -> Tensor:
         """The gate of each label; for a layer that writes them, of those that it has to cut."""

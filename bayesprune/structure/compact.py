@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from bayesprune.errors import SettingError
 from bayesprune.structure.groups import Structure, key_of
+from bayesprune.structure.kinds import kind_of
 from bayesprune.structure.kinds.attention import leave_fast_path
 from bayesprune.structure.layers import resize
 from bayesprune.structure.members import UNGATED, Axis, Group
@@ -58,6 +59,8 @@ def compact(
         from bayesprune.sections.absent import without_closed  # it stands on this package
 
         structure = without_closed(network, structure, open_gates, optimizers, (masks, alike))
+    for norm in structure.norms:
+        kind_of(network.get_submodule(norm.layer))  # of a user's own class it is told while attributes and weights agree
     structure = wrapped(network, structure, open_gates, (masks, alike))
     network.zero_grad()
     parameters = dict(network.named_parameters(remove_duplicate=False))
@@ -99,7 +102,18 @@ def _resize(network: nn.Module, structure: Structure) -> None:
     for holder in dict.fromkeys(plain_name(layer).rpartition(".")[0] for layer in sizes):
         if holder not in sizes:  # such as an attention whose projections are layers of their own
             resize(network.get_submodule(holder), None)
+    _follow_counts(network, structure)
     leave_fast_path(network)
+
+
+def _follow_counts(network: nn.Module, structure: Structure) -> None:
+    """Set the attributes that say how many channels groups have to the numbers that are left."""
+    modules = dict(network.named_modules())
+    for group in structure.groups:
+        for path in group.counted:
+            owner, _, name = path.rpartition(".")
+            if owner in modules:  # else it went with a closed section
+                setattr(modules[owner], name, len(group.kept))
 
 
 def _check(structure: Structure, open_gates: Tensor) -> None:

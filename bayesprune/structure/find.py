@@ -1,6 +1,6 @@
 """Finding the groups of a network: labels of channels, followed through its passes, turned into gates on consumers."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.batches import Batch, each, is_batch
+from bayesprune.errors import NetworkError
 from bayesprune.structure.copying import copied
 from bayesprune.structure.examples import examples_come_first
 from bayesprune.structure.groups import Structure
@@ -53,7 +54,7 @@ def find(
             their gates; it names all of them, with the line of code and the `keep` that would do.
         SettingError: `keep` names a layer that is not there.
         InputShapeError: the network cannot take the example.
-        NetworkError: the network cannot be copied or traced.
+        NetworkError: the network cannot be copied or traced, or is compiled.
     """
     return _found(network, example, keep, inputs, flatten_inputs=flatten_inputs, check=check)
 
@@ -65,7 +66,7 @@ def find_again(
     keep: Sequence[str] = (),
     inputs: Literal["auto", "all", "none"] = "auto",
     flatten_inputs: bool = False,
-    groups: Collection[str],
+    groups: Mapping[str, Collection[str]],
     spread: Collection[str] = (),
 ) -> Structure:
     """The structure that an earlier call of `find` found, maybe that of an earlier version; nothing is compared.
@@ -76,13 +77,14 @@ def find_again(
         keep: as for `find`.
         inputs: as for `find`.
         flatten_inputs: as for `find`.
-        groups: the names of the groups that were found; others that are found now are left whole.
+        groups: those that were found, by name, with the attributes that follow their sizes (`Group.counted`); others
+            that are found now are left whole.
         spread: layers that were spread.
 
     Raises:
         NetworkError: as for `find`.
     """
-    former = frozenset(groups), frozenset(spread)
+    former = {name: tuple(counted) for name, counted in groups.items()}, frozenset(spread)
     return _found(network, example, keep, inputs, flatten_inputs=flatten_inputs, former=former)
 
 
@@ -94,10 +96,11 @@ def _found(
     *,
     flatten_inputs: bool,
     check: bool = False,
-    former: tuple[frozenset[str], frozenset[str]] | None = None,
+    former: tuple[dict[str, tuple[str, ...]], frozenset[str]] | None = None,
 ) -> Structure:
     """See `find` and `find_again`."""
     keep = (keep,) if isinstance(keep, str) else tuple(keep)
+    _refuse_compiled(network)
     kept_layers(network, keep)
     with torch.inference_mode(False), torch.enable_grad():
         copy, example = copied(network), each(Tensor.clone, example) if is_batch(example) else example
@@ -105,7 +108,7 @@ def _found(
         order = {name: number for number, (name, _) in enumerate(network.named_modules())}
         classes = Classes(trace, order)
         reading = input_readers(copy, example, passes, convolutions=inputs == "all") if inputs != "none" else []
-
+        reading = [one for one in reading if not trace.record.is_used_otherwise(one[0])]
         plan = Plan(keep, classes, reading, flatten_inputs=flatten_inputs)
         refusals = unknown_operators(classes, kept_layers(network, keep))
         if former is not None:
@@ -118,3 +121,13 @@ def _found(
         structure = replace(structure, examples_first=examples_come_first(copy, structure, example, passes))
     whole = left_whole(copy, structure, classes, kept_layers(network, keep), passes, plan.whole)
     return replace(structure, whole=whole)
+
+
+def _refuse_compiled(network: nn.Module) -> None:
+    """Refuse modules that run code of torch.compile, in which layers are not seen."""
+    for name, module in network.named_modules():
+        if "_orig_mod" in module._modules:
+            raise NetworkError(
+                f"{f'module {name!r}' if name else 'the network'} was compiled (torch.compile), which hides its layers: "
+                "give what was compiled (its attribute _orig_mod), and compile the compact network"
+            )

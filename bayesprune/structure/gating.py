@@ -15,6 +15,7 @@ from bayesprune.structure.groups import Structure
 from bayesprune.structure.masked_norm import masked
 from bayesprune.structure.members import UNGATED, Normaliser, Reader
 from bayesprune.structure.nested_inputs import without_nesting
+from bayesprune.structure.repeats import Repeats
 
 
 class _Gates:
@@ -53,7 +54,7 @@ class Gating:
 
     def __init__(self, network: nn.Module, structure: Structure) -> None:
         self._gates: _Gates | None = None
-        self._acted = False
+        self._repeats: Repeats[_Gates] = Repeats()
         self._count = structure.gate_count
         self._global = None if structure.per_example else _why_global(structure)
         hooked = [reader for reader in structure.readers if not reader.by_weight]
@@ -67,7 +68,7 @@ class Gating:
             ),
             *(network.get_submodule(norm.layer).register_forward_hook(self._norm(norm)) for norm in structure.norms),
             *(
-                network.get_submodule(layer).register_forward_pre_hook(lambda *_, layer=layer: self._note(layer))
+                network.get_submodule(layer).register_forward_pre_hook(self._note(layer))
                 for layer in {reader.layer: None for reader in structure.readers if reader.by_weight}
             ),
             *weights.handles,
@@ -102,21 +103,17 @@ class Gating:
             handle.remove()
         self._handles = []
 
-    def _note(self, layer: str) -> None:
-        """Note whether gates act on a pass, and refuse to repeat one that they acted on without them.
+    def _acting(self, layer: str, *, by_weight: bool = False) -> _Gates | None:
+        """The gates that act on a layer that runs now, also where it runs again in the backward pass."""
+        return self._repeats.acting(layer, self._gates, by_weight=by_weight)
 
-        Raises:
-            UnsupportedLayerError: the layer runs again in the backward pass, when gates act no longer.
-        """
-        if self._gates is not None:
-            self._acted = True
-        elif torch._C._current_graph_task_id() == -1:  # no backward pass is under way
-            self._acted = False
-        elif self._acted:
-            raise UnsupportedLayerError(
-                f"layer {layer!r} runs again in the backward pass (torch.utils.checkpoint), where gates do not reach "
-                "it and gradients would be wrong: switch checkpointing off in this network while it is pruned"
-            )
+    def _note(self, layer: str) -> Callable[[nn.Module, Any], None]:
+        """Notes that a layer runs whose weights are gated."""
+
+        def note(_: nn.Module, __: Any) -> None:
+            self._acting(layer, by_weight=True)
+
+        return note
 
     def _whole(self) -> Tensor | None:
         """The gates that act now, None when none do."""
@@ -126,12 +123,12 @@ class Gating:
         index = {norm.gates.device: norm.gates}
 
         def normalise(layer: nn.Module, arguments: tuple[Tensor, ...], said: Tensor) -> Tensor | None:
-            self._note(norm.layer)
-            if self._gates is None:
+            gates = self._acting(norm.layer)
+            if gates is None:
                 return None
             if not arguments:
                 raise UnsupportedLayerError(f"layer {norm.layer!r} gets its input by keyword: pass it by position")
-            padded = _padded(self._gates.whole)
+            padded = _padded(gates.whole)
             own = index.setdefault(padded.device, norm.gates.to(padded.device))
             factors = _aligned(padded[..., own], arguments[0].dim(), norm.feature_axis)
             return masked(layer, arguments[0], factors, norm.feature_axis).to(said)
@@ -140,19 +137,19 @@ class Gating:
 
     def _gate(self, gate: int, section: str) -> Gate:
         def acting() -> Tensor | None:
-            self._note(section)
-            return None if self._gates is None else self._gates.whole[..., gate]
+            gates = self._acting(section)
+            return None if gates is None else gates.whole[..., gate]
 
         return acting
 
     def _hook(self, layer: str, apply: Apply) -> Callable[[nn.Module, Any], Any]:
         def multiply(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-            self._note(layer)
-            if self._gates is None:
+            gates = self._acting(layer)
+            if gates is None:
                 return None
             if not arguments:
                 raise UnsupportedLayerError(f"layer {layer!r} gets its input by keyword: pass it by position")
-            return (apply(arguments[0], self._gates), *arguments[1:])
+            return (apply(arguments[0], gates), *arguments[1:])
 
         return multiply
 

@@ -20,6 +20,8 @@ class Group:
         producers: layers that write the channels (convolutions, linear and normalisation layers).
         consumers: layers that read them.
         kind: "channels", "inputs", "flatten", or "section" for the one gate of a section's branch.
+        counted: attributes of modules, such as "encoder.hidden_dim", in which the network's code keeps the number of
+            these channels; they follow it.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Group:
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
     kind: str = "channels"
+    counted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,6 +87,7 @@ class Selected(nn.Sequential):
 
     if TYPE_CHECKING:  # an annotation that torch.jit.script would not understand
         select: SelectChannels
+        spread: SpreadChannels
 
     def __init__(self, select: SelectChannels, layer: nn.Module, spread: SpreadChannels | None = None) -> None:
         super().__init__()

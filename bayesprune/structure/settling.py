@@ -1,6 +1,6 @@
 """Settling which groups are exact: those that the network's code does not allow are spread, left whole or refused."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -9,6 +9,7 @@ from bayesprune.batches import Batch
 from bayesprune.errors import UnknownNameError
 from bayesprune.structure.blame import Blame
 from bayesprune.structure.builder import StructureBuilder
+from bayesprune.structure.counted import Counts
 from bayesprune.structure.groups import Structure
 from bayesprune.structure.labels.classes import Classes
 from bayesprune.structure.passes import Passes
@@ -27,6 +28,7 @@ class Plan:
         flatten_inputs: whether flattened features get gates of their own.
         spread: groups whose writers go on handing out all their channels.
         whole: groups that are left whole after all, with the reason.
+        counts: attributes of modules that follow the sizes of groups.
     """
 
     keep: tuple[str, ...]
@@ -35,11 +37,19 @@ class Plan:
     flatten_inputs: bool = False
     spread: set[str] = field(default_factory=set)
     whole: dict[str, str] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
 
-    def restrict(self, network: nn.Module, groups: Set[str], spread: Set[str]) -> None:
-        """Leave groups of other names whole, and spread those that such layers make."""
+    def restrict(self, network: nn.Module, groups: Mapping[str, tuple[str, ...]], spread: Set[str]) -> None:
+        """Leave groups of other names whole, and spread those that such layers make.
+
+        Args:
+            network: a copy.
+            groups: the attributes that follow the size of each, by name.
+            spread: layers.
+        """
         names = self.collected(network).found_names
         self.whole |= {found: "it is no group of the run" for name, found in names.items() if name not in groups}
+        self.counts.of |= {found: groups[name] for name, found in names.items() if groups.get(name)}
         self.spread |= {found.name for found in self.classes.found if {*found.makers} & spread}
 
     def collected(self, network: nn.Module) -> StructureBuilder:
@@ -50,7 +60,8 @@ class Plan:
                 builder.add_selection("inputs", "inputs", layer, feature_axis, features)
         for found in self.classes.found:
             if found.whole is None and found.name not in self.whole and not self.classes.writers(found) & kept:
-                builder.add_channels(found, spread=found.name in self.spread)
+                counted = self.counts.of.get(found.name, ())
+                builder.add_channels(found, spread=found.name in self.spread, counted=counted)
         if self.flatten_inputs:
             for layer, features in builder.flattened(network):
                 if layer not in kept and f"{layer}.inputs" not in self.keep:
@@ -88,7 +99,13 @@ def settled(
 
 def _is_settled(plan: Plan, builder: StructureBuilder, network: nn.Module, name: str, blame: Blame) -> bool:
     """Whether a group to blame could be spread, or is left whole because of the network's code."""
-    if name not in plan.spread and builder.can_spread(network, name):
+    spreads = name not in plan.spread and builder.can_spread(network, name)
+    if spreads and not builder.is_normalised(name):
+        plan.spread.add(name)
+        return True
+    if name not in plan.spread and plan.counts.add(network, name, blame):
+        return True
+    if spreads:
         plan.spread.add(name)
         return True
     if blame.where or name in plan.spread:

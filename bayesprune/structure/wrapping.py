@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bayesprune.structure.groups import Structure
 from bayesprune.structure.layers import CONVOLUTION
-from bayesprune.structure.members import Axis, Reader
+from bayesprune.structure.members import Axis, Normaliser, Reader
 from bayesprune.structure.selectors import SelectChannels, Selected, Spread, SpreadChannels, is_wrapper
 
 ByName = Sequence[MutableMapping[str, Any]]
@@ -60,8 +60,9 @@ def _select(network: nn.Module, structure: Structure, reader: Reader, open_gates
 
 
 def _spread(network: nn.Module, structure: Structure, name: str, open_gates: Tensor, by_name: ByName) -> Structure:
-    """Let a layer hand out zeros for the channels of closed gates."""
+    """Let a layer hand out zeros for the channels of closed gates; a normalisation gets zeros for them, too."""
     layer, (parent, leaf) = network.get_submodule(name), _place(network, name)
+    norm = next((norm for norm in structure.norms if norm.layer == name), None)
     stays = _stays(structure, name, open_gates)
     known = getattr(parent, "spread", None) if is_wrapper(parent) else None
     if isinstance(known, SpreadChannels):
@@ -69,8 +70,16 @@ def _spread(network: nn.Module, structure: Structure, name: str, open_gates: Ten
     elif bool(stays.all()):
         return structure
     else:
-        kept = stays.nonzero().flatten().to(_device(layer))
-        spread = SpreadChannels(kept, len(stays), 1 if isinstance(layer, CONVOLUTION) else -1)
+        kept = stays.nonzero().flatten().to(_device(network))
+        axis = norm.feature_axis if norm is not None else 1 if isinstance(layer, CONVOLUTION) else -1
+        spread = SpreadChannels(kept, len(stays), axis)
+    if norm is not None:
+        select = SelectChannels(spread.kept, spread.axis)
+        if isinstance(parent, Selected):
+            parent.select, parent.spread = select, spread
+            return structure
+        _put(parent, leaf, Selected(select, layer, spread), layer)
+        return _moved(structure, name, by_name)
     if isinstance(parent, Spread):
         parent.spread = spread
         return structure
@@ -82,8 +91,8 @@ def _spread(network: nn.Module, structure: Structure, name: str, open_gates: Ten
 
 
 def _stays(structure: Structure, layer: str, open_gates: Tensor) -> Tensor:
-    """Which of the positions that a layer writes stay."""
-    written: Axis = next(axis for axis in structure.axes if axis.layer == layer)
+    """Which of the positions that a layer writes, or normalises, stay."""
+    written: Axis | Normaliser = next(one for one in (*structure.norms, *structure.axes) if one.layer == layer)
     return torch.cat([open_gates, open_gates.new_ones(1)])[written.gates]
 
 
@@ -108,5 +117,5 @@ def _moved(structure: Structure, layer: str, by_name: ByName) -> Structure:
     return structure.renamed(layer, renamed)
 
 
-def _device(layer: nn.Module) -> torch.device:
-    return next(layer.parameters()).device
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from bayesprune.batches import call
 from bayesprune.errors import BayespruneError
 from bayesprune.structure import Gating, Structure, compact, find
 from bayesprune.structure.copying import copied
+from bayesprune.structure.nesting import tensors_in
 
 PRUNABLE = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 """Layers that write channels: each must be in a group, or stand among those left whole."""
@@ -36,7 +37,7 @@ class Verdict:
         share: of the channels of all layers, those that have a gate.
         difference: largest of the compact network's outputs from the gated one's, relative to the largest output; NaN
             where nothing was compared.
-        seconds: that `find` took, its own check included.
+        seconds: of the processor that `find` took, its own check included.
         silent: layers that are neither in a group nor said to be left whole.
         refused: what `find` said, "" where it found the groups.
         whole: layers that keep their channels, with the reasons.
@@ -59,15 +60,15 @@ class Verdict:
 def judge(build: Callable[[], tuple[nn.Module, Any]], limit: float = 120.0) -> Verdict:
     """Find a network's groups within so many seconds, and compare gated and compact copies on random gates."""
     network, example = build()
-    begun = perf_counter()
+    begun = process_time()
     try:
         with warnings.catch_warnings(), within(limit):
             warnings.simplefilter("ignore")
             structure = find(network, example, inputs="none")
     except (BayespruneError, TooLongError) as refusal:
         said = f"{type(refusal).__name__}: {refusal}"
-        return Verdict(seconds=perf_counter() - begun, refused=" ".join(said.split()))
-    seconds = perf_counter() - begun
+        return Verdict(seconds=process_time() - begun, refused=" ".join(said.split()))
+    seconds = process_time() - begun
     return Verdict(
         structure.gate_count, share_of(network, structure), difference(network, structure, example), seconds,
         unnamed(network, structure), whole=tuple(structure.whole.items()),
@@ -76,18 +77,18 @@ def judge(build: Callable[[], tuple[nn.Module, Any]], limit: float = 120.0) -> V
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raise `TooLongError` where what is inside takes longer; on the main thread only."""
+    """Raise `TooLongError` where what is inside takes more of the processor's time; on the main thread only."""
 
     def stop(*_: Any) -> None:
         raise TooLongError(f"not done in {seconds:g} seconds")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def share_of(network: nn.Module, structure: Structure) -> float:
@@ -149,7 +150,4 @@ def difference(network: nn.Module, structure: Structure, example: Any) -> float:
 
 def tensors(outputs: Any) -> list[Tensor]:
     """All tensors in what a network says, in order."""
-    if isinstance(outputs, Tensor):
-        return [outputs]
-    parts = outputs.values() if isinstance(outputs, dict) else outputs
-    return [tensor for part in parts for tensor in tensors(part)]
+    return list(tensors_in(outputs))

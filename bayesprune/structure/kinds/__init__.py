@@ -6,6 +6,7 @@ from bayesprune.structure.kinds import (  # noqa: F401 - each registers its kind
     embedding,
     linear,
     normalising,
+    own_norm,
     passing,
     recurrent,
     uncut,

@@ -33,15 +33,42 @@ def joined(operation: Operation, tensors: list[Tensor], shape: tuple[int, ...]) 
     if len(operands) == 1:
         return operands[0][0]
     found = None
-    for number, (labels, spread) in enumerate(operands):
+    for number in range(len(operands)):
+        labels, spread = operands[number]
         others = [other for place, (other, _) in enumerate(operands) if place != number and is_tracked(other)]
-        if spread & {axis for other in others for axis in varying(other)}:
+        meets = tuple(spread & {axis for other in others for axis in varying(other)})
+        if meets and _only_elements(operation, others):
+            operands = [
+                (one if place == number else universe.fold(one, meets, None), own)
+                for place, (one, own) in enumerate(operands)
+            ]
+            labels, meets = operands[number][0], ()
+        if meets and _is_outer(operands, number):
+            meets = ()  # the others are pinned: they are fewer
+        if meets:
             universe.pin(labels, operation.cause("its one channel acts on several others"))
         elif found is None:
             found = labels
         else:
             found = _together(operation, found, labels)
     return torch.full([1] * len(shape), FIXED, dtype=torch.int32) if found is None else found
+
+
+def _is_outer(operands: list[tuple[Tensor, set[int]]], number: int) -> bool:
+    """Whether one of two operands that are spread along each other's channels has more of them, or is the first."""
+    if len(operands) != 2:
+        return False
+    (own, _), (other, spread) = operands[number], operands[1 - number]
+    counts = [int(labels.numel()) for labels in (own, other)]
+    return bool(spread & set(varying(own))) and (counts[0] > counts[1] or (counts[0] == counts[1] and number == 0))
+
+
+def _only_elements(operation: Operation, labels: list[Tensor]) -> bool:
+    """Whether these are elements of parameters only, of which those along an axis can go together."""
+    record, universe = operation.trace.record, operation.trace.universe
+    known = [universe.canonical(own).flatten() for own in (*record.made.values(), *record.writes.values())]
+    channels = torch.cat([torch.tensor([FIXED], dtype=torch.int32), *known])
+    return not any(bool(torch.isin(universe.canonical(each), channels).any()) for each in labels)
 
 
 def _together(operation: Operation, one: Tensor, other: Tensor) -> Tensor:
@@ -132,6 +159,38 @@ def halves(operation: Operation) -> None:
 def triangular(operation: Operation) -> None:
     """Values that stay where they are, some of them set to zero."""
     operation.give(operation.of(operation.inputs[0]))
+
+
+def added_at(operation: Operation) -> None:
+    """Values that are added to, or written over, others at indices along one axis: both go together with what they meet."""
+    args, universe = operation.args, operation.trace.universe
+    data, values = args["self"], args.get("source", args.get("src"))
+    universe.pin(operation.of(args["index"]), operation.cause("are indices"))
+    if not isinstance(values, Tensor) or not data.dim() == values.dim() > 0:
+        mixed(operation)
+        return
+    axis = args["dim"] % data.dim()
+    one, other = (universe.fold(operation.of(tensor), (axis,), operation.mixes) for tensor in (data, values))
+    shape = [1 if place == axis else size for place, size in enumerate(values.shape)]
+    inner = one.expand([1 if place == axis else size for place, size in enumerate(data.shape)])
+    for place, size in enumerate(shape):
+        inner = inner.narrow(place, 0, size)
+    universe.unite(inner, other, operation.cause("meet what stays whole"))
+    met = torch.zeros_like(inner).copy_(torch.maximum(*torch.broadcast_tensors(inner, other)))
+    whole = one.expand([1 if place == axis else size for place, size in enumerate(data.shape)]).clone()
+    whole[tuple(slice(size) for size in shape)] = met  # values may be fewer along the other axes
+    operation.give(thin(universe.canonical(whole)))
+
+
+def packed(operation: Operation) -> None:
+    """Sequences of several lengths put one behind the other, or padded again: features stay along the last axis."""
+    tensor = operation.args.get("input", operation.args.get("data"))
+    labels = operation.of(tensor)
+    labels = operation.trace.universe.fold(labels, tuple(range(labels.dim() - 1)), operation.mixes)
+    first, *others = operation.outputs
+    operation.trace.storages.give(first, labels.reshape([1] * (first.dim() - 1) + [-1]))
+    for output in others:
+        operation.trace.storages.give(output, labels.new_zeros([]))
 
 
 def put(operation: Operation) -> None:

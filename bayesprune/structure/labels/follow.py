@@ -44,8 +44,20 @@ def follow(network: nn.Module, example: Batch) -> tuple[Trace, Passes]:
         rows = trace.record.rows(layer, table)
         if rows is not None:
             trace.universe.pin(rows, Cause(f"are rows of a table that {layer!r} looks up by index"))
+    _tie_elements(trace)
     _watch_witnesses(trace)
     return trace, passes
+
+
+def _tie_elements(trace: Trace) -> None:
+    """Let channels of a layer go together with elements of its weight that other code uses by themselves."""
+    for own, labels in trace.record.elements.values():
+        for axis, channels in trace.record.axes(own):
+            along = channels.reshape([-1 if place == axis else 1 for place in range(labels.dim())])
+            used = trace.universe.used(labels)
+            elements = trace.universe.canonical(labels).where(used, torch.zeros_like(labels))
+            said = Cause(f"are combined with elements of {own.name!r}, which are used by themselves", own.layer)
+            trace.universe.unite(elements, torch.where(used, along, torch.zeros_like(labels)), said)
 
 
 def _watch_witnesses(trace: Trace) -> None:

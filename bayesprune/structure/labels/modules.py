@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bayesprune.structure.kinds import kind_of
 from bayesprune.structure.kinds.convolution import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.kinds.own_norm import own_norm
 from bayesprune.structure.labels.insides import with_units
 from bayesprune.structure.labels.layers import convolved, embedded, read_linear
 from bayesprune.structure.labels.normalised import each_channel, normalised_axis, normalised_in_groups, normalised_last
@@ -26,6 +27,9 @@ def rule_of_layer(layer: nn.Module) -> Calling | None:
     """The rule of a layer that is taken as a whole; None where what happens inside is followed."""
     if isinstance(layer, (nn.LayerNorm, nn.RMSNorm)):
         return None if (axis := normalised_axis(layer)) is None else partial(_layer_norm, axis=axis)
+    own = own_norm(layer)
+    if own is not None:
+        return partial(_layer_norm, axis=own.axis)
     kind = kind_of(layer)
     if kind is None:
         return None
@@ -46,9 +50,16 @@ def _features(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Ten
     return next(tensors_in(list(keywords.values()))), True
 
 
+def _note_called(trace: Trace, name: str, by_keyword: bool) -> None:
+    """Note a layer that can have others in front of it and behind it."""
+    if not by_keyword:
+        trace.record.called.add(name)
+
+
 def _linear(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any, outputs: Any) -> None:
     features, by_keyword = _features(arguments, keywords)
     trace.look_at_examples(features)
+    _note_called(trace, name, by_keyword)
     said = read_linear(trace, name, "weight", trace.of(features), (1, 0), layer.bias, by_weight=by_keyword)
     trace.storages.give(outputs, said)
 
@@ -56,6 +67,7 @@ def _linear(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any
 def _convolution(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any, outputs: Any) -> None:
     features, by_keyword = _features(arguments, keywords)
     trace.look_at_examples(features)
+    _note_called(trace, name, by_keyword)
     said = convolved(
         trace,
         name,
@@ -78,7 +90,8 @@ def _passed(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any
 
 
 def _embedding(trace: Trace, name: str, layer: Layer, arguments: Any, keywords: Any, outputs: Any) -> None:
-    indices, _ = _features(arguments, keywords)
+    indices, by_keyword = _features(arguments, keywords)
+    _note_called(trace, name, by_keyword)
     trace.universe.pin(trace.of(indices), trace.cause("are indices of a table"))
     trace.storages.give(outputs, embedded(trace, name, "weight", outputs.dim() - 1))
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bayesprune.structure.labels.trace import Operation, Trace
 from bayesprune.structure.labels.universe import is_tracked, thin, varying
-from bayesprune.structure.layers import channel_count
+from bayesprune.structure.layers import channel_count, written_axes
 
 
 def each_channel(
@@ -68,7 +68,7 @@ def normalised_axis(layer: Any) -> int | None:
 
 def normalised_last(trace: Trace, name: str, layer: Any, labels: Tensor, axis: int) -> Tensor:
     """The labels behind a LayerNorm or RMSNorm, which normalises the last axes, or one other axis."""
-    count = len(layer.normalized_shape)
+    count = len(getattr(layer, "normalized_shape", (0,)))
     axes = tuple(range(labels.dim() - count, labels.dim())) if axis == -1 else (axis,)
     mixed = set(axes) & set(varying(labels))
     if not is_tracked(labels) or not mixed:
@@ -78,9 +78,8 @@ def normalised_last(trace: Trace, name: str, layer: Any, labels: Tensor, axis: i
         return trace.universe.fold(labels, axes, said)
     labels = trace.universe.fold(labels, tuple(axis for axis in range(labels.dim()) if axis not in axes), None)
     own = labels.flatten()
-    for tensor in ("weight", "bias"):
-        if getattr(layer, tensor, None) is not None:
-            trace.record.write(name, tensor, 0, own)
+    for tensor in filter(None, written_axes(layer)):
+        trace.record.write(name, tensor, 0, own)
     if name in trace.record.norms:
         trace.universe.unite(trace.record.norms[name][0], own, said)
     trace.record.norms[name], trace.record.passed[name] = (own, axis), own

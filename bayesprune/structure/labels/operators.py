@@ -4,7 +4,17 @@ from typing import Any
 
 import torch
 
-from bayesprune.structure.labels.elementwise import elementwise, halves, moved, put, reduced, spatial, triangular
+from bayesprune.structure.labels.elementwise import (
+    added_at,
+    elementwise,
+    halves,
+    moved,
+    packed,
+    put,
+    reduced,
+    spatial,
+    triangular,
+)
 from bayesprune.structure.labels.normalised import batch_norm, group_norm, layer_norm
 from bayesprune.structure.labels.products import attention, convolution, embedding, mixed, mm
 from bayesprune.structure.labels.trace import Rule
@@ -36,13 +46,12 @@ _ATTENTION = """
 """
 _MIXED = """
     _trilinear _cdist_forward cdist _pdist_forward linalg_inv_ex _linalg_svd _linalg_eigh linalg_qr linalg_cross cross
-    _fft_r2c _fft_c2r _fft_c2c unique_dim _unique2 nonzero bincount histc col2im scatter scatter_add scatter_reduce
-    index_add index_copy masked_select masked_scatter linalg_lu_factor_ex linalg_solve_triangular linalg_ldl_factor_ex
+    _fft_r2c _fft_c2r _fft_c2c unique_dim _unique2 nonzero bincount histc col2im masked_select masked_scatter linalg_lu_factor_ex linalg_solve_triangular linalg_ldl_factor_ex
     _linalg_solve_ex _linalg_det _linalg_slogdet linalg_matrix_exp searchsorted bucketize ctc_loss nll_loss_forward
     _embedding_bag _embedding_bag_forward_only view_as_complex view_as_real angle tril_indices
     linalg_cholesky_ex cholesky_inverse cholesky_solve triangular_solve max_unpool2d unique_consecutive is_same_size
     cosine_similarity _native_multi_head_attention _transformer_encoder_layer_fwd mkldnn_rnn_layer _thnn_fused_lstm_cell
-    _local_scalar_dense equal _pack_padded_sequence _pad_packed_sequence multinomial
+    _local_scalar_dense _is_all_true _is_any_true equal multinomial
 """
 _ELEMENTWISE = """
     copy fill zero _to_copy clone masked_fill where _prelu_kernel lerp clamp clamp_min clamp_max hardswish hardsigmoid
@@ -73,6 +82,8 @@ _TABLE: dict[str, Rule] = {
     "native_group_norm": group_norm,
     "embedding": embedding,
     "glu": halves,
+    **dict.fromkeys("scatter scatter_add scatter_reduce index_add index_copy index_reduce".split(), added_at),
+    **dict.fromkeys(["_pack_padded_sequence", "_pad_packed_sequence"], packed),
     "index_put": put,
     "_index_put_impl": put,
     "_unsafe_index_put": put,

@@ -57,6 +57,7 @@ class Record:
         elements: parameters used outside of layers, with the labels of their elements.
         tables: parameters whose rows are looked up by index, as layer and tensor.
         witnesses: labels of values that others must not go from if anything uses these: label, others, why.
+        called: linear layers, convolutions and embeddings that are called as modules, by position.
         examples_first: whether the inputs of all layers that read channels have the examples along their first axis.
     """
 
@@ -72,11 +73,13 @@ class Record:
     elements: dict[str, tuple[Own, Tensor]] = field(default_factory=dict)
     tables: set[tuple[str, str]] = field(default_factory=set)
     witnesses: list[tuple[Tensor, Tensor, Cause]] = field(default_factory=list)
+    called: set[str] = field(default_factory=set)
     examples_first: bool = True
 
     def __post_init__(self) -> None:
         self._owners: dict[int, tuple[Own, Tensor]] = {}
         self._axes: dict[tuple[int, int], Tensor] = {}
+        self._named: dict[str, Place] = {}
         for layer, module in self.network.named_modules():
             for tensor, value in (*module._parameters.items(), *module._buffers.items()):
                 if value is not None and value.is_floating_point():
@@ -122,8 +125,19 @@ class Record:
             tied = self._axes.get(self._key(layer, tensor, axis))
             self.writes[place] = self._tied(layer, tensor, axis, self.universe.fresh(count) if tied is None else tied)
         name = (layer or tensor) if name is None else name
+        if self._named.setdefault(name, place) != place:  # a weight that is used transposed makes channels twice
+            name = f"{name}.{tensor}.{axis}"
         self.made[name], self.maker[name] = self.writes[place], layer
         return self.writes[place]
+
+    def is_used_otherwise(self, layer: str) -> bool:
+        """Whether something writes along the input axis of a layer's weight, or uses its elements by themselves."""
+        return (layer, "weight", 1) in self.writes or f"{layer}.weight" in self.elements
+
+    def axes(self, own: Own) -> list[tuple[int, Tensor]]:
+        """The axes along which layers read or write a parameter, with their labels."""
+        tensor = getattr(self.network.get_submodule(own.layer), own.tensor)
+        return [(axis, self._axes[id(tensor), axis]) for axis in range(tensor.dim()) if (id(tensor), axis) in self._axes]
 
     def rows(self, layer: str, tensor: str) -> Tensor | None:
         """The labels along the first axis of a tensor, where a layer reads or writes along it."""

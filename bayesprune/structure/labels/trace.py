@@ -163,7 +163,8 @@ class Trace(TorchDispatchMode):
         if not found:
             return
         name = func._overloadpacket.__name__
-        if not any(map(self._matters, inputs)):
+        is_put_together = name in ("cat", "stack") and len({self._is_neutral(tensor) for tensor in inputs}) > 1
+        if not any(map(self._matters, inputs)) and not is_put_together:
             is_fixed = any(not self._is_neutral(tensor) for tensor in inputs) and not _is_made_new(name)
             for tensor in found:
                 if not (func._schema.is_mutable and self.storages.known(tensor)):

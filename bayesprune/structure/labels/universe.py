@@ -137,6 +137,12 @@ class Universe:
         """Whether a label that stood alone is pinned, or goes together with others."""
         return int(self._pinned[label]) != _NONE or int((self._canon == self._canon[label]).sum()) > 1
 
+    def used(self, labels: Tensor) -> Tensor:
+        """Which labels, each of which stood alone, are pinned or go together with others."""
+        sizes = np.bincount(self._canon, minlength=len(self._canon))
+        pinned = self.pins() != _NONE
+        return torch.from_numpy(np.asarray(pinned[labels.numpy()] | (sizes[self._canon[labels.numpy()]] > 1)))
+
     def is_free(self, cause: int) -> bool:
         """Whether a number out of `pins` or `mixes` stands for no cause."""
         return cause == _NONE

@@ -172,16 +172,73 @@ class Repeating(nn.Module):
         return outputs
 
 
+def _gradients(network: nn.Module, gating: Gating, gates: Tensor, inputs: Tensor, *, inside: bool) -> list[Tensor]:
+    """Of the gates and of all parameters, with the backward pass while the gates act or afterwards."""
+    leaf = gates.clone().requires_grad_()
+    with gating.applied(torch.sigmoid(leaf)):
+        loss = network(inputs).square().mean()
+        if inside:
+            loss.backward()
+    if not inside:
+        loss.backward()
+    found = [leaf.grad, *(parameter.grad for parameter in network.parameters())]
+    network.zero_grad()
+    return [part.clone() for part in found if part is not None]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_gates_act_again_where_a_pass_is_repeated_in_the_backward_pass(inside: bool) -> None:
+    network, inputs = Repeating(reentrant=False), torch.randn(4, 6)
+    structure = find(network, inputs)
+    gating = Gating(network, structure)
+    gates = [torch.randn(structure.gate_count) for _ in range(2)]
+    found = [_gradients(network, gating, each, inputs, inside=inside) for each in gates]
+    network.forward = lambda inputs: network.last(network.middle(torch.relu(network.first(inputs))))  # type: ignore[method-assign]  # the same without repeats
+    for each, got in zip(gates, found, strict=True):
+        expected = _gradients(network, gating, each, inputs, inside=inside)
+        assert len(got) == len(expected) == 9
+        assert all(torch.equal(one, other) for one, other in zip(got, expected, strict=True))
+
+
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # reentrant, in passes without gradients
-@pytest.mark.parametrize("reentrant", [False, True])
-def test_a_pass_that_gates_acted_on_is_not_repeated_without_them(reentrant: bool) -> None:
+def test_a_pass_whose_gates_could_not_act_again_is_not_repeated_without_them() -> None:
     """Gradients would be those of another function, without a word where checkpointing is reentrant."""
-    network, inputs = Repeating(reentrant=reentrant), torch.randn(4, 6)
+    network, inputs = Repeating(reentrant=True), torch.randn(4, 6)
     structure = find(network, inputs)
     gating = Gating(network, structure)
     with gating.applied(torch.rand(structure.gate_count)):
         loss = network(inputs).square().mean()
-    with pytest.raises(UnsupportedLayerError, match=r"'middle.0' runs again in the backward pass .*checkpointing off"):
+    with pytest.raises(UnsupportedLayerError, match=r"'middle.0' runs again in the backward pass .*use_reentrant=False"):
         loss.backward()
     network(inputs).square().mean().backward()  # without gates it is what it was
+    network.reentrant, losses = False, []
+    for _ in range(2):
+        with gating.applied(torch.rand(structure.gate_count)):
+            losses.append(network(inputs).square().mean())
+    with pytest.raises(UnsupportedLayerError, match="passes under several gates came before it: run the backward pass"):
+        (losses[0] + losses[1]).backward()
     gating.remove()
+
+
+class RepeatingAttention(nn.Module):
+    """Attention, whose weights are gated, that runs again in the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.first(inputs)
+        outputs: Tensor = self.last(checkpoint(self.attention, hidden, hidden, hidden, use_reentrant=False)[0])
+        return outputs
+
+
+def test_gated_weights_are_not_repeated_without_their_gates() -> None:
+    network, inputs = RepeatingAttention(), torch.randn(4, 5, 6)
+    structure = find(network, inputs)
+    gating = Gating(network, structure)
+    with gating.applied(torch.rand(structure.gate_count)):
+        loss = network(inputs).square().mean()
+        with pytest.raises(UnsupportedLayerError, match="for its weights are gated.*checkpointing off"):
+            loss.backward()

@@ -54,6 +54,13 @@ class Limits:
         costs = self.costs(state, theta)
         return (costs / costs.new_tensor(self.numbers(state))).max()
 
+    def slopes(self, state: TrainState, theta: Tensor) -> Tensor:
+        """By how much `used` rises with each gate [J] at theta [J]: at 0 and 1, what opening or closing it changes."""
+        variable = theta.detach().clone().requires_grad_(True)
+        with torch.enable_grad():
+            (found,) = torch.autograd.grad(self.used(state, variable), variable)
+        return found
+
     def meets(self, state: TrainState, theta: Tensor) -> bool:
         """Whether no expected cost is above its number."""
         costs = self.costs(state, theta).tolist()

@@ -12,6 +12,9 @@ from bayesprune.training import TrainState
 def filled(state: TrainState, limits: Limits, open_gates: Tensor, scores: Tensor, round_to: int = 1) -> Tensor:
     """Open the best closed gates that fit, until no more than `SLACK` of a budget is left: bool [J].
 
+    Where that runs out of gates before the budget is full, the costliest are opened first, as change is counted out, and
+    the fuller of both networks is taken.
+
     Args:
         state: of the run.
         limits: which the open gates meet.
@@ -19,6 +22,20 @@ def filled(state: TrainState, limits: Limits, open_gates: Tensor, scores: Tensor
         scores: [J], the best is opened first; nothing with -inf is opened.
         round_to: every group has a multiple of so many channels, and gets whole multiples.
     """
+    gates = _filled(state, limits, open_gates, scores, round_to)
+    if float(limits.used(state, gates.double())) >= 1 - SLACK:
+        return gates
+    by_cost = limits.slopes(state, open_gates.double())
+    order = scores.argsort(stable=True)
+    order = order[by_cost[order].argsort(stable=True)]
+    ranks = torch.empty_like(scores)
+    ranks[order] = torch.arange(len(order)).to(scores)
+    other = _filled(state, limits, open_gates, ranks.masked_fill(scores == float("-inf"), float("-inf")), round_to)
+    return max((gates, other), key=lambda found: float(limits.used(state, found.double())))
+
+
+def _filled(state: TrainState, limits: Limits, open_gates: Tensor, scores: Tensor, round_to: int) -> Tensor:
+    """Open closed gates that fit, from the highest score on."""
     gates, left = open_gates.clone(), scores > float("-inf")
     while float(limits.used(state, gates.double())) < 1 - SLACK:
         fitting = (~gates & left & _fits(state, limits, gates)).nonzero().flatten()

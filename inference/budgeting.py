@@ -205,15 +205,15 @@ class WithinBudget:
 
     def _change(self, state: TrainState, open_gates: Tensor, useful: Tensor) -> Tensor:
         """The most useful closed gates [J] of every group that stay as change for those of the next costlier group."""
-        costs = self.limits.slopes(state, state.structure.protect(open_gates, useful).double())
-        places = [place for place in state.structure.slices().values() if place.stop > place.start]
-        places.sort(key=lambda place: float(costs[place].max()))
+        groups = [place for place in state.structure.slices().values() if place.stop > place.start]
         kept = torch.zeros_like(open_gates)
-        for place, following in zip(places, [*places[1:], places[-1]], strict=True):
-            least, wanted = float(costs[place].min()), CHANGE * float(costs[following].max())
-            closed = (~open_gates[place]).nonzero().flatten() + place.start
-            count = min(len(closed), ceil(wanted / least)) if least > 0 else CHANGE
-            kept[closed[useful[closed].argsort(descending=True, stable=True)[:count]]] = True
+        for costs in self.limits.slopes(state, state.structure.protect(open_gates, useful)):
+            groups.sort(key=lambda place: float(costs[place].max()))
+            for place, following in zip(groups, [*groups[1:], groups[-1]], strict=True):
+                least, wanted = float(costs[place].min()), CHANGE * float(costs[following].max())
+                closed = (~open_gates[place]).nonzero().flatten() + place.start
+                count = min(len(closed), ceil(wanted / least)) if least > 0 else CHANGE
+                kept[closed[useful[closed].argsort(descending=True, stable=True)[:count]]] = True
         return kept
 
 

@@ -150,7 +150,8 @@ class ExactDifferences:
             if self._flipped(open_gates, gate, None) is not None
         ]
         rises = self._exact_rises(open_gates, gates) if len(gates) <= self.left else self.rises().tolist()
-        saved = limits.slopes(self.state, open_gates.double()).tolist()
+        hardest = int(limits.shares(self.state, open_gates.double()).argmax())
+        saved = limits.slopes(self.state, open_gates)[hardest].tolist()
         return sorted(gates, key=lambda gate: rises[gate] / max(saved[gate], 1e-12))
 
     def _exact_rises(self, open_gates: Tensor, gates: list[int]) -> dict[int, float]:

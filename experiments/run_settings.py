@@ -12,12 +12,12 @@ SIZES = ("budget", "density")
 """Settings that another run's result may have given."""
 OPTION = "option "
 """Before the name of a method's own setting."""
-_REMOVAL = frozenset({"method", "price", *SIZES, "estimator", "keep", "inputs", "flatten_inputs"})
+_REMOVAL = frozenset({"method", "price", *SIZES, "budget_revision", "estimator", "keep", "inputs", "flatten_inputs"})
 """Settings that say what to remove, and how; dense training does not depend on them."""
 _RUN, _WEIGHTS_DIGEST = "run:", "weights_digest"
 DRAWN = "weights_drawn"
 """Marks a run whose weights code of the user's drew by the seed: their digest is another for every seed."""
-_TECHNICAL = ("factory", "version", "_digest", "_fingerprint")
+_TECHNICAL = ("factory", "version", "_digest", "_fingerprint", "_revision")
 
 
 def is_technical(name: str) -> bool:

@@ -1,7 +1,7 @@
 """Meeting budgets: prices that follow them while gates learn."""
 
 from dataclasses import dataclass, field
-from math import exp, log
+from math import ceil, log
 
 import torch
 from torch import Tensor
@@ -19,9 +19,6 @@ EVERY = 10
 MOST, LEAST = 1e6, 1e-6
 """How far the price may go from where it started."""
 
-SMOOTHING = 0.5
-"""Weight of the former price in the next one, by their logarithms."""
-
 SHARPEST, STEEPEST = 8.0, 10.0
 """In the end prices go by worth to this negative power, and by this factor at most: gates at the margin decide."""
 
@@ -31,8 +28,8 @@ OPEN_BONUS = 0.3
 AIM = 0.99
 """Share of the budget that is aimed at, so that noise does not lead beyond it."""
 
-RESERVE = 1.1
-"""So much of the budget stays in the network to the end: where a costly channel goes last, cheap ones fill the gap."""
+RESERVE, CHANGE = 1.1, 3
+"""So much of the budget stays in the network to the end, and closed gates of each group for so many costlier ones."""
 
 NOTHING = 1e-3
 """Worth that stands for none, as a share of the price at the margin."""
@@ -95,7 +92,7 @@ class BudgetControl:
         if not sharpness or memory.worth is None or memory.worth.shape != theta.shape:
             return prices
         margin = (memory.worth.to(prices) / memory.value.to(prices)).clamp_min(NOTHING)
-        return prices * margin.pow(-sharpness).clamp(1 / STEEPEST, STEEPEST)
+        return prices * (-sharpness * margin.log()).clamp(-log(STEEPEST), log(STEEPEST)).exp()
 
     def total(self, structure: Structure, cost: ExpectedCost, gates: Tensor) -> float:
         """Nats of all that is open, now."""
@@ -109,8 +106,8 @@ class BudgetControl:
         theta, memory = guide_of(state).theta.detach().cpu(), self._memory()
         worth = self._worth(state, theta)
         target = self._limits.on_path(state, min(1.0, state.phase_step / self._path))
-        factor = exp(SMOOTHING * log(self.factor) + (1 - SMOOTHING) * log(clearing(state, target, worth)))
-        memory.value, memory.worth = torch.full_like(memory.value, factor), worth.to(memory.value.device)
+        memory.value = torch.full_like(memory.value, clearing(state, target, worth))
+        memory.worth = worth.to(memory.value.device)
 
     @property
     def factor(self) -> float:
@@ -125,8 +122,8 @@ class BudgetControl:
 
     def _sharpness(self) -> float:
         """0 until the path's end, and the largest half way from there to the end of the phase."""
-        late, time = self._state.phase_step - self._path, (self._last - self._path) / 2
-        return SHARPEST * min(1.0, late / time) if late > 0 and time > 0 else 0.0
+        late, left = self._state.phase_step - self._path, self._last - self._state.phase_step
+        return SHARPEST * late / max(left, 1) if late > 0 and self._last > self._path else 0.0
 
     def _memory(self) -> PriceFactor:
         memory, device = self._state.memory(PriceFactor), self._state.place.device
@@ -163,10 +160,12 @@ def clearing(state: TrainState, limits: Limits, worth: Tensor) -> float:
 
 
 class WithinBudget:
-    """A rule of removal that keeps the most useful of the closed gates where little more would be left than is allowed.
+    """A rule of removal that keeps the most useful of the closed gates where a budget could not be filled without them.
 
-    What is removed does not come back, and a network that is smaller than asked for is no better. What counts as left
-    are gates with theta > 1/2, and closed ones that are kept.
+    What is removed does not come back, and a network that is smaller than asked for is no better. Two things stay:
+    open and kept gates cost a little more than the budget; and every group keeps as many closed gates as cost what
+    `CHANGE` gates of the next costlier group do, so that what a costly gate leaves free is filled by cheap ones. Open
+    are gates with theta > 1/2.
 
     Attributes:
         rule: that says which gates may go.
@@ -184,8 +183,9 @@ class WithinBudget:
     @torch.no_grad()
     def removable(self, state: TrainState) -> Tensor:
         """Gates [J] that may be removed now: bool."""
-        gone, open_gates = self.rule.removable(state).cpu(), guide_of(state).theta.cpu() > 0.5
+        open_gates = guide_of(state).theta.cpu() > 0.5
         useful = -gate_optimizer(state).average(guide_of(state).theta).cpu()
+        gone = self.rule.removable(state).cpu() & ~self._change(state, open_gates, useful)
         order = useful.masked_fill(~gone, float("inf")).argsort(stable=True)[: int(gone.sum())]
 
         def enough(count: int) -> bool:
@@ -202,6 +202,19 @@ class WithinBudget:
         found = torch.zeros_like(gone)
         found[order[:low]] = True
         return found.to(guide_of(state).theta.device)
+
+    def _change(self, state: TrainState, open_gates: Tensor, useful: Tensor) -> Tensor:
+        """The most useful closed gates [J] of every group that stay as change for those of the next costlier group."""
+        groups = [place for place in state.structure.slices().values() if place.stop > place.start]
+        kept = torch.zeros_like(open_gates)
+        for costs in self.limits.slopes(state, state.structure.protect(open_gates, useful)):
+            groups.sort(key=lambda place: float(costs[place].max()))
+            for place, following in zip(groups, [*groups[1:], groups[-1]], strict=True):
+                least, wanted = float(costs[place].min()), CHANGE * float(costs[following].max())
+                closed = (~open_gates[place]).nonzero().flatten() + place.start
+                count = min(len(closed), ceil(wanted / least)) if least > 0 else CHANGE
+                kept[closed[useful[closed].argsort(descending=True, stable=True)[:count]]] = True
+        return kept
 
 
 def _moved(value: Tensor, device: torch.device) -> Tensor:

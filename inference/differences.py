@@ -150,7 +150,8 @@ class ExactDifferences:
             if self._flipped(open_gates, gate, None) is not None
         ]
         rises = self._exact_rises(open_gates, gates) if len(gates) <= self.left else self.rises().tolist()
-        saved = self._saved(open_gates, limits).tolist()
+        hardest = int(limits.shares(self.state, open_gates.double()).argmax())
+        saved = limits.slopes(self.state, open_gates)[hardest].tolist()
         return sorted(gates, key=lambda gate: rises[gate] / max(saved[gate], 1e-12))
 
     def _exact_rises(self, open_gates: Tensor, gates: list[int]) -> dict[int, float]:
@@ -168,10 +169,3 @@ class ExactDifferences:
         if GATES not in self.state.optimizers:
             return self.theta
         return -gate_optimizer(self.state).average(guide_of(self.state).theta).cpu() * self.sample.size
-
-    def _saved(self, open_gates: Tensor, limits: Limits) -> Tensor:
-        """What closing each gate [J] saves of the budget that is the hardest to meet, as a share of it."""
-        variable = open_gates.double().requires_grad_(True)
-        with torch.enable_grad():
-            (saved,) = torch.autograd.grad(limits.used(self.state, variable), variable)
-        return saved

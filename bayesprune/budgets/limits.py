@@ -49,10 +49,24 @@ class Limits:
             for budget, allowed in pairs
         )
 
+    def shares(self, state: TrainState, theta: Tensor) -> Tensor:
+        """The share of each budget [K] that the network uses at theta [J]; differentiable, 1 at the limit."""
+        costs = self.costs(state, theta)
+        return costs / costs.new_tensor(self.numbers(state))
+
     def used(self, state: TrainState, theta: Tensor) -> Tensor:
         """The share of its budget that the network uses, of several the largest; differentiable, 1 at the limit."""
-        costs = self.costs(state, theta)
-        return (costs / costs.new_tensor(self.numbers(state))).max()
+        return self.shares(state, theta).max()
+
+    def slopes(self, state: TrainState, open_gates: Tensor) -> Tensor:
+        """The share of each budget [K, J] that opening or closing each gate alone changes, where so many are open.
+
+        Exact for multiply-accumulates and parameters, which are linear in every gate.
+        """
+        variable = open_gates.double().requires_grad_(True)
+        with torch.enable_grad():
+            shares = self.shares(state, variable)
+            return torch.stack([torch.autograd.grad(one, variable, retain_graph=True)[0] for one in shares])
 
     def meets(self, state: TrainState, theta: Tensor) -> bool:
         """Whether no expected cost is above its number."""

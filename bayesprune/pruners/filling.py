@@ -12,6 +12,9 @@ from bayesprune.training import TrainState
 def filled(state: TrainState, limits: Limits, open_gates: Tensor, scores: Tensor, round_to: int = 1) -> Tensor:
     """Open the best closed gates that fit, until no more than `SLACK` of a budget is left: bool [J].
 
+    Where that runs out of gates before the budget is full, the costliest are opened first, as change is counted out, and
+    the fuller of both networks is taken.
+
     Args:
         state: of the run.
         limits: which the open gates meet.
@@ -19,6 +22,18 @@ def filled(state: TrainState, limits: Limits, open_gates: Tensor, scores: Tensor
         scores: [J], the best is opened first; nothing with -inf is opened.
         round_to: every group has a multiple of so many channels, and gets whole multiples.
     """
+    gates = _filled(state, limits, open_gates, scores, round_to)
+    if float(limits.used(state, gates.double())) >= 1 - SLACK:
+        return gates
+    by_cost, order = limits.slopes(state, open_gates).max(0).values, scores.argsort(stable=True)
+    ranks = torch.empty_like(scores)
+    ranks[order[by_cost[order].argsort(stable=True)]] = torch.arange(len(order)).to(scores)
+    other = _filled(state, limits, open_gates, ranks.masked_fill(scores == float("-inf"), float("-inf")), round_to)
+    return max((gates, other), key=lambda found: float(limits.used(state, found.double())))
+
+
+def _filled(state: TrainState, limits: Limits, open_gates: Tensor, scores: Tensor, round_to: int) -> Tensor:
+    """Open closed gates that fit, from the highest score on."""
     gates, left = open_gates.clone(), scores > float("-inf")
     while float(limits.used(state, gates.double())) < 1 - SLACK:
         fitting = (~gates & left & _fits(state, limits, gates)).nonzero().flatten()
@@ -52,9 +67,5 @@ def _opened(structure: Structure, gates: Tensor, gate: int, scores: Tensor, roun
 
 def _fits(state: TrainState, limits: Limits, gates: Tensor) -> Tensor:
     """Gates [J] of which each alone would fit, by what opening it adds to every cost."""
-    variable = gates.double().requires_grad_(True)
-    with torch.enable_grad():
-        costs = limits.costs(state, variable)
-        added = [torch.autograd.grad(cost, variable, retain_graph=True)[0] for cost in costs]
-    room = [limit - float(cost) for limit, cost in zip(limits.numbers(state), costs.detach(), strict=True)]
-    return torch.stack([slope <= left + 1e-6 for slope, left in zip(added, room, strict=True)]).all(0)
+    room = 1 - limits.shares(state, gates.double())
+    return (limits.slopes(state, gates) <= room.unsqueeze(1) + 1e-9).all(0)

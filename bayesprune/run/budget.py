@@ -1,11 +1,11 @@
 """Budgets: a wished-for cost, as a number or as a share of the network's; one or several at once."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bayesprune.errors import BudgetError
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MACS, PARAMS, LATENCY = "macs", "params", "latency"
 KINDS = (MACS, PARAMS, LATENCY)
 """What a budget can be about, in the order in which several are written."""
+
+REVISION = 2
+"""Of how budgets are met; part of the names of runs with one, so that a run met in another way is another run."""
 
 _FORM = re.compile(r"(macs|params|latency)\s*=\s*([0-9.]+(?:e-?[0-9]+)?)\s*(%|k|m|us|ms|s)?", re.IGNORECASE)
 _COUNTS = {"k": "1e3", "m": "1e6", "%": "0.01", "": "1"}
@@ -89,8 +92,10 @@ class Budget:
         return f"{number:.3g} ms" if self.kind == LATENCY else f"{number:,.0f}"
 
 
-def parse_budgets(given: str | Sequence[str]) -> tuple[Budget, ...]:
-    """Read one budget or several: "macs=10%,params=5%" or a list of such; at most one of each kind.
+def parse_budgets(given: str | Sequence[str] | Mapping[str, Any]) -> tuple[Budget, ...]:
+    """Read one budget or several: "macs=10%,params=5%", a list of such, or a table; at most one of each kind.
+
+    In a table, {"macs": "10%", "params": 40000}, numbers up to 1 are shares: {"macs": 0.1} is 10 %.
 
     Returns:
         The budgets in the order macs, params, latency.
@@ -98,7 +103,7 @@ def parse_budgets(given: str | Sequence[str]) -> tuple[Budget, ...]:
     Raises:
         BudgetError: one has another form, or two are of one kind.
     """
-    whole = [given] if isinstance(given, str) else list(given)
+    whole = [given] if isinstance(given, str) else _listed(given) if isinstance(given, Mapping) else list(given)
     parts = [part for text in whole for part in str(text).split(",")]
     try:
         found = [Budget.parse(part) for part in parts]
@@ -112,6 +117,18 @@ def parse_budgets(given: str | Sequence[str]) -> tuple[Budget, ...]:
     return tuple(sorted(found, key=lambda budget: KINDS.index(budget.kind)))
 
 
-def budgets_text(given: str | Sequence[str]) -> str:
+def _listed(given: Mapping[str, Any]) -> list[str]:
+    """The entries of a table as text; a share becomes percent."""
+    texts = []
+    for kind, amount in given.items():
+        number = isinstance(amount, int | float) and not isinstance(amount, bool)
+        if number and str(kind).lower() == LATENCY:
+            raise BudgetError(f"budget {dict(given)!r}: a latency has a unit, write {{'latency': '2ms'}} or '50%'")
+        share = number and 0 < amount <= 1
+        texts.append(f"{kind}={plain_decimal(Decimal(repr(amount)) * 100)}%" if share else f"{kind}={amount}")
+    return texts
+
+
+def budgets_text(given: str | Sequence[str] | Mapping[str, Any]) -> str:
     """The one form of one or several budgets: "macs=10%,params=5%"."""
     return ",".join(map(str, parse_budgets(given)))

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from bayesprune.data.cached import load_cached
+from bayesprune.run.budget import REVISION
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.settings import RunSettings
+from bayesprune.run.shares import is_table
 from bayesprune.run.user_code import code_digest, source_digest
 from bayesprune.tasks.code import is_ours, said_by
 from bayesprune.training.masks import attached_masks
@@ -42,7 +44,7 @@ def identity_of(
     Returns:
         The settings; `factory`; `data_fingerprint`; `weights_digest`, of the weights that the run starts from, None
         for those that the seed draws; `code_digest`, of the user's code that makes the network; `method_digest` where
-        the method is the user's.
+        the method is the user's; `budget_revision`, of how budgets are met, where there is one.
     """
     factory = None if spec is None else {"name": spec.factory, "arguments": dict(spec.arguments)}
     weights: str | None
@@ -58,6 +60,8 @@ def identity_of(
         identity[f"{_OTHER_DATA}_fingerprint"] = load_cached(str(other)).fingerprint
     if method is not None and not is_ours(type(method)):
         identity["method_digest"] = blake2b(said_by(method).encode(), digest_size=8).hexdigest()
+    if settings.budget is not None and not is_table(settings.budget):
+        identity["budget_revision"] = REVISION
     return identity | {"weights_digest": weights, "code_digest": code}
 
 

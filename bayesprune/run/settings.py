@@ -56,7 +56,8 @@ class RunSettings:
             each layer, {"fc1": 0.1, "fc2": "50%"} or "fc1=10%,fc2=50%" (kept as "fc1=0.1,fc2=0.5"): others stay whole.
         budget: e.g. "macs=150k", "params=5%" or "latency=2ms" (one sample, one thread, on the device of the run), for
             methods that prune structure; several at once as "macs=10%,params=5%" or a list; beside a price it only caps
-            what that price leaves. For methods that choose channels by a score also a table with the share of its
+            what that price leaves; {"macs": 0.1, "params": 40000} is "macs=10%,params=40000". For methods that choose
+            channels by a score also a table with the share of its
             channels that each layer keeps at most.
         price: nats of training log-likelihood a gate must be worth (ln gamma): a number, or "fc1=20,fc2=10".
         estimator: of the gates' gradient.
@@ -115,6 +116,8 @@ class RunSettings:
         for name in ("density", "budget"):
             if is_table(getattr(self, name)):
                 object.__setattr__(self, name, as_text(shares_of(name, getattr(self, name))))
+        if isinstance(self.budget, Mapping):
+            object.__setattr__(self, "budget", budgets_text(self.budget))
         if isinstance(self.budget, list | tuple):
             object.__setattr__(self, "budget", budgets_text(_entries("budget", self.budget, str, "budgets")))
         check_type("budget", self.budget, str | None, "text such as macs=150k, or a table of shares by layer")

@@ -11,10 +11,13 @@ _WHOLE = KINDS
 
 
 def is_table(size: object) -> bool:
-    """Whether a budget or density is one for each layer: a mapping, or text such as "conv1=50%,fc1=10%"."""
+    """Whether a budget or density is one for each layer: a mapping, or text such as "conv1=50%,fc1=10%".
+
+    A mapping that names a cost, such as {"macs": 0.1}, is none.
+    """
     if isinstance(size, str):
         return "=" in size and size.partition("=")[0].strip().lower() not in _WHOLE
-    return isinstance(size, Mapping)
+    return isinstance(size, Mapping) and not any(str(name).lower() in _WHOLE for name in size)
 
 
 def shares_of(size: str, given: str | Mapping[str, Any]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The settings that all relatives of gates share, and each one's own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bayesprune.errors import SettingError, UnknownNameError

@@ -1,0 +1,6 @@
+"""Accuracy predicted from properties of graphs, with predictive intervals, by the model `bayesprune.models.accuracy`."""
+
+from bayesprune.inference.accuracy.fitting import FittedAccuracy, fit, fit_nuts
+from bayesprune.inference.accuracy.predictor import HorseshoePredictor
+
+__all__ = ["FittedAccuracy", "HorseshoePredictor", "fit", "fit_nuts"]

@@ -1,4 +1,4 @@
-"""Accuracy predicted from properties of graphs, with predictive intervals, by the model `bayesprune.models.accuracy`."""
+"""Accuracy predicted from properties of graphs, with intervals, by the model `bayesprune.models.accuracy`."""
 
 from bayesprune.inference.accuracy.fitting import FittedAccuracy, fit, fit_nuts
 from bayesprune.inference.accuracy.predictor import HorseshoePredictor

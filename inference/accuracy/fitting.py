@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pyro
 import torch
 from pyro.infer import MCMC, NUTS, Trace_ELBO
-from pyro.infer.reparam import LocScaleReparam
 from torch import Tensor
 
 from bayesprune.devices import random_apart
@@ -133,7 +132,7 @@ def fit(
             falls.step()
         with torch.no_grad():
             found = {name: law.sample(torch.Size([draws])) for name, law in guide.laws().items()}
-    return FittedAccuracy(found, scaling)
+    return FittedAccuracy(_with_weights(found), scaling)
 
 
 def fit_nuts(
@@ -146,7 +145,7 @@ def fit_nuts(
     chains: int = 1,
     seed: int = 0,
 ) -> FittedAccuracy:
-    """Fit one posterior by NUTS; weights are drawn as multiples of their scales, which suits narrow funnels.
+    """Fit one posterior by NUTS.
 
     Args:
         inputs: as for `fit`.
@@ -165,19 +164,21 @@ def fit_nuts(
     for name, value in (("draws", draws), ("warmup", warmup), ("chains", chains)):
         check_integer(name, value, 1)
     rows, targets, chosen, scaling = _prepared(inputs, accuracy, None)
-    program = pyro.poutine.reparam(model, {"weights": LocScaleReparam(0.0)})
     found: list[dict[str, Tensor]] = []
     double = (rows.double(), targets.double(), chosen)
     with random_apart(torch.device("cpu"), seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(chains):
-            chain = MCMC(NUTS(program), draws, warmup, disable_progbar=True)
+            chain = MCMC(NUTS(model), draws, warmup, disable_progbar=True)
             chain.run(*double)
             found.append(chain.get_samples())
     joined = {name: torch.cat([one[name] for one in found]) for name in found[0]}
-    scales = weight_scales(joined["shrinkage"], joined["slab"], joined["local"])
-    joined["weights"] = joined.pop("weights_decentered") * scales
-    return FittedAccuracy({name: joined[name].float() for name in SITES}, scaling, chains)
+    return FittedAccuracy(_with_weights({name: joined[name].float() for name in SITES}), scaling, chains)
+
+
+def _with_weights(draws: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The draws with the weights that they stand for."""
+    return draws | {"weights": draws["plain"] * weight_scales(draws["shrinkage"], draws["slab"], draws["local"])}
 
 
 def _prepared(inputs: Floats, accuracy: Floats, used: Bools | None) -> tuple[Tensor, Tensor, Tensor, Scaling]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 LOG_NORMAL = ("shrinkage", "slab", "freedom")
 NORMAL = ("level", "log_noise")
-SITES = (*LOG_NORMAL, *NORMAL, "local", "weights", "trend")
+SITES = (*LOG_NORMAL, *NORMAL, "local", "plain", "trend")
 
 
 class AccuracyGuide(nn.Module):
@@ -27,8 +27,8 @@ class AccuracyGuide(nn.Module):
         starts = {name: torch.full((sets,), begin[name]).log() for name in LOG_NORMAL}
         starts |= {"level": torch.zeros(sets), "log_noise": torch.full((sets,), 0.5).log()}
         starts |= {"local": torch.zeros(sets, count), "trend": torch.zeros(sets, count)}
-        self.means = nn.ParameterDict({**starts, "weights": torch.zeros(sets, count)})
-        self.log_widths = nn.ParameterDict({name: torch.full_like(value, -2.0) for name, value in starts.items()})
+        self.means = nn.ParameterDict({**starts, "plain": torch.zeros(sets, count)})
+        self.log_widths = nn.ParameterDict({name: torch.full_like(value, -1.5) for name, value in starts.items()})
         self.factor = nn.Parameter(-2.0 * torch.eye(count).expand(sets, count, count).clone())
 
     def __call__(self, *_: Tensor) -> None:
@@ -45,5 +45,5 @@ class AccuracyGuide(nn.Module):
         found["local"] = dist.LogNormal(*pairs["local"]).to_event(1)
         found["trend"] = dist.Normal(*pairs["trend"]).to_event(1)
         lower = self.factor.tril(-1) + self.factor.diagonal(dim1=-2, dim2=-1).exp().diag_embed()
-        found["weights"] = dist.MultivariateNormal(self.means["weights"], scale_tril=lower)
+        found["plain"] = dist.MultivariateNormal(self.means["plain"], scale_tril=lower)
         return found

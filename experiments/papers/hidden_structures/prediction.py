@@ -47,7 +47,7 @@ _NOTES = (
     "Within a number of sources: what cross-validated predictions tell of the differences between graphs with the same "
     "number of sources; 0 is nothing. Sources are the width of the embedding too, so that a model that knows them "
     "alone knows how wide the input of each network is.",
-    "Horseshoe: robust Bayesian regression of the logit of accuracy in Pyro, with a regularised horseshoe prior, fitted "
+    "Horseshoe: robust Bayesian regression of the logit of accuracy in Pyro, with a regularised horseshoe prior, fit "
     "by variational inference; it says the median of its predictive distribution. Bayesian ridge's distribution is "
     "normal, in accuracy itself. Coverage is that of the cross-validated distributions; its standard error is that of "
     "as many independent rows.",
@@ -98,16 +98,16 @@ def evaluate(*, quick: bool = False, root: str | Path | None = None) -> Findings
         {cell: (tables[cell], found[cell, shown, ALL_PROPERTIES].found) for cell in tables}, shown
     )
     met = sum(abs(published[cell]["bayesian-ridge"][0] - R_SQUARED[cell]["bayesian-ridge"]) < _EXACT for cell in tables)
-    off = sum(abs(ours - theirs) > 0.0051 for *_, ours, theirs in _pairs(tables))
+    off = sum(abs(ours - theirs) > 0.0051 for *_, ours, theirs in correlation_pairs(tables))
     verdict = (
         f"Bayesian ridge meets {met} of {len(tables)} published figures to three digits; {off} of "
-        f"{len(_pairs(tables))} published correlations differ by more than rounding."
+        f"{len(correlation_pairs(tables))} published correlations differ by more than rounding."
     )
     sections = (
         Section("The published protocol", tables=[_published_table(published)], notes=_NOTES[:1]),
         Section("What rows not seen say", tables=[honest_table(found)], notes=_NOTES[1:4], wide=[sketch]),
         Section("How sure models are", tables=[calibration_table(found)], notes=_NOTES[4:]),
-        Section("Correlation with accuracy", tables=[_correlation_table(tables)]),
+        Section("Correlation with accuracy", tables=[correlation_table(tables)]),
     )
     rows = ", ".join(f"{len(table)} {cell}" for cell, table in tables.items())
     document = Document(_TITLE, f"Networks of the study (arXiv 2107.12917): {rows}.", verdict, sections)
@@ -142,14 +142,15 @@ def _published_table(found: Mapping[str, Mapping[str, tuple[float, float]]]) -> 
     return Table("R squared on the study's 20 test rows", ("cell", *headings), tuple(rows))
 
 
-def _pairs(tables: Mapping[str, AccuracyTable]) -> list[tuple[str, str, float, float]]:
+def correlation_pairs(tables: Mapping[str, AccuracyTable]) -> list[tuple[str, str, float, float]]:
     """Property, cell, our correlation and the published one."""
     ours = {cell: correlations(table) for cell, table in tables.items()}
     return [(name, cell, ours[cell][name], theirs[cell]) for name, theirs in CORRELATIONS.items() for cell in tables]
 
 
-def _correlation_table(tables: Mapping[str, AccuracyTable]) -> Table:
-    pairs = {(name, cell): (ours, theirs) for name, cell, ours, theirs in _pairs(tables)}
+def correlation_table(tables: Mapping[str, AccuracyTable]) -> Table:
+    """Our correlations beside the published ones."""
+    pairs = {(name, cell): (ours, theirs) for name, cell, ours, theirs in correlation_pairs(tables)}
     rows = [
         (name, *(f"{value:.2f}" for cell in tables for value in (pairs[name, cell][1], pairs[name, cell][0])))
         for name in CORRELATIONS

@@ -45,4 +45,6 @@ def _figure(graphs: Sequence[tuple[str, LayeredGraph]]) -> Any:
         axes.set_title(name, fontsize=9)
         axes.set_xticks(range(len(graph.layers)), [f"{size}" for size in graph.sizes], fontsize=7)
         axes.set_yticks([])
+        axes.grid(visible=False)
+        axes.set_xlabel("units of each layer", fontsize=8)
     return figure

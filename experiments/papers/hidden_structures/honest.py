@@ -65,7 +65,7 @@ def predictor_named(name: str, *, quick: bool = False) -> str | FoldPredictor:
         return name
     from bayesprune.inference.accuracy import HorseshoePredictor
 
-    return HorseshoePredictor(steps=100, draws=50) if quick else HorseshoePredictor()
+    return HorseshoePredictor(steps=25, draws=50) if quick else HorseshoePredictor()
 
 
 def honest(table: AccuracyTable, name: str, inputs: str, repeats: int, *, quick: bool = False) -> Honest:

@@ -91,7 +91,7 @@ def evaluate(*, quick: bool = False, root: str | Path | None = None) -> Findings
         (cell, name, inputs): honest(table, name, inputs, _repeats(name, quick), quick=quick)
         for cell, table in tables.items()
         for name in names
-        for inputs in INPUTS
+        for inputs in (INPUTS if name != HORSESHOE else (ALL_PROPERTIES, SOURCES))
     }
     shown = names[0] if quick else names[1]
     sketch = predicted_sketch(

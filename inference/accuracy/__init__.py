@@ -2,5 +2,6 @@
 
 from bayesprune.inference.accuracy.fitting import FittedAccuracy, fit, fit_nuts
 from bayesprune.inference.accuracy.predictor import HorseshoePredictor
+from bayesprune.inference.accuracy.tree import posterior_tree
 
-__all__ = ["FittedAccuracy", "HorseshoePredictor", "fit", "fit_nuts"]
+__all__ = ["FittedAccuracy", "HorseshoePredictor", "fit", "fit_nuts", "posterior_tree"]

@@ -14,6 +14,9 @@ HORSESHOE = "horseshoe"
 """Robust Bayesian regression of the logit of accuracy (`bayesprune.models.accuracy`)."""
 
 ALL_PROPERTIES, SOURCES = "all 23", "number of sources"
+_SHOWN = 4
+"""Properties of each kind of cell that a table names."""
+
 _SIZES = ("nodes", "edges", "source_nodes", "sink_nodes")
 INPUTS = {
     ALL_PROPERTIES: FEATURES,
@@ -128,6 +131,21 @@ def calibration_table(found: Found) -> Table:
     )  # fmt: skip
     title = "Coverage of predictive intervals (in brackets standard errors from what it should be)"
     return Table(title, headings, tuple(rows), words=3)
+
+
+def relevance_table(tables: Mapping[str, AccuracyTable], *, quick: bool = False) -> Table:
+    """The properties that the horseshoe looks at most, with all rows of a kind of cell; `quick` for a short fit."""
+    from bayesprune.inference.accuracy import fit
+
+    rows = []
+    for cell, table in tables.items():
+        fitted = fit(table.matrix(), table.accuracy, steps=25 if quick else 1_000)
+        relevance, weights = fitted.relevance()[0], fitted.draws["weights"][:, 0].mean(0).tolist()
+        for place in sorted(range(len(FEATURES)), key=lambda place: -relevance[place])[:_SHOWN]:
+            rows.append((cell, FEATURES[place], f"{relevance[place]:.2f}", f"{weights[place]:+.2f}"))
+    headings = ("cell", "property", "probability that it matters", "mean weight")
+    title = "Horseshoe: a property matters where its weight is beyond .1 standard deviations of the logit"
+    return Table(title, headings, tuple(rows), words=2)
 
 
 def values(found: Found) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from bayesprune.experiments.papers.hidden_structures.honest import (
     calibration_table,
     honest,
     honest_table,
+    relevance_table,
 )
 from bayesprune.experiments.papers.hidden_structures.honest import values as values_of
 from bayesprune.experiments.papers.hidden_structures.prediction_plot import predicted_sketch
@@ -103,10 +104,11 @@ def evaluate(*, quick: bool = False, root: str | Path | None = None) -> Findings
         f"Bayesian ridge meets {met} of {len(tables)} published figures to three digits; {off} of "
         f"{len(correlation_pairs(tables))} published correlations differ by more than rounding."
     )
+    relevance = relevance_table(tables, quick=quick)
     sections = (
         Section("The published protocol", tables=[_published_table(published)], notes=_NOTES[:1]),
         Section("What rows not seen say", tables=[honest_table(found)], notes=_NOTES[1:4], wide=[sketch]),
-        Section("How sure models are", tables=[calibration_table(found)], notes=_NOTES[4:]),
+        Section("How sure models are", tables=[calibration_table(found), relevance], notes=_NOTES[4:]),
         Section("Correlation with accuracy", tables=[correlation_table(tables)]),
     )
     rows = ", ".join(f"{len(table)} {cell}" for cell, table in tables.items())

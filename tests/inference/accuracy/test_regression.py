@@ -1,5 +1,7 @@
 """Accuracy from properties: the model against SciPy, its intervals against a known truth, and against NUTS."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyro
 import pytest
@@ -8,7 +10,7 @@ from scipy import stats
 
 from bayesprune.errors import DataError, SettingError
 from bayesprune.graphs.calibration import calibration
-from bayesprune.inference.accuracy import HorseshoePredictor, fit, fit_nuts
+from bayesprune.inference.accuracy import HorseshoePredictor, fit, fit_nuts, posterior_tree
 from bayesprune.models.accuracy import AccuracyRegression, weight_scales
 
 
@@ -82,6 +84,20 @@ def test_a_property_without_spread_and_perfect_accuracies_do_no_harm() -> None:
     inputs = np.column_stack([np.arange(12.0), np.ones(12)])
     said = HorseshoePredictor(steps=5, draws=4)(inputs, np.ones(12), np.ones((1, 12), bool), [0])
     assert np.isfinite(said.said).all() and said.draws is not None and said.draws.shape == (4, 1, 12)
+
+
+def test_the_posterior_as_a_tree() -> None:
+    inputs, accuracy = drawn(30, 5)
+    used = np.stack([np.arange(30) < 20, np.arange(30) >= 10])
+    fitted = fit(inputs, accuracy, used, steps=5, draws=6)
+    tree = posterior_tree(replace(fitted, chains=2), ("a", "b", "c"), 1)
+    weights = tree["posterior/weights"]
+    assert weights.dims == ("chain", "draw", "property") and weights.shape == (2, 3, 3)
+    assert np.allclose(weights.sel(chain=1, draw=0, property="c"), fitted.draws["weights"][3, 1, 2])
+    assert tree["posterior/freedom"].shape == (2, 3)
+    assert np.allclose(tree["constant_data/centre"], inputs[10:].mean(0))
+    with pytest.raises(SettingError, match="2 names and set 0: 3 properties"):
+        posterior_tree(fitted, ("a", "b"))
 
 
 def test_bad_input_is_said() -> None:

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,11 @@ from bayesprune.errors import DataError, SettingError, UnknownNameError
 from bayesprune.graphs.features import FEATURES
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 REGRESSORS = ("bayesian-ridge", "random-forest", "adaboost")
 """The regressors of the published protocol, with scikit-learn's settings as they come."""
 
+_QUANTILES = 200
 _PUBLISHED_SPLIT = 7
 """The seed of the published split of scikit-learn's `train_test_split`."""
 
@@ -155,6 +157,62 @@ def correlations(table: AccuracyTable) -> dict[str, float]:
 
 
 @dataclass(frozen=True, eq=False)
+class FoldPredictions:
+    """What models that learnt from F different sets of rows say of all rows.
+
+    Attributes:
+        said: [F, N], the mean or median of what each model predicts.
+        draws: of the predictive distribution, [S, F, N]; None for models that have none.
+    """
+
+    said: Floats
+    draws: Floats | None = None
+
+
+class FoldPredictor(Protocol):
+    """Learns from several sets of rows at once."""
+
+    def __call__(self, inputs: Floats, truth: Floats, used: Bools, seeds: Sequence[int]) -> FoldPredictions:
+        """Predict rows [N, K] of accuracies [N] by models that learn from rows `used` [F, N], with a seed for each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Regressor:
+    """One of `REGRESSORS`, a model a set of rows, properties scaled to [0, 1] with these rows; as a `FoldPredictor`.
+
+    Bayesian ridge has draws: 200 quantiles of its normal predictive distribution, evenly spaced in probability.
+    """
+
+    name: str
+
+    def __call__(self, inputs: Floats, truth: Floats, used: Bools, seeds: Sequence[int]) -> FoldPredictions:
+        """See `FoldPredictor`."""
+        found = [
+            self._one(inputs, truth, rows, regressor(self.name, seed)) for rows, seed in zip(used, seeds, strict=True)
+        ]
+        means = np.stack([mean for mean, _ in found])
+        if self.name != "bayesian-ridge":
+            return FoldPredictions(means)
+        from scipy.stats import norm
+
+        steps = norm.ppf((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+        widths = np.stack([width for _, width in found])
+        return FoldPredictions(means, means + steps[:, None, None] * widths)
+
+    def _one(self, inputs: Floats, truth: Floats, rows: Bools, model: Any) -> tuple[Floats, Floats]:
+        low, high = inputs[rows].min(0), inputs[rows].max(0)
+        scaled = (inputs - low) / np.where(high > low, high - low, 1.0)
+        model.fit(scaled[rows], truth[rows])
+        if self.name == "bayesian-ridge":
+            mean, width = model.predict(scaled, return_std=True)
+            return mean, width
+        mean = np.full(len(truth), np.nan)
+        mean[~rows] = model.predict(scaled[~rows])
+        return mean, mean
+
+
+@dataclass(frozen=True, eq=False)
 class CrossValidated:
     """Predictions of rows by models that have not seen them.
 
@@ -164,17 +222,19 @@ class CrossValidated:
         interval: 95 % interval by drawing rows anew (2,000 times) with each row's predictions averaged over repeats:
             how sure so few graphs let one be. It does not hold what another training of the networks would change.
         predicted: [N], averaged over repeats.
+        draws: of the predictive distributions, [repeats, S, N]; None for models that have none.
     """
 
     r_squared: float
     spread: float
     interval: tuple[float, float]
     predicted: Floats
+    draws: Floats | None = None
 
 
 def cross_validated(
     table: AccuracyTable,
-    name: str,
+    name: str | FoldPredictor,
     *,
     names: Sequence[str] = FEATURES,
     groups: Sequence[Any] | None = None,
@@ -186,7 +246,7 @@ def cross_validated(
 
     Args:
         table: of one kind of cell.
-        name: one of `REGRESSORS`.
+        name: one of `REGRESSORS`, or a predictor such as `bayesprune.inference.accuracy.HorseshoePredictor`.
         names: of the properties; ["source_nodes"] is the baseline.
         groups: [N]; all rows of a group are in one fold, so that a model is asked about groups it has not seen. One
             fold a group, and one repeat, where there are no more groups than folds.
@@ -206,20 +266,22 @@ def cross_validated(
             f"{repeats} repeats of {folds} folds of {len(table)} rows in {kinds} groups (of {len(keys)} rows): take "
             "one or more repeats, 2 or more folds, no more than rows, and a group a row, 2 or more different ones"
         )
-    random, predictions = np.random.default_rng(seed), []
-    for repeat in range(1 if kinds <= folds else repeats):
-        fold_of = (random.permutation(kinds) % folds)[keys]
-        predicted = np.empty(len(table))
-        for fold in np.unique(fold_of):
-            asked = fold_of == fold
-            low, high = inputs[~asked].min(0), inputs[~asked].max(0)
-            scaled = (inputs - low) / np.where(high > low, high - low, 1.0)
-            predicted[asked] = regressor(name, seed + repeat).fit(scaled[~asked], truth[~asked]).predict(scaled[asked])
-        predictions.append(predicted)
+    random = np.random.default_rng(seed)
+    dealt = [(random.permutation(kinds) % folds)[keys] for _ in range(1 if kinds <= folds else repeats)]
+    places = [(repeat, fold) for repeat, fold_of in enumerate(dealt) for fold in np.unique(fold_of)]
+    used = np.stack([dealt[repeat] != fold for repeat, fold in places])
+    predictor = Regressor(name) if isinstance(name, str) else name
+    found = predictor(inputs, truth, used, [seed + repeat for repeat, _ in places])
+    rows = np.arange(len(table))
+    who = [  # for each row the model that has not seen it
+        np.array([places.index((repeat, fold)) for fold in fold_of]) for repeat, fold_of in enumerate(dealt)
+    ]
+    predictions = [found.said[models, rows] for models in who]
+    draws = None if found.draws is None else np.stack([found.draws[:, models, rows] for models in who])
     scores = [r_squared(truth, one) for one in predictions]
     average = np.mean(predictions, axis=0)
     spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
-    return CrossValidated(float(np.mean(scores)), spread, _interval(truth, average, random), average)
+    return CrossValidated(float(np.mean(scores)), spread, _interval(truth, average, random), average, draws)
 
 
 def within_groups(table: AccuracyTable, found: CrossValidated, groups: Sequence[Any]) -> float:

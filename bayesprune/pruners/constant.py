@@ -1,7 +1,7 @@
 """Training as the code of neural tangent transfer has it (Liu and Zenke, arXiv 2006.08228): Adam at a constant rate.
 
-No noise, no schedule, next to no decay; the test accuracy is taken down every 100 steps, to show how fast a network
-learns. Nothing is chosen by it.
+No noise, no schedule, next to no decay; the test accuracy is taken down now and then (option `curve`), to show how
+fast a network learns. Nothing is chosen by it.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from bayesprune.data import Data
 from bayesprune.pruners.stages import Stages, test_score
 from bayesprune.training import Memory, NegativeLogLikelihood, Objective, Phase, Start, TrainState, adam, constant
 
-LEARNING_RATE, DECAY, EVERY = 1e-3, 2e-8, 100
-"""Adam's rate; the decay that the gradient of 1e-8 |w|^2 is; steps between two looks at the test accuracy."""
+LEARNING_RATE, DECAY = 1e-3, 2e-8
+"""Adam's rate; the decay that the gradient of 1e-8 |w|^2 is."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class CurveSoFar(Memory):
 
 @dataclass(frozen=True)
 class Curve:
-    """Takes down the test accuracy at steps 1, 101, 201, ... of the phase.
+    """Takes down the test accuracy at steps 1, 1 + every, 1 + 2 every, ... of the phase.
 
     Attributes:
         data: of the run.
@@ -37,7 +37,7 @@ class Curve:
     """
 
     data: Data
-    every: int = EVERY
+    every: int
 
     def __call__(self, state: TrainState) -> None:
         """After a step."""
@@ -55,12 +55,15 @@ class ConstantStages(Stages):
 
     def dense(self) -> list[Phase]:
         """Nothing is removed."""
-        return [self.training("train", self.epochs, updates=[Curve(self.data)])]
+        return [self.training("train", self.epochs, updates=self._looks())]
 
     def last(self, epochs: int, start: Start) -> Phase:
         """The phase after the last pruning."""
         rate = self.options.fixed_learning_rate or self.rate
-        return self.training("fixed", epochs, rate=rate, start=start, updates=[Curve(self.data)])
+        return self.training("fixed", epochs, rate=rate, start=start, updates=self._looks())
+
+    def _looks(self) -> list[Curve]:
+        return [Curve(self.data, self.options.curve)] if self.options.curve else []
 
     def training(
         self, name: str, epochs: int, *, objective: Objective | None = None, rate: float | None = None, **given: Any
@@ -68,7 +71,8 @@ class ConstantStages(Stages):
         """So many epochs at a rate."""
         plain = NegativeLogLikelihood(self.settings.noise or 0.0) if objective is None else objective
         decay = DECAY if self.options.fixed_decay is None else self.options.fixed_decay
-        return Phase(name, self.steps(epochs), plain, adam(rate or self.rate, decay), constant, **given)
+        optimizer = adam(rate or self.rate, decay, clip=self.options.clip)
+        return Phase(name, self.steps(epochs), plain, optimizer, constant, **given)
 
     def describe(self) -> Callable[[TrainState], dict[str, Any]]:
         """The part of the curve that an epoch made."""

@@ -31,6 +31,9 @@ class TrainOptions(Options):
         training: "recipe" is that of the Bayesian method; "plain" is stochastic gradient descent without noise and
             decay, until validation no longer improves (`bayesprune.pruners.plain`); "adam" is Adam at a constant rate
             (`bayesprune.pruners.constant`).
+        clip: of training="adam", the longest gradient of all weights together (Euclidean norm); longer ones are scaled
+            down to it. None for no limit.
+        curve: of training="adam", steps from one look at the test accuracy to the next; 0 for none.
     """
 
     prune_share: float = DEFAULT_PRUNE_SHARE
@@ -38,6 +41,8 @@ class TrainOptions(Options):
     fixed_decay: float | None = None
     slab: float = DEFAULT_SLAB
     training: str = "recipe"
+    clip: float | None = None
+    curve: int = 100
 
     def __post_init__(self) -> None:
         if self.training not in ("recipe", "plain", "adam"):
@@ -46,6 +51,8 @@ class TrainOptions(Options):
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
         check_number("slab", self.slab, LEAST_SLAB, low_allowed=True)
+        check_number("clip", self.clip, 0.0)
+        check_integer("curve", self.curve, 0)
 
 
 @dataclass(frozen=True)

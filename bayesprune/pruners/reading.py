@@ -78,6 +78,9 @@ def _reasons(own: TrainOptions, at_start: bool) -> dict[str, str]:
     found = {}
     if own.training != "recipe":
         found["slab"] = f"training={own.training!r} has no weight decay from a prior"
+    if own.training != "adam":
+        found["clip"] = f"training={own.training!r} does not limit gradients (training='adam' does)"
+        found["curve"] = f"training={own.training!r} takes down no curve (training='adam' does)"
     if own.training == "plain":
         found["fixed_learning_rate"] = "training='plain' has one learning rate, `learning_rate`"
         if own.prune_share > 0:

@@ -18,6 +18,21 @@ def fused_adam(parameters: Sequence[Any], learning_rate: float, weight_decay: fl
     return Adam(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
 
 
+class ClippedAdam(Adam):
+    """Torch's fused Adam that scales longer gradients down to a norm first."""
+
+    def __init__(self, parameters: Sequence[Any], clip: float, learning_rate: float, weight_decay: float) -> None:
+        super().__init__(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
+        self._clip = clip
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # no closure is used
+        """One step."""
+        moved = [parameter for group in self.param_groups for parameter in group["params"]]
+        nn.utils.clip_grad_norm_(moved, self._clip)
+        super().step()
+
+
 class FusedAdam(Adam):
     """`Adam(fused=True)` to the last bit, for float32 on a processor; a step makes two calls a group of parameters.
 

@@ -11,7 +11,7 @@ from torch.optim import SGD, Optimizer
 
 from bayesprune.data import Split
 from bayesprune.errors import SettingError
-from bayesprune.training.adam import fused_adam
+from bayesprune.training.adam import ClippedAdam, fused_adam
 from bayesprune.training.objectives import Objective
 from bayesprune.training.state import TrainState
 
@@ -65,13 +65,21 @@ class Phase:
             raise SettingError(f"phase {self.name!r} cannot take {self.steps} steps: give 0 or more")
 
 
-def adam(learning_rate: float, weight_decay: float = 0.0) -> MakeOptimizer:
-    """Adam with coupled weight decay (an L2 term, as a Gaussian prior gives)."""
+def adam(learning_rate: float, weight_decay: float = 0.0, *, clip: float | None = None) -> MakeOptimizer:
+    """Adam with coupled weight decay (an L2 term, as a Gaussian prior gives).
+
+    With `clip`, gradients that are longer in all (Euclidean norm) are scaled down to that length before each step.
+    """
     if not 0 < learning_rate < float("inf"):
         raise SettingError(f"the learning rate must be a finite number > 0, not {learning_rate}")
 
     def make(parameters: Iterable[nn.Parameter]) -> Optimizer:
-        return fused_adam(list(parameters), learning_rate, weight_decay)
+        given = list(parameters)
+        return (
+            fused_adam(given, learning_rate, weight_decay)
+            if clip is None
+            else ClippedAdam(given, clip, learning_rate, weight_decay)
+        )
 
     return make
 

@@ -30,7 +30,8 @@ def paper(
         name: Of the paper: parsimonious, hidden-structures, tangent-transfer, spike-slab, teachers, uncertainty,
             layer-sparsity or cifar.
         part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight,
-            structured, and prediction, which makes no runs, needs the study's tables and is not part of all;
+            structured, and, not part of all, reber, 70 networks of one to three minutes, and graphs and prediction,
+            which make no runs and need the study's tables;
             tangent-transfer: lenet300, lenet5, transfer, and lenet5-full, which takes days on a
             processor and is not part of all; spike-slab: mnist-mlp, fashion-mlp, mnist-lenet, fashion-lenet,
             bmrs-lenet5, bmrs-mlp, lenet300, lenet5, and published-recipe, SS-IG's 1,200 epochs, not part of all;

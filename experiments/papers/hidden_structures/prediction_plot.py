@@ -22,6 +22,36 @@ def predicted_sketch(found: Mapping[str, tuple[AccuracyTable, CrossValidated]], 
     )
 
 
+def sources_sketch(tables: Mapping[str, AccuracyTable]) -> Sketch:
+    """Accuracy against the number of sources, a panel a cell."""
+    facts = "; ".join(f"{cell}: {len(table)} networks" for cell, table in tables.items())
+    return Sketch(
+        "accuracy-sources",
+        "Test accuracy against the number of sources",
+        f"{facts}.",
+        "A point a network. Sources are the units of the first layer, and the width of the embedding.",
+        lambda: _sources_figure(tables),
+    )
+
+
+def _sources_figure(tables: Mapping[str, AccuracyTable]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.8, 2.3), layout="constrained")
+    panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+    for axes, (cell, table) in zip(panels, tables.items(), strict=True):
+        for key, label, colour, marker in _FAMILIES:
+            rows = [place for place, family in enumerate(table.family) if family == key]
+            sources = table.properties["source_nodes"][rows]
+            axes.plot(sources, table.accuracy[rows], marker, color=colour, markersize=3, label=label)
+        axes.set_title(cell, fontsize=10)
+        axes.set_xlabel("sources")
+        axes.set_ylim(0.45, 1.03)
+    panels[0].set_ylabel("test accuracy")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
 def _figure(found: Mapping[str, tuple[AccuracyTable, CrossValidated]]) -> Any:
     from matplotlib.figure import Figure
 

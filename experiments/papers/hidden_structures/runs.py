@@ -7,12 +7,14 @@ it 25.
 
 from dataclasses import replace
 
+from bayesprune.experiments.papers.hidden_structures import reber_runs
+from bayesprune.experiments.papers.hidden_structures.reber_runs import REBER, reber_rows
 from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED, structured_rows
 from bayesprune.experiments.papers.parsimonious import runs as parsimonious
 from bayesprune.experiments.papers.rows import Row, varied
 from bayesprune.run.settings import RunSettings
 
-DATA = "mnist@10000"
+DATA, QUICK_DATA = "mnist@10000", "mnist5k"
 WEIGHTS = {"mlp": 79_400, "lenet300": 266_200}
 LEAST = {"mlp": 500, "lenet300": 2_000}
 """Weights at which iterative pruning ends."""
@@ -38,7 +40,7 @@ _THREE = (0, 1, 2)
 
 def part_of(row: Row) -> str:
     """The part of the study a row belongs to."""
-    return next((part for part in (BEFORE, STRUCTURED) if row.factor.startswith(part)), PRUNING)
+    return next((part for part in (BEFORE, STRUCTURED, REBER) if row.factor.startswith(part)), PRUNING)
 
 
 def method_of(row: Row) -> str:
@@ -51,11 +53,14 @@ def plan(repeats: int) -> list[Row]:
     """The rows; `repeats` runs of each begin with the same dense network, of short ones five at least."""
     seeds, more = tuple(range(repeats)), tuple(range(max(repeats, 5)))
     experiments = [*_iterative(seeds), *_one_shot(more), *_deep(seeds), *_longer(more), *_others(seeds)]
-    return [*_bases(), *experiments, *_foresight(), *structured_rows()]
+    return [*_bases(), *experiments, *_foresight(), *structured_rows(), *reber_rows()]
 
 
 def quick(row: Row) -> Row:
     """The short runs of a row."""
+    if part_of(row) == REBER:
+        return reber_runs.quick(row)
+    row = row.on(QUICK_DATA)
     if part_of(row) == STRUCTURED:
         return parsimonious.quick(row)
     start = None if row.start is None else replace(row.start, epochs=_FEW)

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bayesprune.experiments.configurations import unique_runs
-from bayesprune.experiments.papers.hidden_structures import prediction, runs
+from bayesprune.experiments.papers.hidden_structures import graphs_part, prediction, runs
 from bayesprune.experiments.papers.hidden_structures.differences import differences_table
+from bayesprune.experiments.papers.hidden_structures.new_networks import networks_findings
 from bayesprune.experiments.papers.hidden_structures.plots import accuracy_sketch
+from bayesprune.experiments.papers.hidden_structures.reber_runs import REBER
 from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED
 from bayesprune.experiments.papers.hidden_structures.structured_tables import structured_section
 from bayesprune.experiments.papers.hidden_structures.tables import (
@@ -45,6 +47,8 @@ _NOTES = (
 
 def evaluate(found: Sequence[RowRuns]) -> Findings:
     """Tables, pictures and verdicts from the runs of the study; rows without runs are left out."""
+    if found and all(runs.part_of(one.row) == REBER for one in found):
+        return networks_findings(found)
     reached = targets(found)
     sections = [
         Section("Figures to reach", tables=[targets_table(reached, "Figures to reach, MNIST, last epoch")]),
@@ -99,12 +103,13 @@ PAPER = Paper(
     name="hidden-structures",
     title=_TITLE,
     data=None,
-    quick_data="mnist5k",
+    quick_data=None,
     parts=(runs.PRUNING, runs.BEFORE, STRUCTURED),
     plan=runs.plan,
     quick_settings=runs.quick,
     evaluate=evaluate,
     part_of=runs.part_of,
     repeats=2,
-    computed={"prediction": prediction.evaluate},
+    extra_parts=(REBER,),
+    computed={"graphs": graphs_part.evaluate, "prediction": prediction.evaluate},
 )

@@ -10,10 +10,12 @@ from bayesprune.data import Data
 from bayesprune.errors import SettingError
 from bayesprune.experiments.methods import METHODS
 from bayesprune.models import LeNet300
+from bayesprune.pruners.constant import Curve
 from bayesprune.pruners.plain import plateau
 from bayesprune.run.running import initial_state
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import NegativeLogLikelihood, Phase, TrainState
+from bayesprune.training.adam import ClippedAdam
 
 
 def plan_of(name: str, data: Data, **given: Any) -> tuple[TrainState, list[Phase]]:
@@ -79,3 +81,18 @@ def test_what_does_not_go_with_it(small_data: Data) -> None:
         plan_of("set", small_data, density=0.5)
     with pytest.raises(SettingError, match="objective of its own"):
         plan_of("slimming", small_data, budget="macs=50%")
+
+
+def test_options_of_constant_adam(small_data: Data) -> None:
+    """Clipped gradients and a curve of other steps; both say so where they would do nothing."""
+    _, (phase,) = plan_of("dense", small_data, options={"training": "adam", "clip": 5, "curve": 7})
+    (curve,) = phase.updates
+    assert isinstance(curve, Curve) and curve.every == 7
+    assert isinstance(phase.optimizer(LeNet300((12, 8), (1, 6, 6), 3).parameters()), ClippedAdam)
+    _, (phase,) = plan_of("dense", small_data, options={"training": "adam", "curve": 0})
+    assert not phase.updates
+    for option in ("clip", "curve"):
+        with pytest.raises(SettingError, match=f"{option}=3.* does nothing here, since training='plain'"):
+            plan_of("dense", small_data, options={option: 3})
+    with pytest.raises(SettingError, match="clip must be a finite number > 0"):
+        plan_of("dense", small_data, options={"training": "adam", "clip": 0})

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from bayesprune.training import adam
 from bayesprune.training.adam import FusedAdam, fused_adam
 
 
@@ -52,3 +53,22 @@ def test_other_types_take_torchs_own_step(mixed: bool) -> None:
     assert type(optimizer) is torch.optim.Adam
     give_gradients(one.float(), 1)  # a step works
     optimizer.step()
+
+
+def test_longer_gradients_are_scaled_down() -> None:
+    """Against gradients that are scaled by hand before torch's own step; shorter ones stay."""
+    for clip in (0.5, 1e6):
+        mine, theirs = network(0), network(0)
+        clipped = adam(2e-3, clip=clip)(mine.parameters())
+        torchs = torch.optim.Adam(theirs.parameters(), lr=2e-3)
+        for step in range(5):
+            give_gradients(mine, step)
+            give_gradients(theirs, step)
+            present = [one.grad for one in theirs.parameters() if one.grad is not None]
+            length = float(torch.cat([one.flatten() for one in present]).norm())
+            for gradient in present:
+                gradient.mul_(min(1.0, clip / (length + 1e-6)))  # as torch's clip_grad_norm_ has it
+            clipped.step()
+            torchs.step()
+        for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

@@ -25,7 +25,7 @@ SCHEDULES: Mapping[str, Mapping[str, Any]] = {
 LONG, SMALL = "-long", "-cpu"
 """At the end of the names of parts: the published number of epochs; layer gates at a processor's size."""
 
-SMALL_DATA, SMALL_WIDTHS = "cifar10@1000/4000", (8, 16, 32)
+SMALL_DATA, SMALL_WIDTHS = "cifar10@1000/4000", (4, 8, 16)
 SMALL_EPOCHS, SMALL_BATCH, SMALL_RATE = 8, 50, 0.05
 SMALL_PRICES = (500, 1000, 200)
 """Nats a section: 0.125, 0.25 and 0.05 nats a training example."""
@@ -113,7 +113,7 @@ def _rows(network: str, schedule: str) -> list[Row]:
 
 
 def _small_rows() -> list[Row]:
-    """ResNet-20 at half its width on 4,000 pictures, dense and with layer gates; validation chooses the price."""
+    """ResNet-20 at a quarter of its width on 4,000 pictures, dense and with layer gates; validation chooses the price."""
     dense = RunSettings(
         "dense", "resnet20", SMALL_DATA, widths=SMALL_WIDTHS, noise=0.0, optimizer="sgd", augment="crop-flip",
         epochs=SMALL_EPOCHS, batch_size=SMALL_BATCH, learning_rate=SMALL_RATE,

@@ -9,8 +9,9 @@ from bayesprune.run.settings import RunSettings
 from bayesprune.training import TrainState
 from bayesprune.training.network_kinds import network_kind
 
-DEFAULT_PRICES = {"equal": 14.0, "cost": 30.0}
-"""Nats of training log-likelihood a gate must be worth by default on MNIST's 55,000 images."""
+DEFAULT_PRICES = {"equal": 14.0, "cost": 30.0, "network": 18_500.0}
+"""Nats of training log-likelihood a gate must be worth by default on MNIST's 55,000 images; "network" is for a whole
+network, of which a section must be worth its share."""
 
 FULL_PRICE = 100
 """With fewer steps of pruning the default price is lower in proportion: what units are worth is not learnt yet."""

@@ -11,14 +11,7 @@ from torch import Tensor, fx, nn
 from bayesprune.batches import Batch, call, head
 from bayesprune.devices import device_of, random_apart
 from bayesprune.errors import UnsupportedLayerError
-from bayesprune.layers.graph import (
-    ADDITIONS,
-    Flow,
-    is_identity_where_positive,
-    is_passing,
-    is_plain_pool,
-    words_for,
-)
+from bayesprune.layers.graph import Flow, is_identity_where_positive, is_passing, is_plain_pool, words_for
 from bayesprune.layers.linear import (
     CONVOLUTIONS,
     NORMS,
@@ -29,6 +22,7 @@ from bayesprune.layers.linear import (
     is_matrix,
     why_no_skip,
 )
+from bayesprune.structure.functions import ADDITIONS
 from bayesprune.structure.modes import evaluating, hooked
 
 

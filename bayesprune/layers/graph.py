@@ -6,112 +6,25 @@ from typing import Any
 from torch import fx, nn
 
 from bayesprune.layers.linear import POOLS, Nothing, numbers
+from bayesprune.structure.functions import ADDITIONS, PASSES, PRODUCTS, SAME_SIGN, called
 
-ADDITIONS = frozenset({"add", "add_", "iadd"})
-"""Names of functions that add two values."""
-
-_POSITIVE = frozenset(
-    (
-        "relu",
-        "relu_",
-        "relu6",
-        "sigmoid",
-        "sigmoid_",
-        "softplus",
-        "hardsigmoid",
-        "softmax",
-        "abs",
-        "abs_",
-        "square",
-        "exp",
-        "ReLU",
-        "ReLU6",
-        "Sigmoid",
-        "Softplus",
-        "Hardsigmoid",
-        "Softmax",
-    )
-)
+_POSITIVE = frozenset((
+    "relu", "relu_", "relu6", "sigmoid", "sigmoid_", "softplus", "hardsigmoid", "softmax", "abs", "abs_", "square",
+    "exp", "ReLU", "ReLU6", "Sigmoid", "Softplus", "Hardsigmoid", "Softmax",
+))  # fmt: skip
 """Functions, methods and modules whose values are not negative."""
 
-_IDENTITY = frozenset(
-    (
-        "relu",
-        "relu_",
-        "leaky_relu",
-        "leaky_relu_",
-        "prelu",
-        "ReLU",
-        "LeakyReLU",
-        "PReLU",
-    )
-)
+_IDENTITY = frozenset(("relu", "relu_", "leaky_relu", "leaky_relu_", "prelu", "ReLU", "LeakyReLU", "PReLU"))
 """The identity on [0, inf)."""
 
-_PASSING = frozenset(
-    (
-        "dropout",
-        "dropout1d",
-        "dropout2d",
-        "dropout3d",
-        "alpha_dropout",
-        "contiguous",
-        "clone",
-        "Dropout",
-        "Dropout1d",
-        "Dropout2d",
-        "Dropout3d",
-        "Identity",
-        "Passed",
-    )
-)
+_PASSING = PASSES | {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "Identity", "Passed"}
 """The identity in evaluation mode."""
 
-_KEEPS_SIGN = frozenset(
-    (
-        "max_pool1d",
-        "max_pool2d",
-        "max_pool3d",
-        "avg_pool1d",
-        "avg_pool2d",
-        "avg_pool3d",
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "adaptive_avg_pool3d",
-        "adaptive_max_pool1d",
-        "adaptive_max_pool2d",
-        "adaptive_max_pool3d",
-        "flatten",
-        "view",
-        "reshape",
-        "mean",
-        "sum",
-        "amax",
-        "squeeze",
-        "unsqueeze",
-        "permute",
-        "transpose",
-        "index_select",
-        "MaxPool1d",
-        "MaxPool2d",
-        "MaxPool3d",
-        "AvgPool1d",
-        "AvgPool2d",
-        "AvgPool3d",
-        "AdaptiveAvgPool1d",
-        "AdaptiveAvgPool2d",
-        "AdaptiveAvgPool3d",
-        "AdaptiveMaxPool1d",
-        "AdaptiveMaxPool2d",
-        "AdaptiveMaxPool3d",
-        "Flatten",
-        "Unflatten",
-        "LeakyReLU",
-        "PReLU",
-        "leaky_relu",
-        "prelu",
-    )
-)
+_KEEPS_SIGN = SAME_SIGN | {
+    "MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
+    "Flatten", "Unflatten", "LeakyReLU", "PReLU", "leaky_relu", "prelu",
+}  # fmt: skip
 """Not negative where what they read is not; the first argument is what they read."""
 
 
@@ -146,7 +59,7 @@ class Flow:
         module = self.module(node)
         if module is not None:
             return type(module).__name__
-        return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "").lstrip("_")
+        return called(node)
 
     def calls(self, name: str) -> int:
         """How often a module is called."""
@@ -189,7 +102,7 @@ class Flow:
         read = node.all_input_nodes
         if name == "pow":
             return len(read) == 1 and node.args[1:] in ((2,), (4,))
-        if name in ADDITIONS or name in ("mul", "mul_", "imul", "cat"):
+        if name in ADDITIONS | PRODUCTS | {"cat"}:
             numbers = [one for one in node.args if isinstance(one, int | float)]
             plain = name == "cat" or (not node.kwargs and all(number >= 0 for number in numbers))
             return plain and bool(read) and all(map(self.is_positive, read))

@@ -6,75 +6,18 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import fx, nn
 
-_ADDS = (operator.add, operator.iadd, torch.add)
-_JOINS = (*_ADDS, operator.sub, torch.sub, torch.cat, torch.stack, torch.concat)
-_PRODUCTS = (operator.mul, operator.imul, torch.mul, torch.multiply)
-_KEEPS_ZERO = frozenset(
-    [
-        "relu",
-        "relu_",
-        "relu6",
-        "leaky_relu",
-        "elu",
-        "selu",
-        "gelu",
-        "silu",
-        "mish",
-        "tanh",
-        "hardtanh",
-        "hardswish",
-        "softsign",
-        "tanhshrink",
-        "abs",
-        "neg",
-        "dropout",
-        "dropout1d",
-        "dropout2d",
-        "dropout3d",
-        "alpha_dropout",
-        "feature_dropout",
-        "stochastic_depth",
-        "drop_path",
-        "max_pool1d",
-        "max_pool2d",
-        "max_pool3d",
-        "avg_pool1d",
-        "avg_pool2d",
-        "avg_pool3d",
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "adaptive_max_pool2d",
-        "interpolate",
-        "pixel_shuffle",
-        "upsample",
-        "boolean_dispatch",
-        "flatten",
-        "reshape",
-        "view",
-        "squeeze",
-        "unsqueeze",
-        "permute",
-        "transpose",
-        "contiguous",
-        "to",
-        "float",
-        "type_as",
-        "unflatten",
-        "expand",
-        "getitem",
-        "truediv",
-        "div",
-        "clone",
-        "mean",
-        "sum",
-        "roll",
-        "narrow",
-    ]
-)
-"""Functions and methods that say zeros of zeros, by name; their first argument counts."""
+from bayesprune.structure.functions import ADDITIONS, PRODUCTS, SAME_SIGN, called
+
+_JOINS = ADDITIONS | {"sub", "cat", "stack", "concat"}
+_FACTORS = PRODUCTS | {"matmul"}
+_KEEPS_ZERO = SAME_SIGN | {
+    "relu", "relu_", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "tanh", "hardtanh", "hardswish",
+    "softsign", "tanhshrink", "abs", "neg", "stochastic_depth", "drop_path", "interpolate", "upsample", "truediv",
+    "div",
+}  # fmt: skip
+"""Functions and methods that say zeros of zeros; their first argument counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,9 +120,7 @@ def called_once(graph: fx.Graph) -> frozenset[str]:
 
 def _summands(node: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:
     """The two summands of a plain sum."""
-    is_sum = (node.op == "call_function" and node.target in _ADDS) or (
-        node.op == "call_method" and node.target in ("add", "add_")
-    )
+    is_sum = node.op in ("call_function", "call_method") and called(node) in ADDITIONS
     if is_sum and len(node.args) == 2 and not node.kwargs:
         first, second = node.args
         if isinstance(first, fx.Node) and isinstance(second, fx.Node):
@@ -234,11 +175,11 @@ def _points(node: Any, inside: frozenset[fx.Node], children: Children) -> list[s
         return _points(node.args[0], inside, children) if passes else None
     if node.op not in ("call_function", "call_method"):
         return None
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    if node.target in _PRODUCTS or name in ("mul", "mul_", "matmul"):
+    name = called(node)
+    if name in _FACTORS:
         ways = (_points(factor, inside, children) for factor in node.args)
         return next((way for way in ways if way is not None), None)
-    if node.target in _JOINS or name in ("add", "add_", "sub"):
+    if name in _JOINS:
         parts = node.args[0] if isinstance(node.args[0], list | tuple) else node.args[:2]
         found = [_points(part, inside, children) for part in parts]
         return None if any(way is None for way in found) else [point for way in found for point in way or ()]

@@ -8,6 +8,7 @@ it: a scalar gate a section, the flattening hyper-prior, projected steps; the re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from statistics import mean
 
 import torch
 from torch import Tensor
@@ -27,18 +28,16 @@ from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.review import Review, few_steps
 from bayesprune.inference.sections.adding import add_sections
 from bayesprune.inference.sections.differences import SectionDifferences, SectionObjective
-from bayesprune.inference.sections.options import LayerGateOptions
+from bayesprune.inference.sections.options import ComplexityOptions, LayerGateOptions
 from bayesprune.inference.updates import Settle, Shrink
 from bayesprune.inference.variational import Parts, VariationalMethod, made_guide
 from bayesprune.inference.visited import Sample
 from bayesprune.inference.watch import Watch
-from bayesprune.models.complexity import SectionPrice
+from bayesprune.models.complexity import LEAST, ComplexityPrice, SectionPrice
 from bayesprune.models.prices import parse_price
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.run.method import GatePosterior, Plan
 from bayesprune.run.settings import RunSettings
-from bayesprune.structure.cost import COUNTED
-from bayesprune.structure.layers import weight_of
 from bayesprune.training import TrainState
 
 MOST_EXAMPLES, WATCHED = 2_000, 1_000
@@ -104,7 +103,7 @@ class LayerGates(VariationalMethod):
         """Price, guide, the projected step, deletion and the last decisions."""
         options, size = LayerGateOptions.of(settings.method, settings.options), len(data.train)
         recipe = Recipe(state.network, data.train, settings, options.recipe, state.likelihood)
-        price = SectionPrice(_nats(state, settings, size, recipe.prune_steps))
+        price = SectionPrice(section_nats(state, settings, size, recipe.prune_steps))
         slab = GaussianSlab(options.slab)
         sample = Sample.draw(data.train, settings.seed, MOST_EXAMPLES)
         watch = Watch(sample.first(WATCHED), price, recipe.shrink_every)
@@ -135,8 +134,10 @@ def open_units(state: TrainState) -> None:
     theta.copy_(torch.ones_like(theta).index_copy(0, gates, theta[gates]))
 
 
-def _nats(state: TrainState, settings: RunSettings, size: int, steps: int) -> float:
-    """The price of a section; by default what the units that its layers have would cost, on average.
+def section_nats(state: TrainState, settings: RunSettings, size: int, steps: int) -> float:
+    """The price of a section; by default that of a whole network times the share that a section costs on average.
+
+    Shares are of multiply-accumulates and parameters, as `complexity-aware` counts them by default.
 
     Raises:
         BudgetError: there is a price for each of some groups.
@@ -146,11 +147,8 @@ def _nats(state: TrainState, settings: RunSettings, size: int, steps: int) -> fl
         if isinstance(asked, dict):
             raise BudgetError("layer-gates has one price for every section: give a number of nats, such as price=200")
         return asked
-    sections = state.structure.sections
-    modules = dict(state.network.named_modules())
-    inside = [modules[layer] for one in sections for layer in one.layers if isinstance(modules[layer], COUNTED)]
-    units = sum(len(weight_of(layer)) for layer in inside) / max(len(sections), 1)
-    return min(1.0, steps / FULL_PRICE) * default_price("equal", size) * max(units, 1.0)
+    cost = ComplexityPrice.of(state.structure, state.expected_cost(), 1.0, ComplexityOptions.alpha, 1.0)
+    return min(1.0, steps / FULL_PRICE) * default_price("network", size) * max(mean(cost.shares.values()), LEAST)
 
 
 def _of_sections(posterior: Callable[[TrainState], GatePosterior], state: TrainState) -> GatePosterior:

@@ -22,8 +22,13 @@ SCHEDULES: Mapping[str, Mapping[str, Any]] = {
 "minutes" fits minutes of one GPU, "published" takes as long as published training does, "quick" fits a processor.
 """
 
-LONG = "-long"
-"""At the end of the names of parts whose runs take the published number of epochs."""
+LONG, SMALL = "-long", "-cpu"
+"""At the end of the names of parts: the published number of epochs; layer gates at a processor's size."""
+
+SMALL_DATA, SMALL_WIDTHS = "cifar10@1000/4000", (8, 16, 32)
+SMALL_EPOCHS, SMALL_BATCH, SMALL_RATE = 8, 50, 0.05
+SMALL_PRICES = (200, 500, 1000)
+"""Nats a section: 0.05, 0.125 and 0.25 nats a training example."""
 
 CUTS = {"vgg16": (58.1, 66.6, 78.6), "resnet20": (50.0,), "resnet56": (47.4, 72.3)}
 """Percent of the dense network's MACs that published networks save."""
@@ -55,13 +60,14 @@ _SEEDS, _LONG_SEEDS = (0, 1, 2), (0,)
 
 def plan(repeats: int = 1) -> list[Row]:
     """The rows of the study, those of the published schedule as well."""
-    return [row for network in NETWORKS for schedule in ("minutes", "published") for row in _rows(network, schedule)]
+    rows = [row for network in NETWORKS for schedule in ("minutes", "published") for row in _rows(network, schedule)]
+    return [*rows, *_small_rows()]
 
 
 def part_of(row: Row) -> str:
-    """The network, and whether its runs are long."""
-    long = row.settings.epochs == SCHEDULES["published"]["epochs"]
-    return f"{row.network}{LONG}" if long else row.network
+    """The network, and whether its runs are long or small."""
+    ends = {SCHEDULES["published"]["epochs"]: LONG, SMALL_EPOCHS: SMALL}
+    return f"{row.network}{ends.get(row.settings.epochs, '')}"
 
 
 def dense_settings(network: str, schedule: str) -> RunSettings:
@@ -104,6 +110,17 @@ def _rows(network: str, schedule: str) -> list[Row]:
         settings = _tuned(_pruning(dense, method, budget_of(CUTS[network][0])))
         rows.append(Row(TRAINED, f"{method}, {CUTS[network][0]:g} % cut, from dense", settings, seeds, start=dense))
     return rows
+
+
+def _small_rows() -> list[Row]:
+    """ResNet-20 at half its width on 4,000 pictures, dense and with layer gates; validation chooses the price."""
+    dense = RunSettings(
+        "dense", "resnet20", SMALL_DATA, widths=SMALL_WIDTHS, noise=0.0, optimizer="sgd", augment="crop-flip",
+        epochs=SMALL_EPOCHS, batch_size=SMALL_BATCH, learning_rate=SMALL_RATE,
+    )  # fmt: skip
+    gates = replace(dense, method=SECTION_GATES, learning_rate=GATE_RATE)
+    priced = [Row(OWN, f"{SECTION_GATES}, {nats} nats", replace(gates, price=nats), (0,)) for nats in SMALL_PRICES]
+    return [Row(DENSE, "dense", dense, (0,)), *priced]
 
 
 def budget_of(cut: float) -> str:

@@ -53,6 +53,8 @@ def skipped_lines(found: Sequence[RowRuns]) -> list[str]:
 def _named(part: str, network: str) -> str:
     """The title of a part's section."""
     title = runs.TITLES[network]
+    if part.endswith(runs.SMALL):
+        return f"{title} at a processor's size: the price of layer gates is chosen on the validation split"
     return f"{title}, the published number of epochs" if part.endswith(runs.LONG) else title
 
 
@@ -93,10 +95,10 @@ def _notes(rows: Sequence[RowRuns]) -> list[str]:
 PAPER = Paper(
     name="cifar",
     title=_TITLE,
-    data="cifar10",
+    data=None,
     quick_data=None,
     parts=runs.NETWORKS,
-    extra_parts=tuple(f"{network}{runs.LONG}" for network in runs.NETWORKS),
+    extra_parts=(*(f"{network}{runs.LONG}" for network in runs.NETWORKS), f"resnet20{runs.SMALL}"),
     plan=runs.plan,
     quick_settings=runs.quick,
     evaluate=evaluate,

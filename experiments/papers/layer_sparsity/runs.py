@@ -11,7 +11,10 @@ from bayesprune.experiments.papers.rows import Row
 from bayesprune.run.settings import RunSettings
 
 METHOD = "layer-sparsity"
-PARTS = ("students", "mnist", "fashion")
+STUDENTS, FRESH, REFIT = "students", "fresh-students", "refit"
+PARTS, EXTRA_PARTS = (STUDENTS, "mnist", "fashion"), (FRESH, REFIT)
+"""The other two are not part of all: draws on which nothing was chosen, and refits of several lengths and rates."""
+
 NONE, L1, LAYER, BOTH = "none", "l1 only", "layer only", "l1 + layer"
 ARMS = (NONE, L1, LAYER, BOTH)
 SHALLOW = "one hidden layer, dense"
@@ -34,6 +37,18 @@ EPS = 0.02
 STRENGTH, STRENGTHS = 1e-3, (1e-4, 3e-4, 1e-3, 3e-3)
 LAM = 4e-4
 QUICK_EPOCHS, QUICK_STUDENT_EPOCHS, QUICK_RATE = 24, 8, 1.5e-2
+REFIT_EPOCHS = 120
+
+FRESH_STRENGTHS = {1: STUDENT_STRENGTH, 2: 1e-2}
+"""By hidden layers of the teacher: what was chosen on draws 0 to 9."""
+
+REFITS: dict[str, dict[str, Any]] = {
+    "the last 40 % at 2e-3": {},
+    "the last 40 % at 5e-3": {"fixed_learning_rate": 5e-3},
+    "the last 70 % at 5e-3": {"prune_share": 0.3, "fixed_learning_rate": 5e-3},
+    "the last 70 % at 2e-3": {"prune_share": 0.3},
+}
+"""The first is the default; 5e-3 is the rate at which the network with one hidden layer is trained."""
 
 _DATA = {"mnist": "mnist", "fashion": "fashion-mnist"}
 _STUDENT = RunSettings(
@@ -46,7 +61,8 @@ _SHALLOW = RunSettings("dense", network="mlp", widths=(100,), epochs=8)
 
 def plan(repeats: int) -> list[Row]:
     """All rows; `repeats` is how many seeds the runs on pictures have."""
-    return [*_students(), *(row for part in _DATA for row in _pictures(part, repeats))]
+    pictures = [row for part in _DATA for row in _pictures(part, repeats)]
+    return [*_students(), *pictures, *_fresh(), *_refits(tuple(range(repeats)))]
 
 
 def options_of(arm: str, strength: float, lam: float = LAM) -> dict[str, Any]:
@@ -61,7 +77,7 @@ def with_options(base: RunSettings, **options: Any) -> RunSettings:
 
 def quick(row: Row) -> Row:
     """The short runs of a row: pictures are those of mnist5k."""
-    students = part_of(row) == "students"
+    students = of_students(part_of(row))
     settings = replace(row.settings, epochs=QUICK_STUDENT_EPOCHS if students else QUICK_EPOCHS)
     settings = settings if students or settings.method != METHOD else replace(settings, learning_rate=QUICK_RATE)
     settings = settings if students else replace(settings, data="mnist5k")
@@ -71,6 +87,11 @@ def quick(row: Row) -> Row:
 def part_of(row: Row) -> str:
     """The part that a row belongs to."""
     return row.factor
+
+
+def of_students(part: str) -> bool:
+    """Whether the runs of a part are students of teachers."""
+    return part in (STUDENTS, FRESH)
 
 
 def arm_of(row: Row) -> str:
@@ -103,14 +124,27 @@ def _students() -> list[Row]:
     return rows
 
 
-def _student(layers: int, draw: int, arm: str, strength: float) -> Row:
+def _fresh() -> list[Row]:
+    """Ten more draws of each teacher at the strength chosen on the others."""
+    draws = range(DRAWS, 2 * DRAWS)
+    return [_student(layers, draw, BOTH, r, FRESH) for layers, r in FRESH_STRENGTHS.items() for draw in draws]
+
+
+def _refits(seeds: tuple[int, ...]) -> list[Row]:
+    """The deep network on mnist5k with both penalties, refitted in several ways, and the shallow network."""
+    base = with_options(replace(_DEEP, data="mnist5k", epochs=REFIT_EPOCHS), **options_of(BOTH, STRENGTH))
+    rows = [Row(REFIT, f"refit in {name}", with_options(base, **given), seeds) for name, given in REFITS.items()]
+    return [*rows, Row(REFIT, SHALLOW, replace(_SHALLOW, data="mnist5k", epochs=REFIT_EPOCHS), seeds)]
+
+
+def _student(layers: int, draw: int, arm: str, strength: float, part: str = STUDENTS) -> Row:
     rise = {"warm_up": RISE} if arm in (LAYER, BOTH) else {}
     settings = with_options(
         replace(_STUDENT, data=f"layers{layers}@{draw}"), **options_of(arm, strength, STUDENT_LAM), **rise
     )
     shown = f"{arm} at r = {strength:g}" if arm in (LAYER, BOTH) else arm
     few = int(draw == 0 and strength == STUDENT_STRENGTH and arm in (NONE, BOTH))
-    return Row("students", f"{layers} layers, draw {draw}, {shown}", settings, (0,), few)
+    return Row(part, f"{layers} layers, draw {draw}, {shown}", settings, (0,), few)
 
 
 def _pictures(part: str, repeats: int) -> list[Row]:

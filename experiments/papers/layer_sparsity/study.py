@@ -40,7 +40,7 @@ Found = Mapping[str, Sequence[tuple[RowRuns, Outcome]]]
 
 def evaluate(found: Sequence[RowRuns]) -> Findings:
     """Tables, pictures and verdicts from the runs."""
-    parts = {part: _outcomes(found, part) for part in runs.PARTS}
+    parts = {part: _outcomes(found, part) for part in (*runs.PARTS, *runs.EXTRA_PARTS)}
     present = {part: rows for part, rows in parts.items() if rows}
     reached = [target for part, rows in present.items() for target in _targets(part, rows)]
     sections = [Section("Figures to reach", tables=[targets_table(reached, "Figures to reach")])]
@@ -66,11 +66,13 @@ def _outcomes(found: Sequence[RowRuns], part: str) -> list[tuple[RowRuns, Outcom
 
 def _section(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> Section:
     """The table and the pictures of a part."""
-    what = "RMSE in deviations" if part == "students" else "error"
+    what = "RMSE in deviations" if runs.of_students(part) else "error"
+    if part == runs.REFIT:
+        return Section(part, tables=[outcomes_table(part, grouped(part, rows))])
     arms, strengths = arms_of(part, rows), strengths_of(part, rows)
     sketches = [path_sketch(part, strengths), errors_sketch(part, strengths, what)] if strengths else []
     tables = [outcomes_table(part, grouped(part, rows))]
-    if part == "students":
+    if runs.of_students(part):
         tables.insert(0, recovered_table(rows))
     return Section(part, tables=tables, pictures=sketches, wide=[arms_sketch(part, arms, what)] if arms else [])
 
@@ -80,7 +82,7 @@ def grouped(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> dict[str, lis
     made: dict[str, list[Outcome]] = {}
     for one, outcome in rows:
         name = one.row.value
-        if part == "students":
+        if runs.of_students(part):
             teacher, _, shown = name.split(", ", 2)
             name = f"{teacher}, {shown}"
         made.setdefault(name, []).append(outcome)
@@ -89,7 +91,7 @@ def grouped(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> dict[str, lis
 
 def arms_of(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> dict[str, list[Outcome]]:
     """The arms at the usual strength: of students on the draws that all arms have."""
-    usual = runs.STUDENT_STRENGTH if part == "students" else runs.STRENGTH
+    usual = runs.STUDENT_STRENGTH if runs.of_students(part) else runs.STRENGTH
     made: dict[str, list[Outcome]] = {}
     for arm in (*runs.ARMS, runs.SHALLOW):
         own = [
@@ -98,7 +100,7 @@ def arms_of(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> dict[str, lis
             if runs.arm_of(one.row) == arm
             and runs.strength_of(one.row) in (0.0, usual)
             and (
-                part != "students" or (runs.teacher_of(one.row)[0] == 2 and runs.teacher_of(one.row)[1] < runs.REPEATS)
+                not runs.of_students(part) or (runs.teacher_of(one.row)[0] == 2 and runs.teacher_of(one.row)[1] < runs.REPEATS)
             )
         ]
         if own:
@@ -110,7 +112,7 @@ def strengths_of(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> dict[flo
     """Runs with both penalties by strength; of students those of the deeper teacher."""
     made: dict[float, list[Outcome]] = {}
     for one, outcome in rows:
-        if runs.arm_of(one.row) == runs.BOTH and (part != "students" or runs.teacher_of(one.row)[0] == 2):
+        if runs.arm_of(one.row) == runs.BOTH and (not runs.of_students(part) or runs.teacher_of(one.row)[0] == 2):
             made.setdefault(runs.strength_of(one.row), []).append(outcome)
     return dict(sorted(made.items()))
 
@@ -158,7 +160,7 @@ def recovered(rows: Sequence[tuple[RowRuns, Outcome]]) -> dict[tuple[int, float]
 
 def outcomes_table(part: str, found: Mapping[str, Sequence[Outcome]]) -> Table:
     """A row a setting: mean and sample standard deviation."""
-    form, factor = (NumberFormat(3), 1) if part == "students" else (NumberFormat(2), 100)
+    form, factor = (NumberFormat(3), 1) if runs.of_students(part) else (NumberFormat(2), 100)
 
     def shown(values: Sequence[float | None]) -> str:
         there = [factor * value for value in values if value is not None]
@@ -178,7 +180,7 @@ def outcomes_table(part: str, found: Mapping[str, Sequence[Outcome]]) -> Table:
                 [one.params for one in own], [one.nonzero for one in own], [one.macs for one in own]
             )),
         ))  # fmt: skip
-    unit = "RMSE" if part == "students" else "error %"
+    unit = "RMSE" if runs.of_students(part) else "error %"
     headings = (
         "arm", "runs", "active layers", f"{unit} before collapse", "after collapse", "after refit", f"test {unit}",
         "parameters", "non-zero weights", "MACs",
@@ -189,8 +191,10 @@ def outcomes_table(part: str, found: Mapping[str, Sequence[Outcome]]) -> Table:
 
 def _targets(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> list[Target]:
     """The figures to reach on a part."""
-    if part == "students":
+    if runs.of_students(part):
         return _recovery(rows)
+    if part == runs.REFIT:
+        return _refitted(rows)
     changes = [outcome.change for _, outcome in rows if outcome.change is not None]
     exact = Target(
         f"{part}, the collapse", "outputs unchanged but for rounding (1e-5, relative)",
@@ -198,6 +202,25 @@ def _targets(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> list[Target]
         verdict(max(changes) <= 1e-5) if changes else UNKNOWN,
     )  # fmt: skip
     return [*_depth(part, rows), exact]
+
+
+def _refitted(rows: Sequence[tuple[RowRuns, Outcome]]) -> list[Target]:
+    """The refit with the least validation error, against the network with one hidden layer."""
+    found = grouped(runs.REFIT, rows)
+    shallow = found.pop(runs.SHALLOW, [])
+    if not found or not shallow:
+        return []
+    chosen = min(found, key=lambda name: mean_and_spread([one.validation for one in found[name]]).mean)
+    most = max(one.active for one in found[chosen])
+    errors = [mean_and_spread([100 * one.test for one in own]) for own in (found[chosen], shallow)]
+    form = NumberFormat(2)
+    return [Target(
+        f"mnist5k, ten matrices, {chosen}",
+        "at most 2 active layers in every run, and a mean test error no larger than with one hidden layer",
+        f"at most {most}; {form.show(errors[0].mean, errors[0].sd)} % against "
+        f"{form.show(errors[1].mean, errors[1].sd)} %, {counted(len(shallow), 'seed')}; chosen on the validation split",
+        verdict(most <= 2 and errors[0].mean <= errors[1].mean),
+    )]  # fmt: skip
 
 
 def _recovery(rows: Sequence[tuple[RowRuns, Outcome]]) -> list[Target]:
@@ -243,6 +266,7 @@ PAPER = Paper(
     data=None,
     quick_data=None,
     parts=runs.PARTS,
+    extra_parts=runs.EXTRA_PARTS,
     plan=runs.plan,
     quick_settings=runs.quick,
     evaluate=evaluate,

@@ -11,6 +11,7 @@ import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.errors import BudgetError, NetworkError, SettingError
 from bayesprune.experiments.methods import METHODS
+from bayesprune.inference.sections.layer_gates import section_nats
 from bayesprune.models import LeNet5, LeNet300
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.running import run
@@ -18,6 +19,7 @@ from bayesprune.run.settings import RunSettings
 from bayesprune.sections.absent import Absent
 from bayesprune.training import Checkpointer
 from tests.bayesprune.sections.networks import Nested, Residual, SmallResNet
+from tests.inference.sections.test_differences import sectioned
 
 SOON: dict[str, Any] = {"horizon": 12, "shrink_every": 3, "prune_share": 0.5, "ramp_share": 0.0}
 METHOD_NAMES = ("layer-gates", "complexity-aware")
@@ -75,6 +77,16 @@ class Half(Residual):
         hidden = hidden + self.blocks[0](hidden)
         outputs: Tensor = self.head(1e-3 * hidden + self.blocks[1](hidden))
         return outputs
+
+
+def test_by_default_a_section_costs_its_share_of_a_whole_network() -> None:
+    """6-5-6 in a network of 36-6, three such blocks, and 6-3, counted by hand."""
+    state, _ = sectioned(Residual)
+    share = 0.9 * 60 / (36 * 6 + 3 * 60 + 18) + 0.1 * 71 / (37 * 6 + 3 * 71 + 21)
+    for examples, steps, factor in ((55_000, 100, 1.0), (55_000, 25, 0.25), (5_500, 200, 0.1**0.4)):
+        nats = section_nats(state, RunSettings("layer-gates"), examples, steps)
+        assert nats == pytest.approx(18_500 * share * factor)
+    assert section_nats(state, RunSettings("layer-gates", price=7), 100, 10) == 7
 
 
 def test_a_useless_section_goes_and_a_needed_one_stays(small_data: Data) -> None:

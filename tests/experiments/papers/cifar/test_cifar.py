@@ -100,7 +100,8 @@ def test_published_rows_are_those_of_the_list() -> None:
 def test_every_row_has_a_size_and_a_schedule() -> None:
     for part in (*STUDY.parts, *STUDY.extra_parts):
         rows = STUDY.rows(part)
-        assert {row.settings.epochs for row in rows} == {300 if part.endswith("-long") else 30}
+        epochs = {"long": 300, "cpu": runs.SMALL_EPOCHS}
+        assert {row.settings.epochs for row in rows} == {epochs.get(part.partition("-")[2], 30)}
         assert [row.settings.method for row in rows].count("dense") == 1
         for row in rows:
             takes = METHODS[row.settings.method]
@@ -177,6 +178,29 @@ def test_layer_gates_are_held_against_the_sections_that_are_left(
     assert sections(found[0].records[0]) == 9 and sections(found[1].records[0]) == blocks
     (target,) = targets(found)
     assert target.verdict == verdict
+
+
+SMALL_CASES = [
+    ((6, 7, 3), (40.0, 35.0, 42.0), 0, (41.0, 30.0, 30.0), REACHED),  # the second removes too few
+    ((6, 7, 3), (44.0, 35.0, 42.0), 2, (40.0, 30.0, 41.1), MISSED),
+    ((8, 7, 9), (44.0, 35.0, 42.0), 1, (40.0, 30.0, 40.0), MISSED),
+]
+
+
+@pytest.mark.parametrize(("blocks", "validation", "chosen", "test", "verdict"), SMALL_CASES)
+def test_validation_chooses_the_price_on_a_part_of_the_pictures(
+    made: Callable[..., list[RowRuns]], blocks: tuple[int, ...], validation: tuple[float, ...], chosen: int,
+    test: tuple[float, ...], verdict: str,
+) -> None:  # fmt: skip
+    rows = STUDY.rows("resnet20-cpu")
+    assert {row.settings.data for row in rows} == {runs.SMALL_DATA} and rows[0].settings.method == "dense"
+    errors = dict(zip([row.value for row in rows], (40.0, *test), strict=True))
+    found = made(rows, lambda row, seed: (errors[row.value], 1.0), "cifar10 (JPEG copy), 5,000 of 50,000")
+    for one, left, wrong in zip(found[1:], blocks, validation, strict=True):
+        one.records[0].layers[:] = layers(1.0, left)
+        one.records[0].history[-1]["validation_accuracy"] = 1 - wrong / 100
+    (target,) = targets(found)
+    assert target.subject == f"resnet20-cpu, {rows[1 + chosen].value}" and target.verdict == verdict
 
 
 def test_the_whole_is_written(made: Callable[..., list[RowRuns]], tmp_path: Path) -> None:

@@ -94,6 +94,29 @@ def test_depth_and_error_on_pictures(
             assert sketch.png()[:4] == b"\x89PNG" and sketch.description
 
 
+@pytest.mark.parametrize(("error", "expected"), [(0.03, "reached"), (0.05, "MISSED")])
+def test_the_refit_is_chosen_by_validation(make_run: MakeRun, error: float, expected: str) -> None:
+    rows = paper("layer-sparsity").rows("refit")
+    best = rows[2].value
+    found = found_for(make_run, rows, lambda row, seed: (1, 0.05))
+    for one in found:
+        deep, chosen = one.row.value != runs.SHALLOW, one.row.value == best
+        for run in one.records:  # the others are worse on the validation split and better on the test split
+            run.history[-1]["validation_score"] = 0.97 if chosen else 0.96
+            run.result["metrics"]["accuracy"]["value"] = 1 - (error if chosen else 0.001 if deep else 0.04)
+    findings = study.evaluate(found)
+    (target,) = findings.values["targets"]
+    assert best in target["subject"] and target["verdict"] == expected
+    assert len(findings.document.sections[1].tables[0].rows) == len(rows)
+
+
+def test_fresh_draws_are_judged_as_the_others_are(make_run: MakeRun) -> None:
+    rows = paper("layer-sparsity").rows("fresh-students")
+    assert {runs.teacher_of(row)[1] for row in rows} == set(range(10, 20))
+    findings = study.evaluate(found_for(make_run, rows, lambda row, seed: (runs.teacher_of(row)[0], 0.2)))
+    assert [one["verdict"] for one in findings.values["targets"]] == ["reached"] * 2
+
+
 def test_the_plan() -> None:
     one = paper("layer-sparsity")
     rows = one.rows("students")

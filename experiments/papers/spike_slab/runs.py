@@ -59,6 +59,7 @@ def _plain(*methods: str, **settings: Any) -> dict[str, Mapping[str, Any]]:
 
 _FAMILY = _plain("spike-slab", "ss-gl", "ss-ghs", *OURS)
 _SS_IG = _plain("spike-slab", *OURS)
+_L0_LENET5 = {"weight": {"conv1": 10.0, "conv2": 0.5, "fc1.inputs": 0.1, "fc1": 10.0}}  # of L0's public code
 _ONE, _THREE, _FIVE = (0,), (0, 1, 2), tuple(range(5))
 _LENET, _PERCEPTRON = (20, 50, 800, 500), (400, 400)
 PARTS: Mapping[str, Part] = {
@@ -75,7 +76,10 @@ PARTS: Mapping[str, Part] = {
         _plain("parsimonious", "bmrs") | _plain("spike-slab-flat", budget=f"params={BMRS_MLP_PARAMS}"), _FIVE,
     ),
     "lenet300": Part("LeNet-300-100", "lenet300", None, "mnist", 40, _plain(*RELATIVES, *OURS), _ONE, 1),
-    "lenet5": Part("LeNet-5", "lenet5", None, "mnist", 40, _plain(*RELATIVES, *OURS, flatten_inputs=True), _ONE),
+    "lenet5": Part(
+        "LeNet-5", "lenet5", None, "mnist", 20,
+        _plain(*RELATIVES, *OURS, flatten_inputs=True) | {"l0": {"flatten_inputs": True, "options": _L0_LENET5}}, _ONE,
+    ),
 }  # fmt: skip
 
 

@@ -51,7 +51,7 @@ class ElboObjective(PerExample):
 
     def _make_prior(self, state: TrainState, guide: GateGuide) -> GatePrior:
         prior: Any = self.gate_prior(state.structure)
-        self._prior = prior.to(guide.theta) if hasattr(prior, "to") else prior
+        self._prior: GatePrior = prior.to(guide.theta) if hasattr(prior, "to") else prior
         self._full = self._prior.log_gamma.clone() if isinstance(self._prior, FlatteningGatePrior) else None
         return self._prior
 

@@ -49,7 +49,7 @@ class ElboObjective(PerExample):
         self.gate_prior, self.size, self.weight_prior, self.estimator = gate_prior, size, weight_prior, estimator
         self.warm_up, self.likelihood = warm_up, likelihood
 
-    def _make_prior(self, state: TrainState, guide: GateGuide) -> GatePrior:
+    def _make_prior(self, state: TrainState, guide: GateGuide) -> Any:
         prior: Any = self.gate_prior(state.structure)
         self._prior = prior.to(guide.theta) if hasattr(prior, "to") else prior
         self._full = self._prior.log_gamma.clone() if isinstance(self._prior, FlatteningGatePrior) else None

@@ -19,6 +19,7 @@ from bayesprune.pruners.allocation import ALLOCATIONS
 from bayesprune.pruners.controls import CONTROLS
 from bayesprune.pruners.schedule import SCHEDULES
 from bayesprune.run.pruned import Pruned
+from bayesprune.run.settings import RunSettings
 
 NAMES = [
     "dense", "ensemble", "mc-dropout",
@@ -291,6 +292,9 @@ def test_a_size_that_a_method_cannot_use_is_refused(name: str, small_data: Data,
 def test_an_option_that_a_method_does_not_have_is_refused(name: str, small_data: Data) -> None:
     with pytest.raises(SettingError, match="slap.*slab"):
         pruned_by(name, small_data, slap=1.0)
+    for word in ("method", "usual"):  # names in classes of options that are no options
+        with pytest.raises(SettingError, match=f"'{word}'"):
+            METHODS[name].normal(RunSettings(name, options={word: "x"}))
 
 
 @pytest.mark.parametrize(

@@ -224,6 +224,7 @@ print(*[record.result["method"] for record in records])
 """
 
 
+@pytest.mark.long
 def test_a_script_needs_no_main_guard(small_npz: str, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT.format(data=small_npz))
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -35,12 +35,14 @@ class Blame:
             says something else.
         module: in which it fails.
         step: how many modules had begun to run by then.
+        last: of these, the last one.
     """
 
     group: Group
     where: str
     module: str = ""
     step: int = 0
+    last: str = ""
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -65,6 +67,11 @@ def groups_to_blame(
             every = [alike for blame in found for alike in _alike(blame, inner, network, structure)]
             return list({blame.group.name: blame for blame in every}.values())
         inner = inner.rpartition(".")[0]
+    if failed is not None and failed.where and not failed.module:  # between modules: what the last one wrote
+        recent = [place for place in places if failed.last in place[0].producers][:_NEAR]
+        found = [blame for place in recent if (blame := search.differs([place])) is not None and blame.where]
+        if found:
+            return found
     return search.halved(places, failed or Blame(places[-1][0], ""))
 
 
@@ -100,7 +107,7 @@ class _Search:
             with hooked(_path_hooks(smaller, path, begun)):
                 got = list(tensors_in(self.passes(smaller, self.example)))
         except Exception as error:  # the network's own code meets channels it did not count on
-            return Blame(some[-1][0], failing_line(error), path[-1] if path else "", len(begun))
+            return Blame(some[-1][0], failing_line(error), path[-1] if path else "", len(begun), begun[-1] if begun else "")
         expected = gated_outputs(self.network, self.structure, self.example, gates, self.passes)
         return None if agree(got, expected) else Blame(some[-1][0], "")
 

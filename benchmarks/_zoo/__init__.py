@@ -4,7 +4,27 @@ The kinds of shapes are those that pruning libraries and their users try (concat
 attention, recurrent layers, ...); all networks are written here.
 """
 
-from benchmarks._zoo import attention, blocks, convolutions, reshapes, sequences, wiring
+from benchmarks._zoo import (
+    attention,
+    blocks,
+    convolutions,
+    reshapes,
+    scattered,
+    sequences,
+    wiring,
+    written_out,
+)
 from benchmarks._zoo.shape import SHAPES, Shape
 
-__all__ = ["SHAPES", "Shape", "attention", "blocks", "convolutions", "reshapes", "sequences", "wiring"]
+__all__ = [
+    "SHAPES",
+    "Shape",
+    "attention",
+    "blocks",
+    "convolutions",
+    "reshapes",
+    "scattered",
+    "sequences",
+    "wiring",
+    "written_out",
+]

@@ -15,8 +15,8 @@ REFUSED: dict[str, str] = {}
 
 FEWER = {
     "OneHead": (0, "'bmm' mixes"), "PostNormBlock": (12, "'softmax' mixes"), "Einsum": (5, "'bmm' mixes"),
-    "OneGroupNormalised": (5, "are normalised together"), "TiedWeights": (0, "can only go all together"),
-    "TiedEmbedding": (12, "'mean' mixes"), "MixerBlock": (20, "holds the channels of other layers"),
+    "OneGroupNormalised": (5, "are normalised together"),
+    "MixerBlock": (20, "holds the channels of other layers"),
 }  # fmt: skip
 """Shapes in which fewer gates are found than were counted by hand, how many, and why layers are left whole."""
 

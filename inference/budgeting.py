@@ -22,8 +22,9 @@ MOST, LEAST = 1e6, 1e-6
 SHARPEST, STEEPEST = 8.0, 10.0
 """In the end prices go by worth to this negative power, and by this factor at most: gates at the margin decide."""
 
-OPEN_BONUS = 0.3
-"""By this share an open gate counts as worth more than one that is half open, and a closed one as worth less."""
+OPEN_BONUS, LAST_BONUS = 0.3, 0.9
+"""By this share an open gate counts as worth more than one that is half open, and a closed one as worth less: until the
+path's end, and at the phase's."""
 
 AIM = 0.99
 """Share of the budget that is aimed at, so that noise does not lead beyond it."""
@@ -118,12 +119,18 @@ class BudgetControl:
         """What each gate [J] is worth, in prices at factor 1; open ones count for more, so that choices last."""
         prices = self._price.log_gamma(state.structure, state.expected_cost(), theta).cpu()
         nats = -gate_optimizer(state).average(guide_of(state).theta).cpu() * self._size
-        return (nats / prices).clamp_min(0) * (1 + OPEN_BONUS * (2 * theta - 1))
+        bonus = OPEN_BONUS + self._late() * (LAST_BONUS - OPEN_BONUS)
+        return (nats / prices).clamp_min(0) * (1 + bonus * (2 * theta - 1))
+
+    def _late(self) -> float:
+        """How far the time between the path's end (0) and that of the phase (1) is."""
+        if self._last <= self._path:
+            return 0.0
+        return min(1.0, max(0.0, (self._state.phase_step - self._path) / (self._last - self._path)))
 
     def _sharpness(self) -> float:
-        """0 until the path's end, and the largest half way from there to the end of the phase."""
-        late, left = self._state.phase_step - self._path, self._last - self._state.phase_step
-        return SHARPEST * late / max(left, 1) if late > 0 and self._last > self._path else 0.0
+        """The power of worth: 0 until the path's end, then rising without bound."""
+        return SHARPEST * self._late() / max(1 - self._late(), NOTHING)
 
     def _memory(self) -> PriceFactor:
         memory, device = self._state.memory(PriceFactor), self._state.place.device

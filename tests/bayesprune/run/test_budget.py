@@ -67,7 +67,8 @@ def test_several_budgets_have_one_form(given: str | list[str]) -> None:
     ("given", "text"),
     [
         ({"macs": 0.5}, "macs=50%"), ({"params": "5%", "macs": 150_000}, "macs=150000,params=5%"),
-        ({"MACS": 1}, "macs=100%"), ({"macs": 0.07, "latency": "2ms"}, "macs=7%,latency=2ms"), ({"params": 2.0}, "params=2"),
+        ({"MACS": 1}, "macs=100%"), ({"macs": 0.07, "latency": "2ms"}, "macs=7%,latency=2ms"),
+        ({"params": 2.0}, "params=2"),
     ],
 )  # fmt: skip
 def test_a_table_of_costs_is_several_budgets(given: dict[str, object], text: str) -> None:

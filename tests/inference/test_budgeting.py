@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from bayesprune.budgets.change import CHANGE
 from bayesprune.budgets.limits import Limits
 from bayesprune.errors import BudgetError
 from bayesprune.inference.budgeting import (
     AIM,
-    CHANGE,
     EVERY,
     LEAST,
     RESERVE,

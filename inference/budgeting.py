@@ -1,11 +1,12 @@
 """Meeting budgets: prices that follow them while gates learn."""
 
 from dataclasses import dataclass, field
-from math import ceil, log
+from math import log
 
 import torch
 from torch import Tensor
 
+from bayesprune.budgets.change import change
 from bayesprune.budgets.limits import Limits
 from bayesprune.inference.objective import gate_optimizer, guide_of
 from bayesprune.inference.removal import RemovalRule
@@ -22,14 +23,15 @@ MOST, LEAST = 1e6, 1e-6
 SHARPEST, STEEPEST = 8.0, 10.0
 """In the end prices go by worth to this negative power, and by this factor at most: gates at the margin decide."""
 
-OPEN_BONUS = 0.3
-"""By this share an open gate counts as worth more than one that is half open, and a closed one as worth less."""
+OPEN_BONUS, LAST_BONUS = 0.3, 0.9
+"""By this share an open gate counts as worth more than one that is half open, and a closed one as worth less: until the
+path's end, and at the phase's."""
 
 AIM = 0.99
 """Share of the budget that is aimed at, so that noise does not lead beyond it."""
 
-RESERVE, CHANGE = 1.1, 3
-"""So much of the budget stays in the network to the end, and closed gates of each group for so many costlier ones."""
+RESERVE = 1.1
+"""So much of the budget stays in the network to the end."""
 
 NOTHING = 1e-3
 """Worth that stands for none, as a share of the price at the margin."""
@@ -118,12 +120,18 @@ class BudgetControl:
         """What each gate [J] is worth, in prices at factor 1; open ones count for more, so that choices last."""
         prices = self._price.log_gamma(state.structure, state.expected_cost(), theta).cpu()
         nats = -gate_optimizer(state).average(guide_of(state).theta).cpu() * self._size
-        return (nats / prices).clamp_min(0) * (1 + OPEN_BONUS * (2 * theta - 1))
+        bonus = OPEN_BONUS + self._late() * (LAST_BONUS - OPEN_BONUS)
+        return (nats / prices).clamp_min(0) * (1 + bonus * (2 * theta - 1))
+
+    def _late(self) -> float:
+        """How far the time between the path's end (0) and that of the phase (1) is."""
+        if self._last <= self._path:
+            return 0.0
+        return min(1.0, max(0.0, (self._state.phase_step - self._path) / (self._last - self._path)))
 
     def _sharpness(self) -> float:
-        """0 until the path's end, and the largest half way from there to the end of the phase."""
-        late, left = self._state.phase_step - self._path, self._last - self._state.phase_step
-        return SHARPEST * late / max(left, 1) if late > 0 and self._last > self._path else 0.0
+        """The power of worth: 0 until the path's end, then rising without bound."""
+        return SHARPEST * self._late() / max(1 - self._late(), NOTHING)
 
     def _memory(self) -> PriceFactor:
         memory, device = self._state.memory(PriceFactor), self._state.place.device
@@ -163,9 +171,8 @@ class WithinBudget:
     """A rule of removal that keeps the most useful of the closed gates where a budget could not be filled without them.
 
     What is removed does not come back, and a network that is smaller than asked for is no better. Two things stay:
-    open and kept gates cost a little more than the budget; and every group keeps as many closed gates as cost what
-    `CHANGE` gates of the next costlier group do, so that what a costly gate leaves free is filled by cheap ones. Open
-    are gates with theta > 1/2.
+    open and kept gates cost a little more than the budget; and every group keeps its `change`, so that what a costly
+    gate leaves free is filled by cheap ones. Open are gates with theta > 1/2.
 
     Attributes:
         rule: that says which gates may go.
@@ -185,7 +192,7 @@ class WithinBudget:
         """Gates [J] that may be removed now: bool."""
         open_gates = guide_of(state).theta.cpu() > 0.5
         useful = -gate_optimizer(state).average(guide_of(state).theta).cpu()
-        gone = self.rule.removable(state).cpu() & ~self._change(state, open_gates, useful)
+        gone = self.rule.removable(state).cpu() & ~change(state, self.limits, open_gates, useful)
         order = useful.masked_fill(~gone, float("inf")).argsort(stable=True)[: int(gone.sum())]
 
         def enough(count: int) -> bool:
@@ -202,19 +209,6 @@ class WithinBudget:
         found = torch.zeros_like(gone)
         found[order[:low]] = True
         return found.to(guide_of(state).theta.device)
-
-    def _change(self, state: TrainState, open_gates: Tensor, useful: Tensor) -> Tensor:
-        """The most useful closed gates [J] of every group that stay as change for those of the next costlier group."""
-        groups = [place for place in state.structure.slices().values() if place.stop > place.start]
-        kept = torch.zeros_like(open_gates)
-        for costs in self.limits.slopes(state, state.structure.protect(open_gates, useful)):
-            groups.sort(key=lambda place: float(costs[place].max()))
-            for place, following in zip(groups, [*groups[1:], groups[-1]], strict=True):
-                least, wanted = float(costs[place].min()), CHANGE * float(costs[following].max())
-                closed = (~open_gates[place]).nonzero().flatten() + place.start
-                count = min(len(closed), ceil(wanted / least)) if least > 0 else CHANGE
-                kept[closed[useful[closed].argsort(descending=True, stable=True)[:count]]] = True
-        return kept
 
 
 def _moved(value: Tensor, device: torch.device) -> Tensor:

@@ -33,7 +33,7 @@ def measured_within(state: TrainState, limits: Limits, choose: Callable[[], Tens
     allowed = _allowed(state, limits)
     best: tuple[float, Tensor] | None = None
     for _ in range(TRIES):
-        found = whole_ms(state, gates)
+        found = _least_ms(state, gates, allowed)
         if found <= allowed and (best is None or found > best[0]):
             best = (found, gates)
         if NEAR * allowed <= found <= allowed:
@@ -51,13 +51,19 @@ def missed_latency(state: TrainState, limits: Limits | None) -> list[str]:
     if limits is None or not limits.has_latency:
         return []
     allowed = _allowed(state, limits)
-    found = whole_ms(state, torch.ones(state.structure.gate_count, dtype=torch.bool))
+    found = _least_ms(state, torch.ones(state.structure.gate_count, dtype=torch.bool), allowed)
     if found <= BEYOND * allowed:
         return []
     return [
         f"one sample takes {found:.3g} ms and the budget allows {allowed:.3g} ms: other work on this machine disturbs "
         "the measurements, or the budget is next to what the smallest network takes"
     ]
+
+
+def _least_ms(state: TrainState, gates: Tensor, allowed: float) -> float:
+    """Milliseconds of the network that is left; measured again where that is too long, since other work only adds."""
+    found = whole_ms(state, gates)
+    return found if found <= allowed else min(found, whole_ms(state, gates))
 
 
 def _allowed(state: TrainState, limits: Limits) -> float:

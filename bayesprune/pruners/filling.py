@@ -12,8 +12,8 @@ from bayesprune.training import TrainState
 def filled(state: TrainState, limits: Limits, open_gates: Tensor, scores: Tensor, round_to: int = 1) -> Tensor:
     """Open the best closed gates that fit, until no more than `SLACK` of a budget is left: bool [J].
 
-    Where that runs out of gates before the budget is full, the costliest are opened first, as change is counted out, and
-    the fuller of both networks is taken.
+    Where that runs out of gates before the budget is full, the costliest are opened first, as change is counted out,
+    and the fuller of both networks is taken.
 
     Args:
         state: of the run.

@@ -7,6 +7,7 @@ from math import floor
 import torch
 from torch import Tensor
 
+from bayesprune.budgets.change import change
 from bayesprune.budgets.limits import Limits
 from bayesprune.budgets.measured import measured_within
 from bayesprune.budgets.measuring import whole_ms
@@ -109,14 +110,14 @@ class CostGoal:
         return cls(limits, hardest, total, min(total, floor(scale * limits.allowed[hardest])), round_to)
 
     def choose(self, rounds: Rounds, number: int, state: TrainState, preferences: Tensor) -> Tensor:
-        """The gates [J] that are open after a round, from 1."""
+        """The gates [J] that are open after a round, from 1; all but the last leave change for those that follow."""
         now = self.limits.costs(state, torch.ones(state.structure.gate_count)).tolist()[self.hardest]
         scale = _TICKS if self.limits.budgets[self.hardest].kind == LATENCY else 1
         left = rounds.after(number, round(scale * now), self.total, self.goal, torch.zeros(0))
-        limits = (
-            self.limits if left <= self.goal else self._between((self.total - left) / (self.total - self.goal), state)
-        )
-        return measured_within(state, limits, lambda: open_within(state, preferences, limits, self.round_to))
+        last = left <= self.goal
+        limits = self.limits if last else self._between((self.total - left) / (self.total - self.goal), state)
+        gates = measured_within(state, limits, lambda: open_within(state, preferences, limits, self.round_to))
+        return gates if last or self.round_to > 1 else gates | change(state, self.limits, gates, preferences)
 
     def _between(self, done: float, state: TrainState) -> Limits:
         """Limits on the way from the whole cost (done = 0) to the goal (done = 1), in equal steps."""

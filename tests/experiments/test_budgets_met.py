@@ -12,11 +12,7 @@ pytestmark = pytest.mark.long
 EPOCHS = {"lenet300": 16, "lenet5": 16}
 """Few, so that the whole takes no more than some minutes: with more of them nothing is left to be cut."""
 
-LEAST_USED = {"lenet5": 0.92}
-"""A fault that is known: units that were removed early do not come back, and LeNet-5 used 0.956, 0.966 and 0.986 of
-macs=20% after 16, 20 and 24 epochs, and 0.938 of macs=10% after 24. The aim is 0.97."""
-
-MOST_CUT = 0.1
+MOST_CUT = 0.02
 """Share of the gates that are left which may have been cut for the budget, even after so few epochs."""
 
 
@@ -36,7 +32,7 @@ def _check(network: str, budget: str, seed: int) -> None:
     widths = [len(group.kept) for group in pruned.groups]
     assert cost_of(network, widths) == {"macs": pruned.evaluation.macs, "params": pruned.evaluation.params}
     found = met(pruned, network, budget, WHOLE[network])
-    assert found.holds or LEAST_USED.get(network, 1.0) <= found.used <= 1, (found, widths)
+    assert found.holds, (found, widths)
     assert found.cut <= MOST_CUT * sum(widths)
     said = [line for line in pruned.warnings if "were closed to meet the budget" in line]
     assert len(said) == (found.cut > 0)

@@ -84,8 +84,8 @@ class Course:
         for gate in worth.argsort().tolist():
             trial = gates.clone()
             trial[gate] = False
-            if not self.limits.meets(state, gates.double()) and torch.equal(state.structure.protect(trial, worth), trial):
-                gates = trial
+            needed = not torch.equal(state.structure.protect(trial, worth), trial)
+            gates = gates if needed or self.limits.meets(state, gates.double()) else trial
         return filled(state, self.limits, state.structure.consistent(gates), worth)
 
     def used(self, counts: list[int]) -> float:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from bayesprune.budgets.change import CHANGE
 from bayesprune.budgets.limits import Limits
 from bayesprune.errors import BudgetError
 from bayesprune.inference.budgeting import (
     AIM,
-    CHANGE,
     EVERY,
     LEAST,
     RESERVE,
@@ -133,6 +133,17 @@ def test_open_gates_count_for_more(gated_state: MakeState) -> None:
         step_control(control, state, 10, worth, theta)
         factors.append(control.factor)
     assert factors == pytest.approx([1.4, 2.0, 2.6], rel=1e-4)
+
+
+def test_choices_last_the_longer_the_later(gated_state: MakeState) -> None:
+    """From the path's end (steps 100) to the phase's (200) the bonus of an open gate rises from 0.3 to 0.9."""
+    state = gated_state()
+    control = BudgetControl(EqualPrice(1.0), limits_of("macs=10", 10.0), 100, state, last=200, size=10)
+    factors = []
+    for step in (100, 150, 200):
+        step_control(control, state, step, torch.full((15,), 2.0), 1.0)
+        factors.append(control.factor)
+    assert factors == pytest.approx([2 * 1.3, 2 * 1.6, 2 * 1.9], rel=1e-4)
 
 
 def test_the_factor_stays_in_the_state(gated_state: MakeState) -> None:

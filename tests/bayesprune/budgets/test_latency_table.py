@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bayesprune.budgets import measured
 from bayesprune.budgets.limits import Limits
 from bayesprune.budgets.measured import measured_within, missed_latency
 from bayesprune.budgets.measuring import GRID, TIMES, whole_ms
@@ -152,6 +153,15 @@ def test_a_miss_is_said() -> None:
     assert missed_latency(state, met) == missed_latency(state, None) == []
     (line,) = missed_latency(state, missed)
     assert f"takes {dense:.3g} ms and the budget allows {0.8 * dense:.3g} ms" in line
+
+
+def test_what_takes_too_long_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other work on the machine only adds to a measurement."""
+    state, limits = perceptron(), Limits(parse_budgets("latency=1ms"), (1.0,))
+    for times, lines in (([5.0, 0.9], 0), ([5.0, 1.2], 1), ([0.9], 0)):
+        left = [*times, 9.0]
+        monkeypatch.setattr(measured, "whole_ms", lambda *_, left=left: left.pop(0))
+        assert len(missed_latency(state, limits)) == lines
 
 
 @pytest.mark.parametrize("text", ["macs=40%,params=20%", "params=60%,macs=20%", "macs=50%,latency=60%"])

@@ -16,6 +16,8 @@ from bayesprune.budgets.limits import SLACK, Limits
 from bayesprune.models import LeNet300
 from bayesprune.pruners.budgeted import open_within
 from bayesprune.pruners.filling import filled
+from bayesprune.pruners.goals import CostGoal
+from bayesprune.pruners.schedule import rounds_of
 from bayesprune.run.budget import parse_budgets
 from bayesprune.structure import find
 from bayesprune.training import TrainState
@@ -109,6 +111,33 @@ def test_slopes_are_what_one_gate_changes(seed: int) -> None:
             trial[gate] = is_open
             shares.append(limits.shares(state, trial.double()))
         assert found[:, gate].tolist() == pytest.approx((shares[1] - shares[0]).tolist(), abs=1e-12)
+
+
+@settings(max_examples=settings().max_examples // 10)
+@given(seed=st.integers(0, 10**6))
+def test_rounds_leave_change_for_the_last(seed: int) -> None:
+    """A budget is as full after four rounds, whose scores differ, as after one; counted by hand."""
+    chance = torch.Generator().manual_seed(seed)
+    widths = tuple(torch.randint(6, 40, (3,), generator=chance).tolist())
+    network, example = LeNet300(widths[1:], widths[:1], 3), torch.zeros(2, widths[0])
+    state = TrainState(network, find(network, example), example)
+    state.remember_initial()
+    whole = cost_by_hand(widths)
+    kind = KINDS[seed % 2]
+    limits = Limits(parse_budgets(f"{kind}=1"), (float((0.05, 0.1, 0.2, 0.5)[seed // 2 % 4] * whole[kind]),))
+    goal = CostGoal.of(limits, limits.whole(state), 1)
+    rounds = rounds_of("cubic", goal.total, goal.goal, rounds=4, rate=None)
+    worth = torch.rand(sum(widths), generator=chance)
+    for number in range(1, rounds.count + 1):
+        scores = worth[state.structure.original_gates()]
+        scores = scores * (1 + 0.3 * torch.randn(len(scores), generator=chance))
+        state.shrink(goal.choose(rounds, number, state, scores))
+    counts = [place.stop - place.start for place in state.structure.slices().values()]
+    shares = [cost_by_hand(counts)[kind] / limits.allowed[0]]
+    for group, count in enumerate(counts):
+        if count < widths[group]:
+            shares.append(cost_by_hand([*counts[:group], count + 1, *counts[group + 1 :]])[kind] / limits.allowed[0])
+    assert shares[0] <= 1 and (shares[0] >= 1 - SLACK or min(shares[1:]) > 1)
 
 
 def test_change_is_counted_out_where_scores_leave_a_gap() -> None:

@@ -63,6 +63,33 @@ def test_several_budgets_have_one_form(given: str | list[str]) -> None:
     assert budgets_text("latency=500us,macs=1k") == "macs=1000,latency=0.5ms"
 
 
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"macs": 0.5}, "macs=50%"), ({"params": "5%", "macs": 150_000}, "macs=150000,params=5%"),
+        ({"MACS": 1}, "macs=100%"), ({"macs": 0.07, "latency": "2ms"}, "macs=7%,latency=2ms"),
+        ({"params": 2.0}, "params=2"),
+    ],
+)  # fmt: skip
+def test_a_table_of_costs_is_several_budgets(given: dict[str, object], text: str) -> None:
+    """Numbers up to 1 are shares, as in tables by layer."""
+    assert budgets_text(given) == text == RunSettings("l1-units", budget=given).budget  # type: ignore[arg-type]  # made into text
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"macs": 0}, {"macs": -1}, {"macs": None}, {"macs": True}, {"macs": "x"}, {"macs": 0.5, "fc1": 0.1}],
+)
+def test_a_table_that_says_no_budget_is_refused(given: dict[str, object]) -> None:
+    with pytest.raises(BudgetError, match="write macs=150k"):
+        RunSettings("l1-units", budget=given)  # type: ignore[arg-type]  # a table is made into text
+
+
+def test_a_latency_in_a_table_has_a_unit() -> None:
+    with pytest.raises(BudgetError, match="a latency has a unit, write {'latency': '2ms'} or '50%'"):
+        RunSettings("l1-units", budget={"latency": 0.5})  # type: ignore[arg-type]  # a table is made into text
+
+
 @pytest.mark.parametrize("text", ["macs=10%,macs=5%", "macs=10%,", "macs=10%,conv1=50%", "macs=10%;params=5%"])
 def test_what_cannot_stand_together(text: str) -> None:
     with pytest.raises(BudgetError, match="several at once") as caught:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from bayesprune.run import identity
 from bayesprune.run.identity import identity_of, tensors_digest
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.settings import RunSettings
@@ -71,11 +72,19 @@ def test_other_data_that_an_option_names_count_by_content(
     assert names[0] == names[1] != names[2]
 
 
+def test_how_budgets_are_met_counts_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of a former way to meet budgets are not taken for those of the present one."""
+    settings = [PLAIN, *(replace(PLAIN, method="l1-units", budget=budget) for budget in ("fc1=50%", "macs=10%"))]
+    before = [name_of(one) for one in settings]
+    monkeypatch.setattr(identity, "REVISION", 1_000)
+    assert [name_of(one) == name for one, name in zip(settings, before, strict=True)] == [True, True, False]
+
+
 def test_what_is_written_says_what_counted() -> None:
-    identity = identity_of(PLAIN, NetworkSpec("lenet300", {"classes": 3}), "data")
-    assert identity["factory"] == {"name": "lenet300", "arguments": {"classes": 3}}
-    assert (identity["weights_digest"], identity["code_digest"], identity["threads"]) == (None, None, 1)
-    assert identity["data"] == "npz:some.npz" and RunSettings.from_json(identity) == PLAIN
+    found = identity_of(PLAIN, NetworkSpec("lenet300", {"classes": 3}), "data")
+    assert found["factory"] == {"name": "lenet300", "arguments": {"classes": 3}}
+    assert (found["weights_digest"], found["code_digest"], found["threads"]) == (None, None, 1)
+    assert found["data"] == "npz:some.npz" and RunSettings.from_json(found) == PLAIN
 
 
 def test_settings_of_old_runs_keep_their_names() -> None:

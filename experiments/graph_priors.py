@@ -52,13 +52,13 @@ class Told:
     setting: tuple[float, ...]
 
 
-def of_graphs(seeds: Sequence[int], counts: Sequence[int] = COUNTS) -> list[Told]:
+def of_graphs(seeds: Sequence[int], counts: Sequence[int] | None = None) -> list[Told]:
     """The generator's posterior given graphs of 6 vertices that it made."""
     from bayesprune.inference import exact_graphs
 
     prior, found = _prior(VERTICES_SEEN), []
     for truth, told in _truths(VERTICES_SEEN).items():
-        for count in counts:
+        for count in counts or COUNTS:
             results = []
             for seed in seeds:
                 random = np.random.default_rng([seed, 1])

@@ -28,7 +28,7 @@ def test_the_command_prints_and_draws(
     monkeypatch.setitem(graph_priors.NEIGHBOURS, 4, 2)
     assert main(["2", str(tmp_path / "told.png")]) == 0
     said = capsys.readouterr().out
-    assert said.count("| barabasi-albert edges=2 |") == 5 and "| examples |" in said
+    assert said.count("| barabasi-albert edges=2 |") == 3 and "| examples |" in said
     assert (tmp_path / "told.png").read_bytes().startswith(b"\x89PNG")
     for wrong in (["x"], ["2", "a.png", "b"], ["1"]):
         with pytest.raises(SettingError, match="seeds"):

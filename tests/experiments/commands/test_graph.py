@@ -66,7 +66,7 @@ def test_skips_make_triangles_beside_networkx(pruned: Pruned) -> None:
     view = graph_of(dense, references=2)
     found = view.small_world
     assert found is not None and found.coefficient is not None
-    plain = nx.Graph(list(view.left.edges))
+    plain: Any = nx.Graph(list(view.left.edges))
     assert found.clustering == pytest.approx(nx.average_clustering(plain)) and found.clustering > 0
     assert found.length == pytest.approx(nx.average_shortest_path_length(plain))
     assert graph_of(pruned, references=0).small_world is None

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import combinations
 from math import exp, log
+from typing import Any
 
 import arviz
 import numpy as np
@@ -190,15 +191,15 @@ def test_nuts_over_the_head_with_graphs_summed_out_gives_the_same_posterior() ->
     exact = exact_graphs(prior, lambda graphs: closed.log_evidence(inputs, targets, graphs))
     held = {name: closed.fixed[name].float() for name in ("input", "edge", "bias")}
     model = GraphModel(prior, build, 12, weights=held, likelihood=GaussianLikelihood(0.5))
-    chain = MCMC(NUTS(model, max_plate_nesting=1, max_tree_depth=4), 150, 60, disable_progbar=True)
+    chain = MCMC(NUTS(model, max_plate_nesting=1, max_tree_depth=3), 100, 40, disable_progbar=True)
     chain.run(inputs, targets[:, None])
     heads = {name: one for name, one in chain.get_samples().items() if name.startswith("w.")}
     given = torch.stack(
-        [_given(model, inputs, targets, {n[2:]: one[row] for n, one in heads.items()}) for row in range(150)]
+        [_given(model, inputs, targets, {n[2:]: one[row] for n, one in heads.items()}) for row in range(100)]
     )
     found = given.mean(0)
-    error = given.std(0) / 40**0.5  # at least 40 effective draws
-    assert bool(((found - exact.edges).abs() < 4 * error + 0.01).all()) and float(error.max()) < 0.05
+    error = given.std(0) / 25**0.5  # at least 25 effective draws
+    assert bool(((found - exact.edges).abs() < 4 * error + 0.01).all()) and float(error.max()) < 0.06
 
 
 def _given(model: GraphModel, inputs: Tensor, targets: Tensor, head: dict[str, Tensor]) -> Tensor:
@@ -228,7 +229,8 @@ def test_draws_are_a_tree_that_arviz_reads(regression: GraphRegression, likeliho
 def test_what_is_refused(regression: GraphRegression, likelihood: Callable[[Tensor], Tensor]) -> None:
     prior = regression.prior
     ring = torch.from_numpy(edges_of(watts_strogatz(4, 2))).float()[None]
-    for arguments in ({}, {"log_likelihood": likelihood, "observed": ring}):
+    both: dict[str, Any] = {"log_likelihood": likelihood, "observed": ring}
+    for arguments in ({}, both):
         with pytest.raises(SettingError, match="give either"):
             exact_graphs(prior, **arguments)
     with pytest.raises(SettingError, match="must give 38 numbers"):

@@ -1,7 +1,7 @@
 """What a run's network is as a graph: its properties beside those of random graphs of equal degrees."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from bayesprune.errors import GraphError
 from bayesprune.experiments.number_format import NumberFormat
 from bayesprune.graphs import (
     FEATURES,
+    SmallWorld,
     communities,
     degree_distribution,
     features,
@@ -19,6 +20,7 @@ from bayesprune.graphs import (
     layer_graph,
     motifs,
     random_layers_of_equal_degrees,
+    small_world,
     surviving,
     unit_graph,
 )
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 MOST_FOR_PROPERTIES = 1_500
 """Vertices up to which properties are computed: their time grows as the third power."""
+
+MOST_EDGES_SWAPPED = 20_000
+"""Edges up to which random graphs of equal degrees without layers are drawn, which takes seconds each."""
 
 _EXAMPLES = 4
 
@@ -45,6 +50,9 @@ class GraphView:
             (a layer that is called twice), or where fewer than two vertices are left.
         random: mean and standard deviation of the same over random graphs in which each unit has as many edges to and
             from each layer; empty for layers, and where there is no other such graph.
+        small_world: clustering and mean distance beside those of random graphs in which each unit has as many edges,
+            whatever its layer, and the small-world coefficient; None for layers, without such graphs, and beyond
+            20,000 edges.
         changed: share of edges of the first random graph that are not in the network: 0 where all layers are fully
             joined, so that nothing can be drawn.
     """
@@ -55,6 +63,7 @@ class GraphView:
     properties: Mapping[str, float]
     random: Mapping[str, tuple[float, float]]
     changed: float | None
+    small_world: SmallWorld | None = None
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -67,6 +76,7 @@ class GraphView:
             "properties": dict(self.properties),
             "random": {name: {"mean": mean, "sd": spread} for name, (mean, spread) in self.random.items()},
             "changed_edges": self.changed,
+            "small_world": None if self.small_world is None else asdict(self.small_world),
             "degrees": {
                 which: {str(degree): count for degree, count in degree_distribution(self.left, which).items()}
                 for which in ("in", "out")
@@ -87,6 +97,9 @@ class GraphView:
         for name, value in self.properties.items():
             random = form.show(*self.random[name]) if name in self.random else ""
             lines.append(f"{name:32} {form.show(value):>12}   {random}".rstrip())
+        lines += [_degrees(self.left, which) for which in ("in", "out")]
+        if self.small_world is not None:
+            lines.append(_said(self.small_world, form))
         if self.changed == 0:
             lines.append(
                 "no edges can be exchanged between these layers, as where they are fully joined: no other graph has "
@@ -132,7 +145,41 @@ def graph_of(pruned: "Pruned", *, level: str = "auto", references: int = 5, seed
         for number in range(references if chosen == "unit" else 0)
     ]
     changed = len(set(drawn[0].edges) - set(left.edges)) / left.number_of_edges() if drawn else None
-    return GraphView(chosen, graph, left, found, _beside(found, drawn) if changed else {}, changed)
+    return GraphView(
+        chosen, graph, left, found, _beside(found, drawn) if changed else {}, changed,
+        _small_world(left, references, seed) if chosen == "unit" else None,
+    )  # fmt: skip
+
+
+def _small_world(graph: "DiGraph", references: int, seed: int) -> SmallWorld | None:
+    """None where there are no random graphs of equal degrees, or it would take long."""
+    if not references or graph.number_of_edges() > MOST_EDGES_SWAPPED:
+        return None
+    try:
+        return small_world(graph, references=references, seed=seed)
+    except GraphError:  # a graph with so few edges that those of equal degrees fall apart
+        return None
+
+
+def _degrees(graph: "DiGraph", which: str) -> str:
+    """How many vertices have how many edges, in a line."""
+    counts = degree_distribution(graph, which)
+    shown = [f"{degree} ({count:,})" for degree, count in counts.items()]
+    if len(shown) > 8:
+        total = sum(counts.values())
+        mean = sum(degree * count for degree, count in counts.items()) / total
+        shown = [f"{min(counts)} to {max(counts)}, mean {mean:.3g}"]
+    return f"edges {'to' if which == 'in' else 'from'} a vertex (how many vertices): {', '.join(shown)}"
+
+
+def _said(found: SmallWorld, form: NumberFormat) -> str:
+    """The small-world coefficient in a line."""
+    said = "none" if found.coefficient is None else form.show(found.coefficient)
+    return (
+        f"small-world coefficient {said}: clustering {form.show(found.clustering)} (random, equal degrees: "
+        f"{form.show(found.random_clustering)}), mean distance {form.show(found.length)} "
+        f"({form.show(found.random_length)}); without skips between layers there are no triangles, and it is 0"
+    )
 
 
 def _beside(found: Mapping[str, float], drawn: "list[DiGraph]") -> dict[str, tuple[float, float]]:

@@ -1,7 +1,7 @@
 """Networks on random graphs as Pyro models, against `GraphMLP` and `GraphRNN` themselves and a posterior by hand."""
 
 from itertools import combinations
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyro
@@ -156,7 +156,11 @@ def test_the_evidence_of_a_regression_is_scipy_s() -> None:
     [
         (lambda: GraphModel(GraphPrior(4), GraphMLP, 5), SettingError, None),
         (lambda: GraphModel(GraphPrior(4), lambda g: GraphMLP(g, merge="post"), 5), GraphError, "merge is 'post'"),
-        (lambda: GraphModel(GraphPrior(4), lambda g: torch.nn.Linear(2, 2), 5), GraphError, "a Linear was given"),
+        (
+            lambda: GraphModel(GraphPrior(4), cast("Any", lambda g: torch.nn.Linear(2, 2)), 5),
+            GraphError,
+            "a Linear was given",
+        ),
         (lambda: GraphModel(GraphPrior(4), two_classes, 5, scale=0), SettingError, "above 0"),
         (lambda: GraphModel(GraphPrior(4), two_classes, 5, scale={"around": 1.0}), SettingError, "no weights 'around'"),
         (lambda: GraphRegression(GraphPrior(4), two_classes), GraphError, "classes=1"),

@@ -1,6 +1,6 @@
 """Probabilities of labelled graphs, against all choices of the generators one by one, and against their draws."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import combinations, permutations
 from math import comb, exp, inf, log
 from typing import Any
@@ -39,7 +39,7 @@ def all_connected(vertices: int) -> list[Edges]:
 def of_ring(vertices: int, neighbours: int, rewire: float) -> dict[Edges, float]:
     """Every end of the generator with its probability: the tree of all its choices, walked to each leaf."""
     ring = [(v, (v + s) % vertices) for s in range(1, neighbours // 2 + 1) for v in range(vertices)]
-    found: Counter[Edges] = Counter()
+    found: defaultdict[Edges, float] = defaultdict(float)
 
     def walk(graph: dict[int, set[int]], step: int, probability: float) -> None:
         if probability == 0:
@@ -74,7 +74,7 @@ def by_growth(vertices: int, m: int) -> dict[Edges, float]:
     """Every end of preferential attachment, over all orders in which different targets can be drawn."""
     ends: dict[Edges, float] = {frozenset((v, m) for v in range(m)): 1.0}
     for new in range(m + 1, vertices):
-        after: Counter[Edges] = Counter()
+        after: defaultdict[Edges, float] = defaultdict(float)
         for edges, probability in ends.items():
             degree = Counter(v for edge in edges for v in edge)
             for order in permutations(range(new), m):

@@ -15,7 +15,7 @@ from bayesprune.errors import GraphError
 from bayesprune.experiments.facade import load, prune
 from bayesprune.experiments.graph_view import graph_of, plot_graph
 from bayesprune.graphs import FEATURES, features, read_graphml
-from bayesprune.models import MLP, GraphRNN
+from bayesprune.models import MLP, GraphMLP, GraphRNN
 from bayesprune.run.pruned import Pruned
 
 
@@ -34,6 +34,7 @@ def test_the_command_tells_writes_and_draws(command: Any, pruned: Pruned, tmp_pa
     outcome = command("graph", tmp_path / "small", "--graphml", tmp_path / "net.graphml", "--references", 2)
     assert outcome.status == 0, outcome.err
     assert "32 units and" in outcome.out and "average_shortest_path_length" in outcome.out and " ± " in outcome.out
+    assert "edges to a vertex (how many vertices): 0 (" in outcome.out and "small-world coefficient 0" in outcome.out
     assert (tmp_path / "small" / "graph.png").read_bytes().startswith(b"\x89PNG")
     graph = read_graphml(tmp_path / "net.graphml")
     weights = [value for name, value in pruned.network.named_parameters() if name.endswith("weight")]
@@ -43,6 +44,7 @@ def test_the_command_tells_writes_and_draws(command: Any, pruned: Pruned, tmp_pa
     assert found["level"] == "unit" and found["edges"] == graph.number_of_edges()
     assert list(found["properties"])[:23] == list(FEATURES) and found["plot"] == str(tmp_path / "net.svg")
     assert sum(found["degrees"]["in"].values()) == found["left_vertices"] <= found["vertices"] == 32
+    assert found["small_world"]["clustering"] == 0 < found["small_world"]["random_clustering"]
     assert found["random"]["nodes"] == {"mean": found["left_vertices"], "sd": 0.0} or found["changed_edges"] > 0
 
 
@@ -51,9 +53,23 @@ def test_layers_and_levels(command: Any, pruned: Pruned, tmp_path: Path) -> None
     outcome = command("graph", tmp_path / "small", "--level", "layer", "--json")
     found = json.loads(outcome.out)
     assert (found["vertices"], found["edges"], found["random"]) == (4, 3, {})
-    assert found["properties"]["layers"] == 4
+    assert found["properties"]["layers"] == 4 and found["small_world"] is None
     assert command("graph", tmp_path / "small", "--level", "pixel").err.count("take auto, unit or layer") == 1
     assert command("graph", tmp_path / "nothing").status == 2
+
+
+def test_skips_make_triangles_beside_networkx(pruned: Pruned) -> None:
+    """Of a graph with feed-forward triangles; random graphs of equal degrees have the same degree distribution."""
+    inputs = torch.randn(60, 6, generator=torch.Generator().manual_seed(1))
+    network = GraphMLP("watts-strogatz:3", input_shape=(6,), classes=2)
+    dense = prune(network, from_tensors(inputs, (inputs[:, 0] > 0).long()), method="dense", epochs=1, seed=0)
+    view = graph_of(dense, references=2)
+    found = view.small_world
+    assert found is not None and found.coefficient is not None
+    plain: Any = nx.Graph(list(view.left.edges))
+    assert found.clustering == pytest.approx(nx.average_clustering(plain)) and found.clustering > 0
+    assert found.length == pytest.approx(nx.average_shortest_path_length(plain))
+    assert graph_of(pruned, references=0).small_world is None
 
 
 def test_properties_are_of_what_is_connected_to_input_and_output(pruned: Pruned) -> None:

@@ -70,13 +70,13 @@ def networks_findings(found: Sequence[RowRuns]) -> Findings:
     if tables:
         outcome = _outcome_table(found, tables)
         sections.append(Section("Outcome", tables=[outcome], notes=_NOTES[:1], wide=[sources_sketch(tables)]))
-    for title, table, note in (
+    for title, shown, note in (
         ("What needs no network", _rules_table(found), 1),
         ("Accuracy from structure", honest_table(told) if told else None, 2),
         ("From the study's networks to these", _carried_table(tables), 3),
     ):
-        if table is not None:
-            sections.append(Section(title, tables=[table], notes=_NOTES[note : note + 1]))
+        if shown is not None:
+            sections.append(Section(title, tables=[shown], notes=_NOTES[note : note + 1]))
     mean = f", {np.mean(times):.0f} seconds a network on average" if times else ""
     verdict = f"{len(times)} of {len(found)} networks are trained{mean}."
     lines = [

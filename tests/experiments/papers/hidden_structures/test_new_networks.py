@@ -56,13 +56,14 @@ def made(make_run: Callable[..., RunRecord]) -> list[RowRuns]:
 def test_the_page_of_a_study_that_is_partly_finished(
     made: list[RowRuns], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(new_networks, "REGRESSORS", ("bayesian-ridge", "bayesian-ridge"))
+    monkeypatch.setattr(new_networks, "PREDICTORS", {"bayesian-ridge": 2})
     monkeypatch.setattr(new_networks, "_rules_table", lambda found: None)
     monkeypatch.setenv("BAYESPRUNE_DATA", str(tmp_path))
     found = STUDY.evaluate(made)
     assert found.document.verdict.startswith("37 of 70 networks are trained")
     text = found.document.markdown()
     assert "| GRU | 36 of 40 |" in text and "| tanh | 1 of 10 |" in text and "accuracy-sources.png" in text
+    assert text.count("| GRU | bayesian-ridge | number of sources |") == 2  # R squared and coverage
     assert "From the study's networks" not in text  # its tables are not here
     told = {one["properties"]: one for one in found.values["cross_validated"] if one["cell"] == "GRU"}
     assert told["number of sources"]["r_squared"] > 0.99

@@ -37,7 +37,8 @@ class RunSettings:
 
     Attributes:
         method: name in the table of methods.
-        network: registered name or `package.module:callable`.
+        network: registered name, where it takes arguments also with them, "graphrnn(cell=lstm)"; or
+            `package.module:callable`.
         data: name of the data set.
         seed: of initial weights, order, noise and gates.
         epochs: in all; None stands for the default for the size of the data. With 0 nothing is trained: methods that

@@ -61,7 +61,7 @@ class RunFlags:
 
     Attributes:
         network: lenet300, lenet5, conv4, mlp, vgg16, resnet20, resnet32, resnet56, graphmlp, or graphrnn, for strings
-            such as reber; or package.module:callable for your own.
+            such as reber; with arguments as in "graphrnn(cell=lstm)"; or package.module:callable for your own.
         data: mnist5k, mnist, fashion-mnist, cifar10, svhn, diabetes, breast-cancer, wine, teacher200, reber,
             reber-embedded, reber-hard; your own: folder:PATH, npz:PATH or csv:FILE[:TARGET].
         task: classification, binary, multi-label, regression, counts or segmentation; by default as targets suggest.

@@ -143,6 +143,7 @@ def fit_nuts(
     draws: int = 500,
     warmup: int = 500,
     chains: int = 1,
+    deepest: int = 8,
     seed: int = 0,
 ) -> FittedAccuracy:
     """Fit one posterior by NUTS.
@@ -154,14 +155,15 @@ def fit_nuts(
         draws: of each chain.
         warmup: draws before them.
         chains: one after the other.
+        deepest: a draw takes at most 2 to the power of this many steps.
         seed: of all that is drawn.
 
     Raises:
         DataError: as for `fit`.
-        SettingError: no draws or chains.
+        SettingError: no draws, chains or steps.
     """
     model = model or AccuracyRegression()
-    for name, value in (("draws", draws), ("warmup", warmup), ("chains", chains)):
+    for name, value in (("draws", draws), ("warmup", warmup), ("chains", chains), ("deepest", deepest)):
         check_integer(name, value, 1)
     rows, targets, chosen, scaling = _prepared(inputs, accuracy, None)
     found: list[dict[str, Tensor]] = []
@@ -169,7 +171,7 @@ def fit_nuts(
     with random_apart(torch.device("cpu"), seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(chains):
-            chain = MCMC(NUTS(model), draws, warmup, disable_progbar=True)
+            chain = MCMC(NUTS(model, max_tree_depth=deepest), draws, warmup, disable_progbar=True)
             chain.run(*double)
             found.append(chain.get_samples())
     joined = {name: torch.cat([one[name] for one in found]) for name in found[0]}

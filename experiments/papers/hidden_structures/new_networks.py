@@ -11,9 +11,11 @@ from bayesprune.errors import DataUnavailableError
 from bayesprune.experiments.number_format import MISSING
 from bayesprune.experiments.papers.hidden_structures.honest import (
     ALL_PROPERTIES,
+    HORSESHOE,
     INPUTS,
     SOURCES,
     Found,
+    calibration_table,
     honest,
     honest_table,
     values,
@@ -31,6 +33,9 @@ from bayesprune.graphs import FEATURES, features, study_graph
 from bayesprune.graphs.prediction import REGRESSORS, AccuracyTable, Regressor, r_squared
 
 NAMES = {"tanh": "tanh", "relu": "ReLU", "gru": "GRU", "lstm": "LSTM"}
+PREDICTORS = {"bayesian-ridge": 5, "random-forest": 5, HORSESHOE: 2}
+"""The regressors of the honest protocol, and how often each is cross-validated."""
+
 FEWEST = 10
 """Networks of a kind of cell from which on accuracy is predicted by cross-validation."""
 
@@ -41,6 +46,8 @@ _NOTES = (
     "does better.",
     "Cross-validated as in part `prediction`, on these networks alone; kinds of cells with fewer than "
     f"{FEWEST} networks are left out. The 95 % interval is that of drawing the networks anew.",
+    "Coverage of the cross-validated predictive distributions: of Bayesian ridge, and of the horseshoe regression of "
+    "docs/prediction.md.",
     "Trained on the study's 200 networks of a kind of cell, asked about these: graphs, strings' order and initial "
     "weights are new. R squared is around the mean of these networks; correlation is Pearson's.",
 )
@@ -70,13 +77,14 @@ def networks_findings(found: Sequence[RowRuns]) -> Findings:
     if tables:
         outcome = _outcome_table(found, tables)
         sections.append(Section("Outcome", tables=[outcome], notes=_NOTES[:1], wide=[sources_sketch(tables)]))
-    for title, table, note in (
+    for title, shown, note in (
         ("What needs no network", _rules_table(found), 1),
         ("Accuracy from structure", honest_table(told) if told else None, 2),
-        ("From the study's networks to these", _carried_table(tables), 3),
+        ("How sure models are", calibration_table(told) if told else None, 3),
+        ("From the study's networks to these", _carried_table(tables), 4),
     ):
-        if table is not None:
-            sections.append(Section(title, tables=[table], notes=_NOTES[note : note + 1]))
+        if shown is not None:
+            sections.append(Section(title, tables=[shown], notes=_NOTES[note : note + 1]))
     mean = f", {np.mean(times):.0f} seconds a network on average" if times else ""
     verdict = f"{len(times)} of {len(found)} networks are trained{mean}."
     lines = [
@@ -145,10 +153,10 @@ def _rules_table(found: Sequence[RowRuns]) -> Table | None:
 
 def _cross_validated(tables: Mapping[str, AccuracyTable]) -> Found:
     return {
-        (cell, name, inputs): honest(table, name, inputs, 5)
+        (cell, name, inputs): honest(table, name, inputs, repeats)
         for cell, table in tables.items()
         if len(table) >= FEWEST
-        for name in REGRESSORS[:2]
+        for name, repeats in PREDICTORS.items()
         for inputs in (ALL_PROPERTIES, SOURCES)
     }
 

@@ -15,7 +15,7 @@ CELLS = {"gru": 20, "tanh": 5, "relu": 5, "lstm": 5}
 """Kinds of cells, and how many graphs of each family."""
 
 FAMILIES = ("barabasi-albert", "watts-strogatz")
-QUICK_GRAPHS, QUICK_EPOCHS = 2, 1
+QUICK_GRAPHS, QUICK_EPOCHS = 1, 1
 
 _FIRST = 10
 """Graphs of each family that GRU networks are built from before those with other cells."""

@@ -11,6 +11,7 @@ from scipy.stats import ttest_ind
 from bayesprune.errors import DataError, DataUnavailableError, UnknownNameError
 from bayesprune.experiments.papers import paper
 from bayesprune.experiments.papers.hidden_structures import graphs_part, prediction
+from bayesprune.experiments.papers.hidden_structures.honest import INPUTS
 from bayesprune.experiments.papers.hidden_structures.published_prediction import CORRELATIONS, R_SQUARED
 from bayesprune.graphs import FEATURES, features, study_graph
 
@@ -36,7 +37,7 @@ def test_both_protocols_on_tables_that_can_be_predicted(tables: Path, monkeypatc
     found = prediction.evaluate(quick=True, root=tables)
     told = found.values["cross_validated"]
     rows = {(one["cell"], one["properties"]): one for one in told if one["regressor"] == "bayesian-ridge"}
-    assert len(rows) == len(prediction.INPUTS) and len(told) == len(rows) + 2
+    assert len(rows) == len(INPUTS) and len(told) == len(rows) + 2
     assert all(0 <= one["coverage"]["0.8"] <= 1 and one["crps"] > 0 for one in told)
     assert rows["GRU", "all 23"]["r_squared"] > 0.99 and rows["GRU", "all 23"]["within_sources"] > 0.5
     assert rows["GRU", "number of sources"]["within_sources"] < 0.1

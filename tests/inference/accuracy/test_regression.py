@@ -116,13 +116,14 @@ def test_bad_input_is_said() -> None:
 
 @pytest.mark.long
 def test_variational_inference_and_nuts_agree() -> None:
-    inputs, accuracy = drawn(60, 3)
-    exact, fitted = fit_nuts(inputs, accuracy, draws=200, warmup=200), fit(inputs, accuracy, draws=1_000)
-    new, _ = drawn(50, 4)
-    one, other = (each.predictive(new)[:, 0] for each in (exact, fitted))
-    logit = [np.log(each / (1 - each)) for each in (one, other)]
-    medians = [np.median(each, axis=0) for each in logit]
-    widths = [np.subtract(*np.quantile(each, [0.9, 0.1], axis=0)) for each in logit]
-    # The median of 200 draws of a law of width 1.6 (10 to 90 %) has an error of about 0.06.
-    assert np.abs(medians[0] - medians[1]).mean() < 0.15
-    assert widths[1].mean() == pytest.approx(widths[0].mean(), rel=0.15)
+    inputs, accuracy = drawn(50, 3, (1.0,))
+    exact = fit_nuts(inputs, accuracy, draws=100, warmup=60, deepest=5)
+    fitted = fit(inputs, accuracy, draws=1_000)
+    # The posterior of the weight has a deviation of about 0.1, so that 100 draws' mean has an error of 0.01 to 0.03.
+    means = [float(each.draws["weights"].mean()) for each in (exact, fitted)]
+    assert abs(means[0] - means[1]) < 0.1
+    new, _ = drawn(200, 4, (1.0,))
+    widths = [
+        np.subtract(*np.quantile(each.predictive(new)[:, 0], [0.9, 0.1], axis=0)).mean() for each in (exact, fitted)
+    ]
+    assert widths[1] == pytest.approx(widths[0], rel=0.2)

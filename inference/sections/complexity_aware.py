@@ -77,8 +77,9 @@ class ComplexityAware(Flattened):
                 raise BudgetError("complexity-aware prices what things cost, and no group: give a number of nats")
             nats = asked * units
         else:
-            short = 1.0 if settings.budget is not None else min(1.0, steps / FULL_PRICE)
-            nats = short * min(default_price("cost", examples) * units, whole_price(examples))
+            nats = default_price("cost", examples) * units
+            if settings.budget is None:
+                nats = min(1.0, steps / FULL_PRICE) * min(nats, whole_price(examples))
         if not nats > 0:
             raise BudgetError(f"the price must be > 0 nats, not {settings.price}")
         return ComplexityPrice.of(state.structure, state.expected_cost(), nats, options.alpha, options.beta)

@@ -10,8 +10,12 @@ from bayesprune.training import TrainState
 from bayesprune.training.network_kinds import network_kind
 
 DEFAULT_PRICES = {"equal": 14.0, "cost": 30.0, "network": 18_500.0}
-"""Nats of training log-likelihood a gate must be worth by default on MNIST's 55,000 images; "network" is for a whole
-network, of which a section must be worth its share."""
+"""Nats of training log-likelihood a gate must be worth by default on MNIST's 55,000 images; "network" is what a whole
+network with sections must be worth, and a section its share of that."""
+
+MOST_AN_EXAMPLE = 1.0
+"""Nats an example that a whole network with sections is priced at by default, at most: a guess among ten classes costs
+2.3, so that more would pay for a network that knows nothing. At 4 nats a ResNet of three blocks on 1,000 digits went."""
 
 FULL_PRICE = 100
 """With fewer steps of pruning the default price is lower in proportion: what units are worth is not learnt yet."""
@@ -25,6 +29,11 @@ def default_price(kind: str, examples: int) -> float:
     example, which leaves so much that any way of choosing units does as well. Prices by cost follow suit.
     """
     return DEFAULT_PRICES[kind] * float((examples / 55_000) ** 0.4)
+
+
+def whole_price(examples: int) -> float:
+    """The default price of a whole network with sections, in nats, for so many training examples."""
+    return min(default_price("network", examples), MOST_AN_EXAMPLE * examples)
 
 
 def make_price(

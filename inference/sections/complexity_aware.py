@@ -15,7 +15,7 @@ from bayesprune.errors import BudgetError, SettingError
 from bayesprune.inference.estimators import GateEstimator
 from bayesprune.inference.flattened import Flattened
 from bayesprune.inference.options import Recipe
-from bayesprune.inference.pricing import FULL_PRICE, default_price
+from bayesprune.inference.pricing import FULL_PRICE, default_price, whole_price
 from bayesprune.inference.sections.adding import add_sections
 from bayesprune.inference.sections.differences import SectionDifferences, SectionObjective
 from bayesprune.inference.sections.options import SECTION_START, ComplexityOptions
@@ -77,8 +77,9 @@ class ComplexityAware(Flattened):
                 raise BudgetError("complexity-aware prices what things cost, and no group: give a number of nats")
             nats = asked * units
         else:
-            short = 1.0 if settings.budget is not None else min(1.0, steps / FULL_PRICE)
-            nats = short * default_price("cost", examples) * units
+            nats = default_price("cost", examples) * units
+            if settings.budget is None:
+                nats = min(1.0, steps / FULL_PRICE) * min(nats, whole_price(examples))
         if not nats > 0:
             raise BudgetError(f"the price must be > 0 nats, not {settings.price}")
         return ComplexityPrice.of(state.structure, state.expected_cost(), nats, options.alpha, options.beta)

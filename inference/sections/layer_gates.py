@@ -23,7 +23,7 @@ from bayesprune.inference.guides import GateGuide
 from bayesprune.inference.objective import GATES, guide_of
 from bayesprune.inference.options import LEARNING_RATE, Recipe
 from bayesprune.inference.phases import normal_of
-from bayesprune.inference.pricing import FULL_PRICE, default_price
+from bayesprune.inference.pricing import FULL_PRICE, whole_price
 from bayesprune.inference.projected import ProjectedGateDescent
 from bayesprune.inference.review import Review, few_steps
 from bayesprune.inference.sections.adding import add_sections
@@ -148,7 +148,7 @@ def section_nats(state: TrainState, settings: RunSettings, size: int, steps: int
             raise BudgetError("layer-gates has one price for every section: give a number of nats, such as price=200")
         return asked
     cost = ComplexityPrice.of(state.structure, state.expected_cost(), 1.0, ComplexityOptions.alpha, 1.0)
-    return min(1.0, steps / FULL_PRICE) * default_price("network", size) * max(mean(cost.shares.values()), LEAST)
+    return min(1.0, steps / FULL_PRICE) * whole_price(size) * max(mean(cost.shares.values()), LEAST)
 
 
 def _of_sections(posterior: Callable[[TrainState], GatePosterior], state: TrainState) -> GatePosterior:

@@ -70,8 +70,9 @@ class ComplexityOptions(ParsimoniousOptions):
     """The settings of units and layers together: `nu`, `beta` and `alpha` are the three trade-offs.
 
     Attributes:
-        nu: accuracy against size: nats per training example that the whole network is priced at; by default, or with a
-            price p, p times the number of units over the number of examples.
+        nu: accuracy against size: nats per training example that the whole network is priced at; with a price p, p
+            times the number of units over the number of examples; by default the same with the default price of a unit,
+            but at most 1.
         beta: layers against units: a section costs beta times its share of the network while that is whole; above 1
             sections go first, below 1 units.
         alpha: compute against parameters: 1 prices multiply-accumulates only, 0 parameters only.

@@ -80,7 +80,7 @@ def _least_gone(one: RowRuns, dense: RowRuns) -> float:
 
 def _layers(one: RowRuns | None, dense: RowRuns, *, small: bool = False) -> Target:
     """Layer gates on ResNet-20; `small` where fewer pictures and a narrower network are meant."""
-    subject = f"resnet20, {runs.SECTION_GATES}" if one is None or not small else f"{runs.part_of(one.row)}, {one.row.value}"
+    subject = f"{runs.part_of(dense.row)}, {one.row.value if one is not None and small else runs.SECTION_GATES}"
     wanted = f"a third of the sections gone, <= {MOST_LOSS:.2f} points lost against dense at equal epochs"
     if one is None:
         return Target(subject, wanted, "no runs", UNKNOWN)

@@ -99,13 +99,17 @@ def arms_of(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> dict[str, lis
             for one, outcome in rows
             if runs.arm_of(one.row) == arm
             and runs.strength_of(one.row) in (0.0, usual)
-            and (
-                not runs.of_students(part) or (runs.teacher_of(one.row)[0] == 2 and runs.teacher_of(one.row)[1] < runs.REPEATS)
-            )
+            and (not runs.of_students(part) or _has_all_arms(one))
         ]
         if own:
             made[arm] = own
     return made
+
+
+def _has_all_arms(one: RowRuns) -> bool:
+    """Whether a row of students is of a draw that all arms have."""
+    layers, draw = runs.teacher_of(one.row)
+    return layers == 2 and draw < runs.REPEATS
 
 
 def strengths_of(part: str, rows: Sequence[tuple[RowRuns, Outcome]]) -> dict[float, list[Outcome]]:

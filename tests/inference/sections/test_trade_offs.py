@@ -40,7 +40,7 @@ def pruned_by(data: Data, make: type[nn.Module], **settings: Any) -> Pruned:
 @pytest.mark.long
 @pytest.mark.usefixtures("at_once")
 def test_nu_trades_accuracy_for_size(small_data: Data) -> None:
-    """The dearer the network, the smaller it ends; at the lowest price it is whole, at the highest it says one thing."""
+    """The dearer a network is, the smaller it ends; the smallest says one thing."""
     results = [pruned_by(small_data, Residual, nu=nu).result() for nu in (1e-4, 0.3, 100.0)]
     macs, accuracy = ([one[key] for one in results] for key in ("macs", "accuracy"))
     assert macs[0] > macs[1] > macs[2] and accuracy[1] > accuracy[2]

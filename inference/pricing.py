@@ -15,7 +15,7 @@ network with sections must be worth, and a section its share of that."""
 
 MOST_AN_EXAMPLE = 1.0
 """Nats an example that a whole network with sections is priced at by default, at most: a guess among ten classes costs
-2.3, so that more would pay for a network that knows nothing. At 4 nats a ResNet of three blocks on 1,000 digits went."""
+2.3, so that more would pay for a network that knows nothing. At 4 a small ResNet went whole (docs/layer-gates.md)."""
 
 FULL_PRICE = 100
 """With fewer steps of pruning the default price is lower in proportion: what units are worth is not learnt yet."""

@@ -75,10 +75,7 @@ class FittedAccuracy:
         inputs = self.scaling.inputs(rows)
         given = [self.draws[name] for name in ("weights", "trend", "level", "log_noise", "freedom")]
         with random_apart(torch.device("cpu"), seed), torch.no_grad():
-            drawn = [
-                row_law(inputs, *(each[place : place + 1].unsqueeze(1).squeeze(0) for each in given)).sample()
-                for place in range(len(given[0]))
-            ]
+            drawn = [row_law(inputs, *(each[place] for each in given)).sample() for place in range(len(given[0]))]
         found = torch.stack(drawn).transpose(1, 2).double().numpy()
         logits: Floats = self.scaling.level[:, None] + self.scaling.spread[:, None] * found
         return 1 / (1 + np.exp(-np.clip(logits, -50, 50)))

@@ -5,6 +5,7 @@ from typing import Any
 
 from bayesprune.experiments.report.drawing import ACCENT, CONTRAST
 from bayesprune.experiments.report.pictures import Sketch
+from bayesprune.experiments.words import counted
 from bayesprune.graphs.prediction import AccuracyTable, CrossValidated
 
 _FAMILIES = (("barabasi_albert", "Barabasi-Albert", ACCENT, "o"), ("watts_strogatz", "Watts-Strogatz", CONTRAST, "s"))
@@ -24,7 +25,7 @@ def predicted_sketch(found: Mapping[str, tuple[AccuracyTable, CrossValidated]], 
 
 def sources_sketch(tables: Mapping[str, AccuracyTable]) -> Sketch:
     """Accuracy against the number of sources, a panel a cell."""
-    facts = "; ".join(f"{cell}: {len(table)} networks" for cell, table in tables.items())
+    facts = "; ".join(f"{cell}: {counted(len(table), 'network')}" for cell, table in tables.items())
     return Sketch(
         "accuracy-sources",
         "Test accuracy against the number of sources",

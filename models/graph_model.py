@@ -95,7 +95,9 @@ class GraphModel:
         if key not in self._networks:
             while len(self._networks) >= _KEPT:
                 del self._networks[next(iter(self._networks))]
-            self._networks[key] = self.build(layered_from(graph.detach(), self.prior.vertices)).requires_grad_(False)
+            with torch.random.fork_rng(devices=[]):  # first weights are not used, and draw no numbers of the program's
+                built = self.build(layered_from(graph.detach(), self.prior.vertices))
+            self._networks[key] = built.requires_grad_(False)
         return self._networks[key]
 
     def outputs(self, inputs: Tensor, graph: Tensor, weights: Mapping[str, Tensor]) -> Tensor:

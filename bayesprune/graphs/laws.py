@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations
-from math import comb
+from math import comb, inf, log, log1p
 from typing import Any
 
 import networkx as nx
@@ -271,7 +271,12 @@ def _connected_rings(vertices: int, neighbours: int) -> Floats:
 
 
 def _log_sum(ways: Floats, x: float) -> float:
-    powers = np.arange(len(ways))
-    terms = ways * x**powers * (1 - x) ** powers[::-1]
-    total = float(terms.sum())
-    return float(np.log(total)) if total > 0 else float("-inf")
+    """In logs, since powers of small probabilities underflow."""
+    found = -inf
+    for r in np.flatnonzero(ways).tolist():
+        rest = len(ways) - 1 - r
+        if (x == 0 and r) or (x == 1 and rest):
+            continue
+        term = log(ways[r]) + (r * log(x) if r else 0.0) + (rest * log1p(-x) if rest else 0.0)
+        found = float(np.logaddexp(found, term))
+    return found

@@ -27,9 +27,7 @@ class OneOf(dist.TorchDistribution):
     arg_constraints: dict[str, Any] = {}
     has_enumerate_support = True
 
-    def __init__(
-        self, values: Sequence[float] | Tensor, weights: Sequence[float] | Tensor | None = None, **_: Any
-    ) -> None:
+    def __init__(self, values: Sequence[float] | Tensor, weights: Sequence[float] | Tensor | None = None) -> None:
         self.values = torch.as_tensor(values, dtype=torch.float64)  # the numbers as they are written
         usual = torch.ones_like(self.values) if weights is None else torch.as_tensor(weights, dtype=torch.float64)
         if self.values.dim() != 1 or not len(self.values) or usual.shape != self.values.shape:

@@ -97,6 +97,10 @@ def test_draws_of_the_prior_have_one_shape_whatever_the_graph() -> None:
         assert len(found["graph"].reshape(6, -1).unique(dim=0)) > 2
         assert found["y"].shape == (6, 7) and set(found["y"].unique().tolist()) <= {0, 1}
         assert {name[2:]: one.shape[2:] for name, one in found.items() if name.startswith("w.")} == model.shapes
+        pyro.set_rng_seed(5)
+        first = Predictive(model, num_samples=3)(given)["y"]
+        pyro.set_rng_seed(5)
+        assert torch.equal(Predictive(model, num_samples=3)(given)["y"], first)  # networks that are ready or not
         again = Predictive(model, {name: one for name, one in found.items() if name != "y"})(given)
         assert again["y"].shape == (6, 7)
     assert list(pyro.get_param_store().keys()) == []

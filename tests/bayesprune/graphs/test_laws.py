@@ -168,6 +168,8 @@ def test_larger_graphs_have_probabilities_too() -> None:
     path = nx.path_graph(20)
     grown = sum(log(1 / (2 * v)) for v in range(1, 19))  # the last vertex has degree 1 of 2 v in all
     assert log_probability(path, "barabasi-albert", edges=1) == pytest.approx(grown)
+    rare = log_probability(nx.complete_graph(20), "erdos-renyi", probability=1e-4)  # connected ones are trees, 20^18
+    assert rare == pytest.approx(190 * log(1e-4) - (18 * log(20) + 19 * log(1e-4)), rel=1e-4)
     ring = watts_strogatz(9, 4, rewire=0.0)
     assert log_probability(ring, "watts-strogatz", neighbours=4, rewire=0.0) == pytest.approx(0)
     assert log_probability(nx.complete_graph(20), "erdos-renyi", probability=1.0) == pytest.approx(0)

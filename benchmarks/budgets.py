@@ -28,7 +28,10 @@ BUDGETS = {
 }
 SEEDS = {"lenet300": 3, "lenet5": 1}
 EPOCHS = {"mnist5k": {"lenet300": 40, "lenet5": 20}, "mnist": {"lenet300": 40, "lenet5": 40}}
-PRICES = {"mnist5k": (4.0, 8.0), "mnist": (14.0, 30.0)}
+PRICES = {
+    "mnist5k": {"lenet300": (4.0, 8.0), "lenet5": (8.0,)},
+    "mnist": {"lenet300": (14.0, 30.0), "lenet5": (30.0,)},
+}
 PAIRS = 5
 
 
@@ -152,9 +155,10 @@ def main() -> None:
         for line in met_rows(network, data, epochs[network] // (4 if arguments.quick else 1), SEEDS[network]):
             print(line, flush=True)
     print("\n| network | price | fixed price % | its budget % | difference | target |\n|---|---|---|---|---|---|")
-    for price in PRICES[arguments.data][: 1 if arguments.quick else 2]:
-        steps = epochs["lenet300"] // (4 if arguments.quick else 1)
-        print(pair_row("lenet300", price, pairs("lenet300", data, steps, price, PAIRS)), flush=True)
+    for network in networks:
+        for price in PRICES[arguments.data][network][: 1 if arguments.quick else 2]:
+            steps = epochs[network] // (4 if arguments.quick else 1)
+            print(pair_row(network, price, pairs(network, data, steps, price, PAIRS)), flush=True)
 
 
 if __name__ == "__main__":

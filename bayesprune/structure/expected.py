@@ -205,17 +205,17 @@ def _axes(structure: Structure) -> dict[str, tuple[Tensor | None, Reader | None]
     written, read = dict[str, dict[int, Tensor]](), dict[str, dict[int, Reader]]()
     for axis in structure.axes:
         written.setdefault(axis.parameter, {})[axis.axis] = axis.gates
-    for reader in structure.readers:
-        read.setdefault(reader.parameter, {})[reader.weight_axis] = reader
+    for one in structure.readers:
+        read.setdefault(one.parameter, {})[one.weight_axis] = one
     found: dict[str, tuple[Tensor | None, Reader | None]] = {}
     for name in {**written, **read}:
         writes, reads = written.get(name, {}), read.get(name, {})
-        own = next((axis for axis in writes if axis not in reads), next(iter(writes), None))
-        other = next((axis for axis in {**reads, **writes} if axis != own), None)
-        reader = None
-        if other is not None:
-            every = torch.arange(len(writes[other])) if other in writes else torch.zeros(0)
-            reader = reads[other] if other in reads else Reader(name, other, -1, writes[other], every, None)
+        own = next((place for place in writes if place not in reads), next(iter(writes), None))
+        other = next((place for place in {**reads, **writes} if place != own), None)
+        reader = None if other is None else reads.get(other)
+        if other is not None and reader is None:
+            gates = writes[other]
+            reader = Reader(name, other, -1, gates, torch.arange(len(gates)), None)
         found[name] = (None if own is None else writes[own]), reader
     return found
 

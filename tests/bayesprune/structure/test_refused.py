@@ -234,6 +234,7 @@ def test_layers_that_other_inputs_may_run_are_named() -> None:
     assert [group.size for group in find(Routed(), inputs, inputs="none").groups] == [8, 8]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, when it compiles
 def test_a_compiled_network_is_refused_by_name() -> None:
     network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
     with pytest.raises(NetworkError, match=r"the network was compiled \(torch.compile\).*_orig_mod"):

@@ -2,9 +2,10 @@
 
     python -m benchmarks.zoo [--torchvision] [--only NAME ...] [--limit 120]
 
-Each network is tried in a process of its own, which is stopped after `--limit` seconds of the processor. The share is that of the
-channels of all layers that have a gate; exact means that a compact network says what the gated one does up to 1e-5, on
-random gates. Memory is what all of this adds to the process, over the weights; small networks have none to speak of.
+Each network is tried in a process of its own, which is stopped after `--limit` seconds of the processor. The share is
+that of the channels of all layers that have a gate; exact means that a compact network says what the gated one does up
+to 1e-5, on random gates. Memory is what all of this adds to the process, over the weights; small networks have none to
+speak of.
 """
 
 import argparse

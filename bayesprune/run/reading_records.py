@@ -103,12 +103,7 @@ def fields_of(record: RunRecord, network: nn.Module) -> dict[str, Any]:
     )
     return dict(  # noqa: C408 - keywords read better than twenty quoted names
         network=network,
-        groups=tuple(
-            Group(
-                g["name"], g["size"], torch.tensor(g["kept"], dtype=torch.long), (), (), counted=tuple(g.get("counted", ()))
-            )
-            for g in record.groups
-        ),
+        groups=tuple(map(_group_of, record.groups)),
         posterior=None if tensors is None else _posterior_of(tensors),
         evaluation=evaluation_of(result),
         history=record.history,
@@ -134,6 +129,12 @@ def fields_of(record: RunRecord, network: nn.Module) -> dict[str, Any]:
         warnings=tuple(result.get("warnings", ())),
         masks=_fitting(record.masks, network),
     )
+
+
+def _group_of(row: Mapping[str, Any]) -> Group:
+    """A group, without the layers that write and read it."""
+    kept = torch.tensor(row["kept"], dtype=torch.long)
+    return Group(row["name"], row["size"], kept, (), (), counted=tuple(row.get("counted", ())))
 
 
 def _posterior_of(tensors: Mapping[str, Tensor]) -> GatePosterior:

@@ -58,9 +58,7 @@ _LAYER = record(
     {"name": text, "kind": text}
     | {prefix + what: integer() for prefix in ("", "dense_") for what in ("params", "macs", "inputs", "outputs")}
 )
-_GROUP = record(
-    {"name": text, "size": integer(1), "kept": list_of(integer())}, optional={"counted": list_of(text)}
-)
+_GROUP = record({"name": text, "size": integer(1), "kept": list_of(integer())}, optional={"counted": list_of(text)})
 _SPLITS = record({name: integer() for name in ("train", "validation", "test")})
 
 

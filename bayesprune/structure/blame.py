@@ -107,7 +107,8 @@ class _Search:
             with hooked(_path_hooks(smaller, path, begun)):
                 got = list(tensors_in(self.passes(smaller, self.example)))
         except Exception as error:  # the network's own code meets channels it did not count on
-            return Blame(some[-1][0], failing_line(error), path[-1] if path else "", len(begun), begun[-1] if begun else "")
+            inside, last = (names[-1] if names else "" for names in (path, begun))
+            return Blame(some[-1][0], failing_line(error), inside, len(begun), last)
         expected = gated_outputs(self.network, self.structure, self.example, gates, self.passes)
         return None if agree(got, expected) else Blame(some[-1][0], "")
 

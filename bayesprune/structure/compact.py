@@ -60,7 +60,7 @@ def compact(
 
         structure = without_closed(network, structure, open_gates, optimizers, (masks, alike))
     for norm in structure.norms:
-        kind_of(network.get_submodule(norm.layer))  # of a user's own class it is told while attributes and weights agree
+        kind_of(network.get_submodule(norm.layer))  # told while weights and attributes agree
     structure = wrapped(network, structure, open_gates, (masks, alike))
     network.zero_grad()
     parameters = dict(network.named_parameters(remove_duplicate=False))

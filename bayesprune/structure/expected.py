@@ -148,7 +148,7 @@ class ExpectedCost:
         self._constant = constant
         gates = structure.gate_count
         written = {axis.parameter: axis.gates for axis in structure.axes}
-        readers = {reader.parameter: reader for reader in structure.readers}
+        axes = _axes(structure)
         terms, seen = [], set()
         for name, parameter in network.named_parameters(remove_duplicate=False):
             layer_name, _, tensor = name.rpartition(".")
@@ -156,7 +156,7 @@ class ExpectedCost:
             entries = 0 if id(parameter) in seen else parameter.numel()  # a shared one is there once
             used += 0 if id(parameter) in seen else (uses or {}).get(name, 0.0)
             holding = _holding(structure, layer_name, tensor)
-            terms.append(_term(parameter.numel(), entries, written.get(name), readers.get(name), used, holding))
+            terms.append(_term(parameter.numel(), entries, *axes.get(name, (None, None)), used, holding))
             seen.add(id(parameter))
         for layer_name, macs in (own or {}).items():
             holding = _holding(structure, layer_name)
@@ -171,7 +171,9 @@ class ExpectedCost:
         for layer in layers:
             if layer.name == OTHER:
                 uses, own, sizes = dict(layer.uses), dict(layer.own), dict(network.named_parameters())
-                constant = layer.macs - sum(own.values()) - sum(n * sizes[name].numel() for name, n in uses.items())
+                constant += layer.macs - sum(own.values()) - sum(n * sizes[name].numel() for name, n in uses.items())
+            elif "weight" not in network.get_submodule(layer.name)._parameters:
+                constant += layer.macs  # its weight is computed from others, so it stays whole
         return cls(network, structure, {layer.name: layer.positions for layer in layers}, constant, uses, own)
 
     def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,6 +195,29 @@ class ExpectedCost:
             products, others = self._parts[CPU]
             self._parts[name] = products.to(device), [term.to(device) for term in others]
         return self._parts[name]
+
+
+def _axes(structure: Structure) -> dict[str, tuple[Tensor | None, Reader | None]]:
+    """By parameter the gates along an axis that is written, and what reads along another one.
+
+    A weight that is used transposed, too, is read and written along the same axis, which counts once.
+    """
+    written, read = dict[str, dict[int, Tensor]](), dict[str, dict[int, Reader]]()
+    for axis in structure.axes:
+        written.setdefault(axis.parameter, {})[axis.axis] = axis.gates
+    for one in structure.readers:
+        read.setdefault(one.parameter, {})[one.weight_axis] = one
+    found: dict[str, tuple[Tensor | None, Reader | None]] = {}
+    for name in {**written, **read}:
+        writes, reads = written.get(name, {}), read.get(name, {})
+        own = next((place for place in writes if place not in reads), next(iter(writes), None))
+        other = next((place for place in {**reads, **writes} if place != own), None)
+        reader = None if other is None else reads.get(other)
+        if other is not None and reader is None:
+            gates = writes[other]
+            reader = Reader(name, other, -1, gates, torch.arange(len(gates)), None)
+        found[name] = (None if own is None else writes[own]), reader
+    return found
 
 
 def _weight_use(layer_name: str, layer: nn.Module, tensor: str, positions: Mapping[str, int]) -> float:

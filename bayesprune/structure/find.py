@@ -17,7 +17,7 @@ from bayesprune.structure.labels.follow import follow
 from bayesprune.structure.refusals import all_refused
 from bayesprune.structure.settling import Plan, kept_layers, settled
 from bayesprune.structure.sources import input_readers
-from bayesprune.structure.whole import left_whole, unknown_operators
+from bayesprune.structure.whole import left_whole, unknown_operators, unseen_layers
 
 
 def find(
@@ -115,7 +115,7 @@ def _found(
             plan.restrict(copy, *former)
         structure = settled(plan, copy, example, passes, refusals, check=check)
     if refusals:
-        raise all_refused(refusals, keep, structure.gate_count)
+        raise all_refused(refusals, keep, structure.gate_count, unseen_layers(copy, passes))
     if check:
         structure = replace(structure, examples_first=True)
         structure = replace(structure, examples_first=examples_come_first(copy, structure, example, passes))
@@ -128,6 +128,6 @@ def _refuse_compiled(network: nn.Module) -> None:
     for name, module in network.named_modules():
         if "_orig_mod" in module._modules:
             raise NetworkError(
-                f"{f'module {name!r}' if name else 'the network'} was compiled (torch.compile), which hides its layers: "
-                "give what was compiled (its attribute _orig_mod), and compile the compact network"
+                f"{f'module {name!r}' if name else 'the network'} was compiled (torch.compile), which hides its "
+                "layers: give what was compiled (its attribute _orig_mod), and compile the compact network"
             )

@@ -1,6 +1,6 @@
 """Why layers of a network cannot be cut, gathered so that all of it is said at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bayesprune.errors import UnsupportedLayerError
@@ -24,7 +24,7 @@ class Refusal:
 
 
 def all_refused(
-    refusals: Sequence[Refusal], keep: Sequence[str], left: int, functional: Iterable[str] = ()
+    refusals: Sequence[Refusal], keep: Sequence[str], left: int, unseen: Mapping[str, str] | None = None
 ) -> UnsupportedLayerError:
     """One error for all refusals.
 
@@ -32,7 +32,7 @@ def all_refused(
         refusals: at least one.
         keep: what the user keeps already.
         left: gates that are there with everything refused kept.
-        functional: layers that are not called while their weight is used, which may be the reason.
+        unseen: layers that did not run though others like them did, which may be the reason, and what to do.
     """
     advised = [*keep, *dict.fromkeys(refusal.keep for refusal in refusals if refusal.keep not in keep)]
     cure = f"leave such channels whole with keep={advised}"
@@ -41,9 +41,7 @@ def all_refused(
             "; then nothing is left whose channels can be removed: for this network take a method that masks single "
             "weights, such as magnitude"
         )
-    past = ", ".join(map(repr, sorted(functional)))
-    unseen = [f"{past} is used through torch.nn.functional, which hides what it reads: call the layer"] if past else []
-    reasons = [*unseen, *dict.fromkeys(_sentences(refusals))]
+    reasons = [*dict.fromkeys(_sentences(refusals)), *(f"{name!r}: {said}" for name, said in (unseen or {}).items())]
     return UnsupportedLayerError(f"{'; '.join(reasons)}: {cure}", keep=advised, left=left)
 
 

@@ -16,6 +16,8 @@ __all__ = ["KEPT", "OUTPUTS", "left_whole", "unknown_operators"]
 KEPT = "named in keep"
 """The user's own reason, which surprises nobody; nor does that of OUTPUTS, which every network has."""
 
+NEVER = "it is never run"
+
 _LISTED = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.Embedding, nn.EmbeddingBag, nn.Bilinear)
 
 
@@ -43,7 +45,7 @@ def left_whole(
         if name in record.passed:
             return _of_labels(classes, record.passed[name])
         if name not in passes.run:
-            return "it is never run"
+            return never_run(network, name, passes)
         return "its channels are not followed inside of the layer that it belongs to"
 
     layers = {
@@ -53,6 +55,29 @@ def left_whole(
 
 
 CONVOLUTIONS = (CONVOLUTION,)
+
+
+def never_run(network: nn.Module, name: str, passes: Passes) -> str:
+    """Why a layer that did not run stays whole; a layer like it that did run tells that other inputs may run it."""
+    ran = [one for one in passes.run if _differ_in_a_number(one.split("."), name.split("."))]
+    layer = type(network.get_submodule(name))
+    other = next((one for one in sorted(ran) if type(network.get_submodule(one)) is layer), None)
+    if other is None:
+        return NEVER
+    return f"it did not run on this example and {other!r} did: give an example that runs both if other inputs do"
+
+
+def unseen_layers(network: nn.Module, passes: Passes) -> dict[str, str]:
+    """The layers that did not run though others like them did, as experts to which no example went."""
+    idle = [name for name, layer in network.named_modules() if is_source(layer) and name not in passes.run]
+    said = {name: never_run(network, name, passes) for name in idle}
+    return {name: reason for name, reason in said.items() if reason != NEVER}
+
+
+def _differ_in_a_number(one: list[str], other: list[str]) -> bool:
+    """Whether two names differ in one number, as those of layers in members of a list do."""
+    pairs = [(a, b) for a, b in zip(one, other, strict=False) if a != b]
+    return len(one) == len(other) and len(pairs) == 1 and all(part.isdigit() for part in pairs[0])
 
 
 def _reason(found: Found, classes: Classes, kept: Set[str]) -> str:

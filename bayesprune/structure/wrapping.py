@@ -92,7 +92,8 @@ def _spread(network: nn.Module, structure: Structure, name: str, open_gates: Ten
 
 def _stays(structure: Structure, layer: str, open_gates: Tensor) -> Tensor:
     """Which of the positions that a layer writes, or normalises, stay."""
-    written: Axis | Normaliser = next(one for one in (*structure.norms, *structure.axes) if one.layer == layer)
+    places: list[Axis | Normaliser] = [*structure.norms, *structure.axes]
+    written = next(one for one in places if one.layer == layer)
     return torch.cat([open_gates, open_gates.new_ones(1)])[written.gates]
 
 

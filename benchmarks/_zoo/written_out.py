@@ -68,7 +68,7 @@ class OwnNorm(nn.Module):
 
 @shape(16 + 20 + 2, (6,), tokens=13)
 class GroupedQueries(nn.Module):
-    """4 heads of queries share 2 of keys and values, turned by their places; a stream of 16, 20 gated units; tied ends."""
+    """4 heads of queries share 2 of keys and values, turned by place; a stream of 16, 20 gated units; tied ends."""
 
     def __init__(self) -> None:
         super().__init__()

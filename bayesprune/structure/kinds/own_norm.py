@@ -142,6 +142,4 @@ def _resize(layer: Any, channels: int | None) -> None:
     _KNOWN[layer] = replace(known, width=channels)
 
 
-register(
-    _OwnNorms((), _written, width=lambda layer: len(next(layer.parameters())), resize=_resize, opaque=True)
-)
+register(_OwnNorms((), _written, width=lambda layer: len(next(layer.parameters())), resize=_resize, opaque=True))

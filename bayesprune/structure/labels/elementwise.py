@@ -162,7 +162,7 @@ def triangular(operation: Operation) -> None:
 
 
 def added_at(operation: Operation) -> None:
-    """Values that are added to, or written over, others at indices along one axis: both go together with what they meet."""
+    """Values added to, or written over, others at indices along one axis: both go together with what they meet."""
     args, universe = operation.args, operation.trace.universe
     data, values = args["self"], args.get("source", args.get("src"))
     universe.pin(operation.of(args["index"]), operation.cause("are indices"))
@@ -184,8 +184,7 @@ def added_at(operation: Operation) -> None:
 
 def packed(operation: Operation) -> None:
     """Sequences of several lengths put one behind the other, or padded again: features stay along the last axis."""
-    tensor = operation.args.get("input", operation.args.get("data"))
-    labels = operation.of(tensor)
+    labels = operation.of(operation.inputs[0])
     labels = operation.trace.universe.fold(labels, tuple(range(labels.dim() - 1)), operation.mixes)
     first, *others = operation.outputs
     operation.trace.storages.give(first, labels.reshape([1] * (first.dim() - 1) + [-1]))

@@ -46,7 +46,8 @@ _ATTENTION = """
 """
 _MIXED = """
     _trilinear _cdist_forward cdist _pdist_forward linalg_inv_ex _linalg_svd _linalg_eigh linalg_qr linalg_cross cross
-    _fft_r2c _fft_c2r _fft_c2c unique_dim _unique2 nonzero bincount histc col2im masked_select masked_scatter linalg_lu_factor_ex linalg_solve_triangular linalg_ldl_factor_ex
+    _fft_r2c _fft_c2r _fft_c2c unique_dim _unique2 nonzero bincount histc col2im
+    masked_select masked_scatter linalg_lu_factor_ex linalg_solve_triangular linalg_ldl_factor_ex
     _linalg_solve_ex _linalg_det _linalg_slogdet linalg_matrix_exp searchsorted bucketize ctc_loss nll_loss_forward
     _embedding_bag _embedding_bag_forward_only view_as_complex view_as_real angle tril_indices
     linalg_cholesky_ex cholesky_inverse cholesky_solve triangular_solve max_unpool2d unique_consecutive is_same_size
@@ -82,7 +83,7 @@ _TABLE: dict[str, Rule] = {
     "native_group_norm": group_norm,
     "embedding": embedding,
     "glu": halves,
-    **dict.fromkeys("scatter scatter_add scatter_reduce index_add index_copy index_reduce".split(), added_at),
+    **dict.fromkeys(["scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_reduce"], added_at),
     **dict.fromkeys(["_pack_padded_sequence", "_pad_packed_sequence"], packed),
     "index_put": put,
     "_index_put_impl": put,

@@ -137,7 +137,9 @@ class Record:
     def axes(self, own: Own) -> list[tuple[int, Tensor]]:
         """The axes along which layers read or write a parameter, with their labels."""
         tensor = getattr(self.network.get_submodule(own.layer), own.tensor)
-        return [(axis, self._axes[id(tensor), axis]) for axis in range(tensor.dim()) if (id(tensor), axis) in self._axes]
+        return [
+            (axis, self._axes[id(tensor), axis]) for axis in range(tensor.dim()) if (id(tensor), axis) in self._axes
+        ]
 
     def rows(self, layer: str, tensor: str) -> Tensor | None:
         """The labels along the first axis of a tensor, where a layer reads or writes along it."""

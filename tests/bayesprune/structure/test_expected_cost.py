@@ -9,6 +9,7 @@ from torch import nn
 
 from bayesprune.models.networks import LeNet5, LeNet300
 from bayesprune.structure import ExpectedCost, compact, fed_outputs, find, layer_costs
+from benchmarks._zoo import SHAPES
 
 
 def expected_cost(case: Any) -> ExpectedCost:
@@ -144,3 +145,30 @@ def test_outputs_with_a_weight_are_those_that_depend_on_the_inputs(layer: nn.Mod
             assert fed_outputs(layer) == int(moved.sum())
             counts.add(fed_outputs(layer))
     assert len(counts) > 2
+
+
+class Standardised(nn.Module):
+    """A layer whose weight is computed from two parameters, and stays whole, beside one that does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head, self.last = nn.Linear(4, 8), nn.Linear(8, 2), nn.Linear(6, 2)
+        self.middle = nn.utils.parametrizations.weight_norm(nn.Linear(4, 6))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.last(torch.relu(self.middle(inputs))) + self.head(self.first(inputs).relu())
+        return outputs
+
+
+@pytest.mark.parametrize("name", ["TiedWeights", "TiedStack", "GroupedQueries", "WrittenOutTransformer", "own weight"])
+def test_weights_that_are_used_twice_or_are_computed_count_as_in_the_compact_network(name: str) -> None:
+    torch.manual_seed(0)
+    network, example = (Standardised().eval(), torch.randn(3, 4)) if name == "own weight" else SHAPES[name].build()
+    structure = find(network, example, inputs="none")
+    cost = ExpectedCost.of(network, structure, layer_costs(network, example))
+    assert float(cost(torch.ones(structure.gate_count))[0]) == pytest.approx(counted(network, example)[0])
+    random = torch.rand(structure.gate_count, generator=torch.Generator().manual_seed(0))
+    gates = structure.protect(random < 0.5, random)
+    macs, params = cost(gates.double())
+    compact(network, structure, gates)
+    assert (float(macs), float(params)) == pytest.approx(counted(network, example))

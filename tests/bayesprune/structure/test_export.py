@@ -66,7 +66,7 @@ class Attending(nn.Module):
 
 
 class Recurrent(nn.Module):
-    def __init__(self, kind: type[nn.RNNBase]) -> None:
+    def __init__(self, kind: type[nn.LSTM | nn.GRU]) -> None:
         super().__init__()
         self.cell, self.head = kind(5, 8, 2, batch_first=True), nn.Linear(8, 2)
 

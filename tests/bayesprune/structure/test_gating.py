@@ -208,7 +208,9 @@ def test_a_pass_whose_gates_could_not_act_again_is_not_repeated_without_them() -
     gating = Gating(network, structure)
     with gating.applied(torch.rand(structure.gate_count)):
         loss = network(inputs).square().mean()
-    with pytest.raises(UnsupportedLayerError, match=r"'middle.0' runs again in the backward pass .*use_reentrant=False"):
+    with pytest.raises(
+        UnsupportedLayerError, match=r"'middle.0' runs again in the backward pass .*use_reentrant=False"
+    ):
         loss.backward()
     network(inputs).square().mean().backward()  # without gates it is what it was
     network.reentrant, losses = False, []

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bayesprune.errors import UnsupportedLayerError
+from bayesprune.errors import NetworkError, UnsupportedLayerError
 from bayesprune.structure import find
 from bayesprune.structure.passes import look
 from bayesprune.structure.verify import blamed
@@ -205,3 +205,40 @@ def test_checks_see_through_initial_values() -> None:
     passes = look(Shuffled(), SERIES)
     assert [blame.group.name for blame in blamed(Shuffled(), wrong, SERIES, passes)] == ["conv"]
     assert not blamed(Shuffled(), structure, SERIES, passes)
+
+
+class Routed(nn.Module):
+    """Each example goes through one expert."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
+        self.experts = nn.ModuleList([nn.Linear(8, 8) for _ in range(2)])
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.first(inputs).relu()
+        said = torch.zeros_like(hidden)
+        for number, expert in enumerate(self.experts):
+            rows = (inputs[:, 0] > 0).long().eq(number).nonzero().flatten()
+            if len(rows):
+                said = said.index_add(0, rows, expert(hidden[rows]))
+        outputs: Tensor = self.head(said)
+        return outputs
+
+
+def test_layers_that_other_inputs_may_run_are_named() -> None:
+    inputs = torch.randn(8, 4).abs()
+    said = "it did not run on this example and 'experts.1' did: give an example that runs both if other inputs do"
+    assert find(Routed(), inputs, inputs="none").whole["experts.0"] == said
+    inputs[:4] *= -1
+    assert [group.size for group in find(Routed(), inputs, inputs="none").groups] == [8, 8]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, when it compiles
+def test_a_compiled_network_is_refused_by_name() -> None:
+    network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    with pytest.raises(NetworkError, match=r"the network was compiled \(torch.compile\).*_orig_mod"):
+        find(torch.compile(network), torch.randn(3, 4))  # type: ignore[arg-type]  # torch says it is a function
+    network[0] = torch.compile(network[0])  # type: ignore[assignment]  # likewise
+    with pytest.raises(NetworkError, match="module '0' was compiled"):
+        find(network, torch.randn(3, 4))

@@ -12,6 +12,7 @@ from bayesprune.pruners.problem import WeightScore
 from bayesprune.pruners.saliency import hutchinson_diagonal, obd
 from bayesprune.pruners.schedule import SCHEDULES, Rounds, rounds_of
 from bayesprune.run.settings import LEAST_SLAB, check_integer, check_number, check_options, check_type
+from bayesprune.structure.matrices import CHOICES
 from bayesprune.training.initial import INITIAL
 
 DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 0.5
@@ -157,16 +158,22 @@ class WeightOptions(PruneOptions):
             weights anew.
         initial: weights at the start: the network's "own", or "glorot" for ones drawn anew.
         trim: remove units, channels and inputs that nothing reads any more once the masks are final.
+        matrices: which weights the size is about, and are removed: "all", or of recurrent layers alone "recurrent",
+            "input-to-hidden" or "hidden-to-hidden"; all others stay.
     """
 
     rewind: int | None = None
     control: str | None = None
     initial: str = "own"
     trim: bool = False
+    matrices: str = "all"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_no_rounding()
+        check_type("matrices", self.matrices, str, "a choice by name")
+        if self.matrices not in CHOICES:
+            raise UnknownNameError("choice of matrices", self.matrices, CHOICES)
         check_integer("rewind", 0 if self.rewind is None else self.rewind, 0)
         check_type("trim", self.trim, bool, "true or false")
         if self.control is not None and self.control not in CONTROLS:

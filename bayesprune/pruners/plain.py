@@ -80,7 +80,7 @@ class PlainStages(Stages):
         """Takes down the test accuracy after every epoch, to show how it falls with size; nothing is chosen by it."""
 
         def entries(state: TrainState) -> dict[str, Any]:
-            left = state.weights() - sum(int((mask == 0).sum()) for mask in state.masks.values())
+            left = state.weights() - state.masked_weights()
             return {f"test_{state.task.metric.key}": test_score(state, self.data), "weights_left": left}
 
         return entries

@@ -89,7 +89,7 @@ class SparseTrainer:
         """
         options = options_of(SparseOptions, settings, self.usual, at_start=True)
         assert settings.density is not None
-        size = WeightGoal.of(settings, options, Problem.of(state, data).weights())
+        size = WeightGoal.of(settings, options, Problem.of(state, data).sizes())
         rounds = options.rounds_between(size.total, size.goal)
         start = partial(mask_weights, data=data, score=random_scores, choose=partial(size.choose, rounds, 1))
         stages = Stages(settings, options, state, data)

@@ -20,9 +20,11 @@ from bayesprune.structure import (
     MacCounter,
     Structure,
     compact,
+    fixed_masks,
     idle_layers,
     layer_costs,
     replace_data,
+    weight_sizes,
     weights_of,
 )
 from bayesprune.structure.copying import copied
@@ -331,8 +333,13 @@ class TrainState:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def weights(self) -> int:
-        """Entries of the weights of the linear and convolution layers that run, as the network is now."""
-        return sum(weight.numel() for weight in weights_of(self.network, self.running()).values())
+        """How many weights the linear, convolution and recurrent layers that run have, as the network is now."""
+        return sum(weight_sizes(self.network, weights_of(self.network, self.running())).values())
+
+    def masked_weights(self) -> int:
+        """How many of these weights masks hold at zero; what a layer's fixed mask leaves out is no weight."""
+        zeros = sum(int((mask == 0).sum()) for mask in self.masks.values())
+        return zeros - sum(int((~mask).sum()) for name, mask in fixed_masks(self.network).items() if name in self.masks)
 
     def apply_masks(self) -> None:
         """Set masked weights to zero."""

@@ -31,7 +31,8 @@ class TrainOptions:
         slab: standard deviation of the Gaussian prior that the weight decay comes from.
         training: "recipe" is that of the Bayesian method; "plain" is stochastic gradient descent without noise and
             decay, until validation no longer improves (`bayesprune.pruners.plain`); "adam" is Adam at a constant rate
-            (`bayesprune.pruners.constant`).
+            (`bayesprune.pruners.constant`); "clipped" is Adam at a constant rate with clipped gradients, for so many
+            epochs as are given (`bayesprune.pruners.clipped`).
     """
 
     prune_share: float = DEFAULT_PRUNE_SHARE
@@ -41,8 +42,8 @@ class TrainOptions:
     training: str = "recipe"
 
     def __post_init__(self) -> None:
-        if self.training not in ("recipe", "plain", "adam"):
-            raise SettingError(f"training must be 'recipe', 'plain' or 'adam', not {self.training!r}")
+        if self.training not in ("recipe", "plain", "adam", "clipped"):
+            raise SettingError(f"training must be 'recipe', 'plain', 'adam' or 'clipped', not {self.training!r}")
         check_number("prune_share", self.prune_share, 0.0, 1.0, low_allowed=True)
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)

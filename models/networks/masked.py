@@ -56,10 +56,20 @@ class MaskedRNN(nn.Module):
         self.cell, self.input_size, self.hidden_size = cell, mask_ih.shape[1], mask_hh.shape[1]
         self.register_buffer("mask_ih", mask_ih.to(torch.get_default_dtype()))
         self.register_buffer("mask_hh", mask_hh.to(torch.get_default_dtype()))
-        self.weight_ih = nn.Parameter(_uniform(tuple(mask_ih.shape), bound) * self.mask_ih)
-        self.weight_hh = nn.Parameter(_uniform(tuple(mask_hh.shape), bound) * self.mask_hh)
-        self.bias_ih = nn.Parameter(_uniform((len(mask_ih),), bound))
-        self.bias_hh = nn.Parameter(_uniform((len(mask_ih),), bound))
+        self.weight_ih = nn.Parameter(torch.empty_like(self.mask_ih))
+        self.weight_hh = nn.Parameter(torch.empty_like(self.mask_hh))
+        self.bias_ih = nn.Parameter(torch.empty_like(self.mask_ih[:, 0]))
+        self.bias_hh = nn.Parameter(torch.empty_like(self.mask_ih[:, 0]))
+        self.bound = bound
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw all weights and biases anew."""
+        for parameter in self.parameters():
+            parameter.uniform_(-self.bound, self.bound)
+        self.weight_ih.mul_(self.mask_ih)
+        self.weight_hh.mul_(self.mask_hh)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs [B, L, hidden] at all steps of sequences [B, L, inputs]; all states begin with 0."""
@@ -91,9 +101,16 @@ class MaskedLinear(nn.Module):
         super().__init__()
         self.out_features, self.in_features = mask.shape
         self.register_buffer("mask", mask.to(torch.get_default_dtype()))
-        read = mask.sum(1).clamp(min=1).sqrt().reciprocal()  # torch's bound, for the inputs that a unit has
-        self.weight = nn.Parameter(_uniform(tuple(mask.shape), 1.0) * read[:, None] * self.mask)
-        self.bias = nn.Parameter(_uniform((len(mask),), 1.0) * read)
+        self.weight = nn.Parameter(torch.empty_like(self.mask))
+        self.bias = nn.Parameter(torch.empty_like(self.mask[:, 0]))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw weights and biases anew, within torch's bound for the inputs that a unit has."""
+        read = self.mask.sum(1).clamp(min=1).sqrt().reciprocal()
+        self.weight.uniform_(-1.0, 1.0).mul_(read[:, None] * self.mask)
+        self.bias.uniform_(-1.0, 1.0).mul_(read)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs [..., outputs] of inputs [..., inputs]."""
@@ -102,10 +119,6 @@ class MaskedLinear(nn.Module):
     def extra_repr(self) -> str:
         """Sizes and density, for `print`."""
         return f"{self.in_features} -> {self.out_features}, {int(self.mask.sum())} of {self.mask.numel()} weights"
-
-
-def _uniform(shape: tuple[int, ...], bound: float) -> Tensor:
-    return torch.empty(shape).uniform_(-bound, bound)
 
 
 def _whole(_: nn.Module) -> str:

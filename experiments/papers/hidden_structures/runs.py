@@ -7,6 +7,7 @@ it 25.
 
 from dataclasses import replace
 
+from bayesprune.experiments.papers.hidden_structures import rnn_runs
 from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED, structured_rows
 from bayesprune.experiments.papers.parsimonious import runs as parsimonious
 from bayesprune.experiments.papers.rows import Row, varied
@@ -38,7 +39,8 @@ _THREE = (0, 1, 2)
 
 def part_of(row: Row) -> str:
     """The part of the study a row belongs to."""
-    return next((part for part in (BEFORE, STRUCTURED) if row.factor.startswith(part)), PRUNING)
+    found = rnn_runs.part_of(row)
+    return found or next((part for part in (BEFORE, STRUCTURED) if row.factor.startswith(part)), PRUNING)
 
 
 def method_of(row: Row) -> str:
@@ -51,11 +53,13 @@ def plan(repeats: int) -> list[Row]:
     """The rows; `repeats` runs of each begin with the same dense network, of short ones five at least."""
     seeds, more = tuple(range(repeats)), tuple(range(max(repeats, 5)))
     experiments = [*_iterative(seeds), *_one_shot(more), *_deep(seeds), *_longer(more), *_others(seeds)]
-    return [*_bases(), *experiments, *_foresight(), *structured_rows()]
+    return [*_bases(), *experiments, *_foresight(), *structured_rows(), *rnn_runs.rnn_rows(repeats)]
 
 
 def quick(row: Row) -> Row:
     """The short runs of a row."""
+    if rnn_runs.part_of(row) is not None:
+        return rnn_runs.quick(row)
     if part_of(row) == STRUCTURED:
         return parsimonious.quick(row)
     start = None if row.start is None else replace(row.start, epochs=_FEW)

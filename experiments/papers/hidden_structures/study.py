@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bayesprune.experiments.configurations import unique_runs
-from bayesprune.experiments.papers.hidden_structures import prediction, runs
+from bayesprune.experiments.papers.hidden_structures import prediction, rnn_runs, runs
 from bayesprune.experiments.papers.hidden_structures.differences import differences_table
 from bayesprune.experiments.papers.hidden_structures.plots import accuracy_sketch
 from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED
@@ -106,5 +106,6 @@ PAPER = Paper(
     evaluate=evaluate,
     part_of=runs.part_of,
     repeats=2,
+    extra_parts=rnn_runs.PARTS,
     computed={"prediction": prediction.evaluate},
 )

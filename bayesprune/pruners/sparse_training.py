@@ -50,7 +50,9 @@ class SparseOptions(PruneOptions):
                     f"dynamic sparse training has its density from the start: it takes no schedule, so leave out {name}"
                 )
         if self.training != "recipe":
-            raise SettingError(f"dynamic sparse training is one phase of the recipe's: leave out training={self.training!r}")
+            raise SettingError(
+                f"dynamic sparse training is one phase of the recipe's: leave out training={self.training!r}"
+            )
 
 
 MakeUpdate = Callable[[SparseOptions, int, int, Mapping[str, Tensor]], Update]

@@ -31,13 +31,14 @@ def paper(
             layer-sparsity or cifar.
         part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight,
             structured, and prediction, which makes no runs, needs the study's tables and is not part of all;
+            rnn-pruning, and rnn-pruning-long with the published epochs, neither part of all;
             tangent-transfer: lenet300, lenet5, transfer, and lenet5-full, which takes days on a
             processor and is not part of all; spike-slab: mnist-mlp, fashion-mlp, mnist-lenet, fashion-lenet,
             bmrs-lenet5, bmrs-mlp, lenet300, lenet5, and published-recipe, SS-IG's 1,200 epochs, not part of all;
             teachers: teacher200, and teacher2000, not part of all; layer-sparsity: students, mnist, fashion; cifar:
             vgg16, resnet20, resnet56, and the same with -long behind them, the published number of epochs, not part of
             all.
-        quick: Few and short runs, on mnist5k where others are on MNIST: every factor and picture, no figure to rely on.
+        quick: Few and short runs, on mnist5k where others are on MNIST, on reber where they read strings: every factor and picture, no figure to rely on.
         out: Folder of the run folders and results; by default paper-NAME, with --quick paper-NAME-quick.
         data: Another data set than the study's.
         repeats: How often hidden-structures and uncertainty repeat their runs; by default 2, in the paper of

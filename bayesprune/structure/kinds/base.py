@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from bayesprune.structure.kinds.inside import Inside
 
-
 INPUT, HIDDEN = "input-to-hidden", "hidden-to-hidden"
 """The two kinds of matrices that a recurrent layer has."""
 

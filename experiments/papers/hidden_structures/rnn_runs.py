@@ -62,7 +62,11 @@ def quick(row: Row) -> Row:
         settings = replace(row.settings, epochs=_QUICK_EPOCHS, batch_size=_QUICK_BATCH, data=QUICK_DATA)
     if "retrain" in settings.options:
         settings = varied(settings, options={"retrain": 1})
-    start = None if row.start is None else replace(row.start, epochs=_QUICK_EPOCHS, batch_size=_QUICK_BATCH, data=QUICK_DATA)
+    start = (
+        None
+        if row.start is None
+        else replace(row.start, epochs=_QUICK_EPOCHS, batch_size=_QUICK_BATCH, data=QUICK_DATA)
+    )
     return replace(row, settings=settings, seeds=row.seeds[: row.quick], start=start)
 
 

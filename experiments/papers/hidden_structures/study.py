@@ -7,6 +7,7 @@ from bayesprune.experiments.configurations import unique_runs
 from bayesprune.experiments.papers.hidden_structures import prediction, rnn_runs, runs
 from bayesprune.experiments.papers.hidden_structures.differences import differences_table
 from bayesprune.experiments.papers.hidden_structures.plots import accuracy_sketch
+from bayesprune.experiments.papers.hidden_structures.rnn_study import rnn_sections, rnn_targets
 from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED
 from bayesprune.experiments.papers.hidden_structures.structured_tables import structured_section
 from bayesprune.experiments.papers.hidden_structures.tables import (
@@ -45,11 +46,12 @@ _NOTES = (
 
 def evaluate(found: Sequence[RowRuns]) -> Findings:
     """Tables, pictures and verdicts from the runs of the study; rows without runs are left out."""
-    reached = targets(found)
+    reached = [*targets(found), *rnn_targets(found)]
     sections = [
         Section("Figures to reach", tables=[targets_table(reached, "Figures to reach, MNIST, last epoch")]),
         *_experiments(found),
         *_before_training(found),
+        *rnn_sections(found),
         *(section for section in [structured_section(found)] if section is not None),
         Section("What was done", notes=_NOTES),
     ]

@@ -38,7 +38,8 @@ def paper(
             teachers: teacher200, and teacher2000, not part of all; layer-sparsity: students, mnist, fashion; cifar:
             vgg16, resnet20, resnet56, and the same with -long behind them, the published number of epochs, not part of
             all.
-        quick: Few and short runs, on mnist5k where others are on MNIST, on reber where they read strings: every factor and picture, no figure to rely on.
+        quick: Few and short runs, on mnist5k where others are on MNIST and on reber where they read strings: every
+            factor and picture, no figure to rely on.
         out: Folder of the run folders and results; by default paper-NAME, with --quick paper-NAME-quick.
         data: Another data set than the study's.
         repeats: How often hidden-structures and uncertainty repeat their runs; by default 2, in the paper of

@@ -19,9 +19,10 @@ WIDTHS = (50, 50, 50)
 class StackedRNN(nn.Module):
     """A classifier of token sequences: embedding, recurrent layers rnn1, rnn2, ... one upon the other, a linear head.
 
-    With the defaults it is the network of the study of sparse recurrent networks (arXiv 2107.12917): three layers of 50, torch's equations, gate order and initial weights. By name it is `rnn-tanh`,
-    `rnn-relu`, `rnn-gru` (or `rnn`) and `rnn-lstm`. Each layer is a layer of torch of its own, so that its hidden units
-    can be removed without those of another one.
+    With the defaults it is the network of the study of sparse recurrent networks (arXiv 2107.12917): three layers of
+    50, torch's equations, gate order and initial weights. By name it is `rnn-tanh`, `rnn-relu`, `rnn-gru` (or `rnn`)
+    and `rnn-lstm`. Each layer is a layer of torch of its own, so that its hidden units can be removed without those of
+    another one.
 
     Args:
         cell: "tanh", "relu", "gru" or "lstm".

@@ -25,8 +25,8 @@ def removed_sketch(settings: Sequence[Setting]) -> Sketch | None:
         "rnn-accuracy-removed",
         "Accuracy against the share of weights removed",
         facts,
-        "Mean over seeds. Solid: after one epoch of re-training; dashed: right after pruning. Crosses: published, after "
-        "one epoch, both matrices.",
+        "Mean over seeds. Solid: after one epoch of re-training; dashed: right after pruning. Crosses: published, "
+        "after one epoch, both matrices.",
         lambda: _removed(settings),
     )
 

@@ -1,8 +1,8 @@
-"""The runs of the study of sparse recurrent networks (arXiv 2107.12917 and its code), as data: networks of 3 x 50 units.
+"""The runs of the study of sparse recurrent networks (arXiv 2107.12917 and its code), as data: nets of 3 x 50 units.
 
-Part `rnn-pruning` trains dense networks for 5 epochs and pruned ones for 2, which is as far as the published table goes;
-`rnn-pruning-long` takes the published 50 and 10. A rate is the share of the chosen matrices that is removed at once; at
-100 % a weight stays in each matrix, where the published networks kept one in all.
+Part `rnn-pruning` trains dense networks for 5 epochs and pruned ones for 2, which is as far as the published table
+goes; `rnn-pruning-long` takes the published 50 and 10. A rate is the share of the chosen matrices that is removed at
+once; at 100 % a weight stays in each matrix, where the published networks kept one in all.
 """
 
 from collections.abc import Mapping
@@ -56,17 +56,14 @@ def rnn_rows(repeats: int) -> list[Row]:
 
 def quick(row: Row) -> Row:
     """The short runs of a row."""
-    if row.settings.method in METHODS:
-        settings = replace(row.settings, epochs=_QUICK_UNIT_EPOCHS, data=QUICK_DATA)
-    else:
-        settings = replace(row.settings, epochs=_QUICK_EPOCHS, batch_size=_QUICK_BATCH, data=QUICK_DATA)
+    epochs = _QUICK_UNIT_EPOCHS if row.settings.method in METHODS else _QUICK_EPOCHS
+
+    def shorter(settings: RunSettings) -> RunSettings:
+        return replace(settings, epochs=epochs, batch_size=_QUICK_BATCH, data=QUICK_DATA)
+
+    settings, start = shorter(row.settings), None if row.start is None else shorter(row.start)
     if "retrain" in settings.options:
         settings = varied(settings, options={"retrain": 1})
-    start = (
-        None
-        if row.start is None
-        else replace(row.start, epochs=_QUICK_EPOCHS, batch_size=_QUICK_BATCH, data=QUICK_DATA)
-    )
     return replace(row, settings=settings, seeds=row.seeds[: row.quick], start=start)
 
 

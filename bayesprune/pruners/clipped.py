@@ -28,7 +28,7 @@ LEARNING_RATE, LARGEST_NORM = 1e-3, 5.0
 class ClippedAdam(Adam):
     """Adam that first makes the norm of all gradients together at most 5."""
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]  # torch types it by overloads
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step."""
         nn.utils.clip_grad_norm_([each for group in self.param_groups for each in group["params"]], LARGEST_NORM)
         return super().step(closure)

@@ -29,8 +29,8 @@ from bayesprune.errors import NetworkError, SettingError
 from bayesprune.pruners.problem import Problem, check_finite
 from bayesprune.run.settings import check_integer, check_number
 from bayesprune.structure import evaluating, hooked
-from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.matrices import COUNTED
 
 _LEAST_OWN_SHARE = 1e-12
 """Of an input's damped mean square, what the other inputs must at least leave unexplained."""

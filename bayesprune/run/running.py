@@ -260,8 +260,8 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
     check_network(copy, example, data, settings)
     structure, refusal = _structure(copy, example, settings)
     heads = listen(copy, example, settings)
-    fixed, attached = fixed_masks(copy), attached_masks(copy)
-    masks = {name: fixed.get(name, True) & attached.get(name, fixed.get(name)) for name in {**fixed, **attached}}
+    masks = fixed_masks(copy)
+    masks |= {name: mask & masks[name] if name in masks else mask for name, mask in attached_masks(copy).items()}
     masks = {name: mask.to(copy.get_parameter(name)) for name, mask in masks.items()}
     attach_masks(copy, {})  # the state has them from here on, and cuts them along
     state = TrainState(copy, structure, example, data.task, masks=masks, refusal=refusal)

@@ -106,9 +106,8 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """For a while attention and recurrent layers run by operators with second derivatives; fast ones have none."""
-    from torch.backends import cudnn, mkldnn
+    """For a while attention runs by operators that have second derivatives, which its fast ones have not."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    with sdpa_kernel(SDPBackend.MATH), mkldnn.flags(enabled=False), cudnn.flags(enabled=False):
+    with sdpa_kernel(SDPBackend.MATH):
         yield

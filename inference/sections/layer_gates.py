@@ -37,8 +37,8 @@ from bayesprune.models.prices import parse_price
 from bayesprune.models.priors.weights import GaussianSlab
 from bayesprune.run.method import GatePosterior, Plan
 from bayesprune.run.settings import RunSettings
-from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.layers import weight_of
+from bayesprune.structure.matrices import COUNTED
 from bayesprune.training import TrainState
 
 MOST_EXAMPLES, WATCHED = 2_000, 1_000

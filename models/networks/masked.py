@@ -58,8 +58,8 @@ class MaskedRNN(nn.Module):
         self.register_buffer("mask_hh", mask_hh.to(torch.get_default_dtype()))
         self.weight_ih = nn.Parameter(torch.empty_like(self.mask_ih))
         self.weight_hh = nn.Parameter(torch.empty_like(self.mask_hh))
-        self.bias_ih = nn.Parameter(torch.empty_like(self.mask_ih[:, 0]))
-        self.bias_hh = nn.Parameter(torch.empty_like(self.mask_ih[:, 0]))
+        self.bias_ih = nn.Parameter(torch.empty(len(mask_ih)))
+        self.bias_hh = nn.Parameter(torch.empty(len(mask_ih)))
         self.bound = bound
         self.reset_parameters()
 
@@ -102,7 +102,7 @@ class MaskedLinear(nn.Module):
         self.out_features, self.in_features = mask.shape
         self.register_buffer("mask", mask.to(torch.get_default_dtype()))
         self.weight = nn.Parameter(torch.empty_like(self.mask))
-        self.bias = nn.Parameter(torch.empty_like(self.mask[:, 0]))
+        self.bias = nn.Parameter(torch.empty(len(mask)))
         self.reset_parameters()
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 
 import bayesprune as bp
 from bayesprune.data import from_tensors
-from bayesprune.errors import InputShapeError, NetworkError, SettingError, UnknownNameError
+from bayesprune.errors import InputShapeError, SettingError, UnknownNameError
 from bayesprune.models import GraphRNN, StackedRNN
 from bayesprune.run.networks import NetworkSpec, name_of
 from bayesprune.structure import Gating, compact, find, layer_costs
@@ -96,5 +96,5 @@ def test_units_of_a_graph_stay_and_the_refusal_says_what_to_do() -> None:
     data = from_tensors(TOKENS.repeat(20, 1), torch.arange(60) % 2, name="strings")
     network = GraphRNN([[0, 1], [1, 2]], width=2, vocabulary=5, input_shape=(6,))
     for method in ("parsimonious", "l1-units", "spike-slab-flat"):
-        with pytest.raises(NetworkError, match="joined by the fixed masks of a graph.*such as magnitude"):
+        with pytest.raises(SettingError, match="joined by the fixed masks of a graph.*such as magnitude"):
             bp.prune(network, data, method, epochs=2, budget="macs=50%")

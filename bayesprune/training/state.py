@@ -29,6 +29,7 @@ from bayesprune.structure import (
 )
 from bayesprune.structure.copying import copied
 from bayesprune.structure.held import Held
+from bayesprune.structure.matrices import COUNTED
 from bayesprune.tasks import Classification, Task
 from bayesprune.training.heads import Heads
 from bayesprune.training.masks import apply_masks
@@ -303,8 +304,16 @@ class TrainState:
         return frozenset(layer.name for layer in self.layers())
 
     def fixed_cost(self) -> tuple[int, int]:
-        """Multiply-accumulates that no prunable layer makes, and parameters of layers that never run."""
-        macs = sum(layer.macs for layer in self.layers() if layer.name == OTHER)
+        """Multiply-accumulates that no prunable layer makes, and parameters of layers that never run.
+
+        A recurrent layer, or one with fixed masks, is prunable where the structure writes or reads any of its channels.
+        """
+        known = {one.layer for one in (*self.structure.axes, *self.structure.readers)}
+
+        def is_fixed(name: str) -> bool:
+            return name == OTHER or (name not in known and not isinstance(self.network.get_submodule(name), COUNTED))
+
+        macs = sum(layer.macs for layer in self.layers() if is_fixed(layer.name))
         return macs, sum(idle_layers(self.network, self.layers()).values())
 
     def expected_cost(self) -> ExpectedCost:

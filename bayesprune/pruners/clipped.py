@@ -18,7 +18,7 @@ from bayesprune.pruners.options import PruneOptions
 from bayesprune.pruners.plain import PlainStages
 from bayesprune.pruners.stages import test_score
 from bayesprune.run.settings import check_number
-from bayesprune.training import Memory, NegativeLogLikelihood, Objective, Phase, Start, TrainState, constant
+from bayesprune.training import Memory, Objective, Phase, Start, TrainState
 from bayesprune.training.phase import MakeOptimizer
 
 LEARNING_RATE, LARGEST_NORM = 1e-3, 5.0
@@ -71,11 +71,9 @@ class ClippedStages(PlainStages):
         """The dense network's training, unless `prune_share` is 0, then `retrain` epochs after each round."""
         return super().around([partial(self._prune, one) for one in prunes], at_start=at_start, objective=objective)
 
-    def training(self, name: str, epochs: int, *, objective: Objective | None = None, **given: Any) -> Phase:
-        """So many epochs."""
-        plain = NegativeLogLikelihood(self.settings.noise or 0.0) if objective is None else objective
-        optimizer = clipped_adam(self.rate, self.options.fixed_decay or 0.0)
-        return Phase(name, self.steps(epochs), plain, optimizer, constant, **given)
+    def optimizer(self) -> MakeOptimizer:
+        """Of every phase."""
+        return clipped_adam(self.rate, self.options.fixed_decay or 0.0)
 
     def describe(self) -> Callable[[TrainState], dict[str, Any]]:
         """What plain training says, and in the first record after a round the test accuracy before any training."""

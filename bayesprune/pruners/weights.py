@@ -14,7 +14,7 @@ from bayesprune.pruners.allocation import Layers
 from bayesprune.pruners.controls import check_movable, controlled
 from bayesprune.pruners.goals import WeightGoal
 from bayesprune.pruners.options import WeightOptions
-from bayesprune.pruners.problem import Problem, WeightScore, check_finite
+from bayesprune.pruners.problem import ALL, Problem, WeightScore, check_finite
 from bayesprune.pruners.reading import normal_of, options_of
 from bayesprune.pruners.rewinding import Remember, rewind
 from bayesprune.pruners.schedule import Rounds
@@ -79,7 +79,7 @@ class WeightPruner:
         prunes: list[Start] = [
             partial(
                 mask_weights, data=data, score=score, choose=partial(size.choose, rounds, number), correct=self.correct,
-                only=frozenset(size.sizes),
+                only=None if options.matrices == ALL else frozenset(size.sizes),
             )
             for number in range(1, rounds.count + 1)
         ]  # fmt: skip
@@ -137,7 +137,8 @@ def mask_weights(
         NetworkError: weights or scores that are not finite, named by layer.
     """
     problem = Problem.of(state, data)
-    weights = {name: weight.detach().cpu() for name, weight in problem.weights().items() if _is_in(name, only)}
+    chosen = {name: weight for name, weight in problem.weights().items() if only is None or name in only}
+    weights = {name: weight.detach().cpu() for name, weight in chosen.items()}
     scores = score(problem)
     check_finite("scores", scores)
     left = alive({name: scores[name].cpu() for name in weights}, state.masks)
@@ -147,10 +148,6 @@ def mask_weights(
         correct(problem, masks)
     state.masks = {**state.masks, **masks}
     state.apply_masks()
-
-
-def _is_in(name: str, only: Collection[str] | None) -> bool:
-    return only is None or name in only
 
 
 def _chosen(

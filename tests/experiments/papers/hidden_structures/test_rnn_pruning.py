@@ -57,7 +57,7 @@ def test_every_choice_rate_and_cell() -> None:
 
 def test_the_quick_part_stays_on_strings() -> None:
     rows = STUDY.rows(RNN, quick=True)
-    assert len(jobs_of(rows)) == 4 + 4 * 5 + 3 and {row.settings.data for row in rows} == {"reber"}
+    assert len(jobs_of(rows)) == 4 + (5 + 3) + 3 and {row.settings.data for row in rows} == {"reber"}
     assert {row.settings.data for row in STUDY.rows(RNN, quick=True, data="reber@3")} == {"reber@3"}
     assert {row.settings.network for row in rows if row.factor.endswith("dense")} == {f"rnn-{cell}" for cell in CELLS}
     starts = [job.start for job in jobs_of(rows) if job.start is not None]

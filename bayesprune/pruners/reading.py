@@ -10,8 +10,9 @@ from bayesprune.pruners.schedule import USES
 from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
 
-ROUNDS_APART = ("plain", "clipped")
-"""Trainings in which every round of pruning, the only one too, has `retrain` epochs besides the run's."""
+ROUNDS_APART = {"plain": "trains until validation no longer improves", "clipped": "takes all epochs before pruning"}
+"""Trainings in which every round of pruning, the only one too, has `retrain` epochs besides the run's: and what they do
+before the first."""
 
 Options = TypeVar("Options", bound=TrainOptions)
 
@@ -84,7 +85,7 @@ def _reasons(own: TrainOptions, at_start: bool) -> dict[str, str]:
     if own.training in ROUNDS_APART:
         found["fixed_learning_rate"] = f"training={own.training!r} has one learning rate, `learning_rate`"
         if own.prune_share > 0:
-            found["prune_share"] = f"training={own.training!r} takes all epochs before pruning, or none"
+            found["prune_share"] = f"training={own.training!r} {ROUNDS_APART[own.training]}"
     if isinstance(own, PruneOptions):
         found |= _of_rounds(own)
     if own.prune_share == 0:

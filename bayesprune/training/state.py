@@ -308,7 +308,7 @@ class TrainState:
 
         A recurrent layer, or one with fixed masks, is prunable where the structure writes or reads any of its channels.
         """
-        known = {one.layer for one in (*self.structure.axes, *self.structure.readers)}
+        known = {axis.layer for axis in self.structure.axes} | {reader.layer for reader in self.structure.readers}
 
         def is_fixed(name: str) -> bool:
             return name == OTHER or (name not in known and not isinstance(self.network.get_submodule(name), COUNTED))

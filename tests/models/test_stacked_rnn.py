@@ -18,7 +18,8 @@ TOKENS = torch.tensor([[1, 2, 3, 4, 0, 0], [4, 3, 2, 1, 2, 0], [2, 0, 0, 0, 0, 0
 
 
 def net(cell: str = "gru", **given: Any) -> StackedRNN:
-    return StackedRNN(cell, **{"widths": (4, 3), "width": 5, "vocabulary": 5, "input_shape": (6,)} | given)
+    small: dict[str, Any] = {"widths": (4, 3), "width": 5, "vocabulary": 5, "input_shape": (6,)}
+    return StackedRNN(cell, **small | given)
 
 
 @pytest.mark.parametrize("cell", CELLS)

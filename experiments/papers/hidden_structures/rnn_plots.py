@@ -87,6 +87,7 @@ def _removed(settings: Sequence[Setting]) -> Any:
         axes.plot(*zip(*published, strict=True), "x", color="#808890", markersize=5, label="published")
         axes.set_title(CELLS[cell], fontsize=10)
         axes.set_xlabel("removed, %")
+        axes.set_xlim(5, 105)
         axes.set_ylim(0.45, 1.03)
     panels[0].set_ylabel("test accuracy")
     legend_below(figure, panels[0])

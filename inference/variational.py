@@ -98,7 +98,7 @@ class VariationalMethod(ABC):
             SettingError: the network has no gates, or a setting cannot be used.
         """
         if state.need_structure().gate_count == 0:
-            raise SettingError("the network has no groups to prune: `keep` or its layers exclude all of them")
+            raise SettingError(state.structure.why_no_groups())
         state.remember_initial()
         parts = self.parts(state, data, settings)
         state.modules[GUIDE] = parts.guide

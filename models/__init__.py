@@ -17,6 +17,7 @@ from bayesprune.models.networks import (
     ResNet20,
     ResNet32,
     ResNet56,
+    StackedRNN,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ __all__ = [
     "ResNet20",
     "ResNet32",
     "ResNet56",
+    "StackedRNN",
 ]
 
 _LAZY = {

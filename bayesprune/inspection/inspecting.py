@@ -12,7 +12,7 @@ from bayesprune.inspection.values import InspectedLayer, Inspection
 from bayesprune.pruners.budgeted import smallest_gates
 from bayesprune.structure import OTHER, LayerCost, Structure, find
 from bayesprune.structure.copying import copied
-from bayesprune.structure.layers import NORM
+from bayesprune.structure.layers import NORM, trouble
 from bayesprune.structure.members import UNGATED
 from bayesprune.structure.selectors import plain_name
 from bayesprune.training import TrainState
@@ -107,7 +107,8 @@ def _layers(
         own = _names(groups, gates)
         tied = tuple(dict.fromkeys(other for group in own for other in writers[group] if other != name))
         removable = int((gates != UNGATED).sum())
-        why = "" if removable else _reason(name, whole.get(name, NOT_FOLLOWED), advised, refused)
+        said = whole.get(name) or trouble(modules[name], frozenset()) or NOT_FOLLOWED
+        why = "" if removable else _reason(name, said, advised, refused)
         kinds = tuple(dict.fromkeys(group for part in reads.get(name, ()) for group in _names(groups, part)))
         outputs = max(cost.outputs, len(gates))
         found.append(

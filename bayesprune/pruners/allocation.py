@@ -7,7 +7,7 @@ whose share would exceed 1 is kept whole while the others make up for it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 
@@ -24,10 +24,12 @@ class Layers:
     Attributes:
         scores: by layer, any shape; -inf where a weight was pruned before.
         values: the weights (or what stands for them) themselves, shaped like the scores; pruned ones are 0.
+        shapes: of the tensors of which the scores are a part, where a layer has fixed masks.
     """
 
     scores: Mapping[str, Tensor]
     values: Mapping[str, Tensor]
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 Allocation = Callable[[Layers], dict[str, Tensor]]
@@ -68,8 +70,9 @@ def erdos_renyi(layers: Layers, *, kernel: bool = False) -> dict[str, Tensor]:
     """
     claims = {}
     for name, score in layers.scores.items():
-        shape = tuple(score.shape) if kernel else tuple(score.shape[:2])
-        claims[name] = sum(shape) / prod(shape)
+        whole = layers.shapes.get(name, tuple(score.shape))
+        shape = whole if kernel else whole[:2]
+        claims[name] = sum(shape) / (score.numel() if name in layers.shapes else prod(shape))
     return by_share(layers, claims)
 
 

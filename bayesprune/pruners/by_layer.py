@@ -42,21 +42,21 @@ def channel_goals(structure: Structure, shares: Mapping[str, float]) -> dict[str
     return goals
 
 
-def weight_goals(weights: Mapping[str, Tensor], shares: Mapping[str, float]) -> dict[str, int]:
-    """How many weights the named layers keep, by parameter name: a share rounded to the nearest.
+def weight_goals(sizes: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, int]:
+    """How many of their weights the named layers keep, by parameter name: a share rounded to the nearest.
 
     Raises:
         UnknownNameError: there is no such layer.
         BudgetError: a layer would keep none.
     """
-    of = {plain_name(name.removesuffix(".weight")): name for name in weights}
+    of = {plain_name(name.removesuffix(".weight")): name for name in sizes}
     goals = {}
     for layer, share in shares.items():
         name = layer.removesuffix(".weight")
         if name not in of:
             raise UnknownNameError("layer with weights", name, of)
         try:
-            goals[of[name]] = kept_count(share, weights[of[name]].numel())
+            goals[of[name]] = kept_count(share, sizes[of[name]])
         except BudgetError as error:
             raise BudgetError(f"layer {name!r}: {error}") from error
     return goals

@@ -50,8 +50,8 @@ def check_movable(control: str | None, state: TrainState) -> None:
     """
     if control in ("shuffle", "shuffle-inputs") and state.masks:
         raise SettingError(
-            f"control={control!r} moves masks about, and the network has masks of an earlier pruning: leave it out, or "
-            "start from a network that was not pruned"
+            f"control={control!r} moves masks about, and the network has masks of an earlier pruning, or of a graph: "
+            "leave it out, or start from a network that was not pruned"
         )
 
 

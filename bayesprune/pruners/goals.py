@@ -46,20 +46,20 @@ class WeightGoal:
     least: int
 
     @classmethod
-    def of(cls, settings: RunSettings, options: PruneOptions, weights: Mapping[str, Tensor]) -> "WeightGoal":
-        """What a run's density asks for.
+    def of(cls, settings: RunSettings, options: PruneOptions, sizes: Mapping[str, int]) -> "WeightGoal":
+        """What a run's density asks for of layers with so many weights.
 
         Raises:
             BudgetError: a density keeps nothing.
             SettingError: an allocation is asked for beside a density for each layer.
         """
-        sizes, allocate = {name: weight.numel() for name, weight in weights.items()}, allocation(options.allocation)
+        allocate = allocation(options.allocation)
         if not is_table(settings.density):
             assert isinstance(settings.density, float)
             goal = kept_count(settings.density, sum(sizes.values()))
             return cls(sizes, goal, None, allocate, options.least)
         options.check_by_layer("density", settings.options)
-        goals = weight_goals(weights, shares_of("density", str(settings.density)))
+        goals = weight_goals(sizes, shares_of("density", str(settings.density)))
         return cls(sizes, sum(goals.values()), goals, allocate, options.least)
 
     @property

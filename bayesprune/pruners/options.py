@@ -12,6 +12,7 @@ from bayesprune.pruners.problem import WeightScore
 from bayesprune.pruners.saliency import hutchinson_diagonal, obd
 from bayesprune.pruners.schedule import SCHEDULES, Rounds, rounds_of
 from bayesprune.run.settings import LEAST_SLAB, Options, check_integer, check_number, check_type
+from bayesprune.structure.matrices import CHOICES
 from bayesprune.training.initial import INITIAL
 
 DEFAULT_LEARNING_RATE, DEFAULT_PRUNE_SHARE, DEFAULT_SLAB = 2e-3, 0.25, 0.5
@@ -30,7 +31,8 @@ class TrainOptions(Options):
         slab: standard deviation of the Gaussian prior that the weight decay comes from.
         training: "recipe" is that of the Bayesian method; "plain" is stochastic gradient descent without noise and
             decay, until validation no longer improves (`bayesprune.pruners.plain`); "adam" is Adam at a constant rate
-            (`bayesprune.pruners.constant`).
+            (`bayesprune.pruners.constant`); "clipped" is Adam at a constant rate with clipped gradients, for so many
+            epochs as are given (`bayesprune.pruners.clipped`).
         clip: of training="adam", the longest gradient of all weights together (Euclidean norm); longer ones are scaled
             down to it. None for no limit.
         curve: of training="adam", steps from one look at the test accuracy to the next; 0 for none.
@@ -45,8 +47,8 @@ class TrainOptions(Options):
     curve: int = 100
 
     def __post_init__(self) -> None:
-        if self.training not in ("recipe", "plain", "adam"):
-            raise SettingError(f"training must be 'recipe', 'plain' or 'adam', not {self.training!r}")
+        if self.training not in ("recipe", "plain", "adam", "clipped"):
+            raise SettingError(f"training must be 'recipe', 'plain', 'adam' or 'clipped', not {self.training!r}")
         check_number("prune_share", self.prune_share, 0.0, 1.0, low_allowed=True)
         check_number("fixed_learning_rate", self.fixed_learning_rate, 0.0)
         check_number("fixed_decay", self.fixed_decay, 0.0, low_allowed=True)
@@ -154,16 +156,22 @@ class WeightOptions(PruneOptions):
             weights anew.
         initial: weights at the start: the network's "own", or "glorot" for ones drawn anew.
         trim: remove units, channels and inputs that nothing reads any more once the masks are final.
+        matrices: which weights the size is about, and are removed: "all", or of recurrent layers alone "recurrent",
+            "input-to-hidden" or "hidden-to-hidden"; all others stay.
     """
 
     rewind: int | None = None
     control: str | None = None
     initial: str = "own"
     trim: bool = False
+    matrices: str = "all"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_no_rounding()
+        check_type("matrices", self.matrices, str, "a choice by name")
+        if self.matrices not in CHOICES:
+            raise UnknownNameError("choice of matrices", self.matrices, CHOICES)
         check_integer("rewind", 0 if self.rewind is None else self.rewind, 0)
         check_type("trim", self.trim, bool, "true or false")
         if self.control is not None and self.control not in CONTROLS:

@@ -73,14 +73,17 @@ class PlainStages(Stages):
     def training(self, name: str, epochs: int, *, objective: Objective | None = None, **given: Any) -> Phase:
         """So many epochs at a constant learning rate."""
         plain = NegativeLogLikelihood(self.settings.noise or 0.0) if objective is None else objective
-        optimizer = gradient_descent(self.rate, self.options.fixed_decay or 0.0)
-        return Phase(name, self.steps(epochs), plain, optimizer, constant, **given)
+        return Phase(name, self.steps(epochs), plain, self.optimizer(), constant, **given)
+
+    def optimizer(self) -> MakeOptimizer:
+        """Of every phase."""
+        return gradient_descent(self.rate, self.options.fixed_decay or 0.0)
 
     def describe(self) -> Callable[[TrainState], dict[str, Any]]:
         """Takes down the test accuracy after every epoch, to show how it falls with size; nothing is chosen by it."""
 
         def entries(state: TrainState) -> dict[str, Any]:
-            left = state.weights() - sum(int((mask == 0).sum()) for mask in state.masks.values())
+            left = state.weights() - state.masked_weights()
             return {f"test_{state.task.metric.key}": test_score(state, self.data), "weights_left": left}
 
         return entries

@@ -12,11 +12,15 @@ from bayesprune.batches import call, head, join, parts
 from bayesprune.batches import count as count_of
 from bayesprune.data import Data
 from bayesprune.errors import DataError, NetworkError
-from bayesprune.structure import Structure, weights_of
+from bayesprune.structure import Structure, fixed_masks, weight_sizes, weights_of
+from bayesprune.structure.matrices import matrices_of
 from bayesprune.structure.modes import training
 from bayesprune.tasks import Likelihood
 from bayesprune.tasks.likelihood import Categorical
 from bayesprune.training import TrainState
+
+ALL = "all"
+"""The choice of matrices that is no choice."""
 
 Batch = tuple[Any, Any]
 """Inputs [B, ...] (or a tuple or dict of such) and targets."""
@@ -50,16 +54,41 @@ class Problem:
         return cls(state.network, state.structure, data, state.masks, state.running(), state.likelihood)
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """The weights (not biases) of the linear and convolution layers that run, by parameter name.
+        """The weights (not biases) of the linear, convolution and recurrent layers that run, by parameter name.
 
         Raises:
             NetworkError: there is no such layer, or a weight is not finite.
         """
         found = weights_of(self.network, self.running)
         if not found:
-            raise NetworkError("the network runs no linear or convolution layer, so there are no weights to prune")
+            raise NetworkError(
+                "the network runs no linear, convolution or recurrent layer, so there are no weights to prune"
+            )
         check_finite("weights", found)
         return found
+
+    def sizes(self, matrices: str = ALL) -> dict[str, int]:
+        """How many weights there are to prune, by parameter name: entries outside of a layer's fixed mask are none.
+
+        Args:
+            matrices: "all", or which of the recurrent layers' alone.
+
+        Raises:
+            NetworkError: there are none.
+        """
+        weights = self.weights()
+        if matrices != ALL:
+            chosen = matrices_of(self.network, matrices)
+            weights = {name: weight for name, weight in weights.items() if name in chosen}
+            if not weights:
+                raise NetworkError(
+                    f"matrices={matrices!r} is for recurrent layers, and the network runs none: leave it out"
+                )
+        return weight_sizes(self.network, weights)
+
+    def places(self) -> dict[str, Tensor]:
+        """Where the layers with fixed masks have weights [bool], by parameter name."""
+        return fixed_masks(self.network)
 
     def examples(self, count: int) -> Batch:
         """So many training examples, drawn without replacement; all of them where there are no more."""

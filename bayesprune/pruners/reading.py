@@ -10,6 +10,10 @@ from bayesprune.pruners.schedule import USES
 from bayesprune.run.normal import without_usual_options
 from bayesprune.run.settings import RunSettings
 
+ROUNDS_APART = {"plain": "trains until validation no longer improves", "clipped": "takes all epochs before pruning"}
+"""Trainings in which every round of pruning, the only one too, has `retrain` epochs besides the run's: and what they do
+before the first."""
+
 Options = TypeVar("Options", bound=TrainOptions)
 
 
@@ -79,12 +83,12 @@ def _reasons(own: TrainOptions, at_start: bool) -> dict[str, str]:
     if own.training != "recipe":
         found["slab"] = f"training={own.training!r} has no weight decay from a prior"
     if own.training != "adam":
-        found["clip"] = f"training={own.training!r} does not limit gradients (training='adam' does)"
+        found["clip"] = f"training={own.training!r} has no such limit of gradients (training='adam' does)"
         found["curve"] = f"training={own.training!r} takes down no curve (training='adam' does)"
-    if own.training == "plain":
-        found["fixed_learning_rate"] = "training='plain' has one learning rate, `learning_rate`"
+    if own.training in ROUNDS_APART:
+        found["fixed_learning_rate"] = f"training={own.training!r} has one learning rate, `learning_rate`"
         if own.prune_share > 0:
-            found["prune_share"] = "training='plain' trains until validation no longer improves"
+            found["prune_share"] = f"training={own.training!r} {ROUNDS_APART[own.training]}"
     if isinstance(own, PruneOptions):
         found |= _of_rounds(own)
     if own.prune_share == 0:
@@ -104,7 +108,7 @@ def _of_rounds(own: PruneOptions) -> dict[str, str]:
     between = ("retrain", "until_validation")
     if getattr(own, "rewind", None) is not None:
         found |= dict.fromkeys((*between, "prune_share"), "with rewind all trainings are equally long")
-    elif own.schedule == "one-shot" and own.training != "plain":
+    elif own.schedule == "one-shot" and own.training not in ROUNDS_APART:
         found |= dict.fromkeys(between, "schedule='one-shot' has one round and no training between rounds")
     elif own.retrain < 2:
         found["until_validation"] = f"with retrain={own.retrain} no training after a round can end earlier"

@@ -50,7 +50,9 @@ class SparseOptions(PruneOptions):
                     f"dynamic sparse training has its density from the start: it takes no schedule, so leave out {name}"
                 )
         if self.training != "recipe":
-            raise SettingError("dynamic sparse training is one phase of the recipe's: leave out training='plain'")
+            raise SettingError(
+                f"dynamic sparse training is one phase of the recipe's: leave out training={self.training!r}"
+            )
 
 
 MakeUpdate = Callable[[SparseOptions, int, int, Mapping[str, Tensor]], Update]
@@ -89,7 +91,7 @@ class SparseTrainer:
         """
         options = options_of(SparseOptions, settings, self.usual, at_start=True)
         assert settings.density is not None
-        size = WeightGoal.of(settings, options, Problem.of(state, data).weights())
+        size = WeightGoal.of(settings, options, Problem.of(state, data).sizes())
         rounds = options.rounds_between(size.total, size.goal)
         start = partial(mask_weights, data=data, score=random_scores, choose=partial(size.choose, rounds, 1))
         stages = Stages(settings, options, state, data)

@@ -29,8 +29,8 @@ from bayesprune.errors import NetworkError, SettingError
 from bayesprune.pruners.problem import Problem, check_finite
 from bayesprune.run.settings import check_integer, check_number
 from bayesprune.structure import evaluating, hooked
-from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED
+from bayesprune.structure.matrices import COUNTED
 
 _LEAST_OWN_SHARE = 1e-12
 """Of an input's damped mean square, what the other inputs must at least leave unexplained."""
@@ -139,6 +139,7 @@ def input_moments(
     check_integer("examples", examples, 1)
     check_number("damping", damping, 0.0)
     wanted = {name: weight for name, weight in problem.weights().items() if only is None or name in only}
+    _refuse_others(problem.network, wanted)
     sums: dict[str, Tensor] = {}
     counts = dict.fromkeys(wanted, 0)
     with problem.scoring() as network, evaluating(network), _watching(network, wanted, sums, counts):
@@ -156,6 +157,21 @@ def input_moments(
         diagonal = moment.diagonal()
         diagonal += damping * max(1.0, float(diagonal.mean()))
     return moments
+
+
+def _refuse_others(network: nn.Module, wanted: Mapping[str, nn.Parameter]) -> None:
+    """Refuse layers that are neither linear nor convolutions, such as recurrent ones.
+
+    Raises:
+        NetworkError: names the first.
+    """
+    chosen = {id(weight) for weight in wanted.values()}
+    for name, layer in network.named_modules():
+        if not isinstance(layer, COUNTED) and any(id(own) in chosen for own in layer._parameters.values()):
+            raise NetworkError(
+                f"the layer-wise surgeon cannot treat layer {name!r}, a {type(layer).__name__}: it needs linear layers "
+                "or convolutions; use another score, such as magnitude"
+            )
 
 
 def _watching(

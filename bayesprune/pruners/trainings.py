@@ -1,6 +1,7 @@
 """The kinds of training that deterministic methods share, by the names of the option `training`."""
 
 from bayesprune.data import Data
+from bayesprune.pruners.clipped import ClippedStages
 from bayesprune.pruners.constant import ConstantStages
 from bayesprune.pruners.options import TrainOptions
 from bayesprune.pruners.plain import PlainStages
@@ -8,7 +9,12 @@ from bayesprune.pruners.stages import Stages
 from bayesprune.run.settings import RunSettings
 from bayesprune.training import TrainState
 
-TRAININGS: dict[str, type[Stages]] = {"recipe": Stages, "plain": PlainStages, "adam": ConstantStages}
+TRAININGS: dict[str, type[Stages]] = {
+    "recipe": Stages,
+    "plain": PlainStages,
+    "adam": ConstantStages,
+    "clipped": ClippedStages,
+}
 
 
 def stages_of(settings: RunSettings, options: TrainOptions, state: TrainState, data: Data) -> Stages:

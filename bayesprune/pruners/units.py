@@ -68,7 +68,8 @@ class UnitPruner:
                 raise SettingError(
                     f"{axis} {chosen!r} is for single weights, {self.name} removes channels: choose another"
                 )
-        state.need_structure()
+        if not state.need_structure().gate_count:
+            raise SettingError(state.structure.why_no_groups())
         size = unit_goal(settings, options, state)
         rounds = options.rounds_between(size.total, size.goal)
         prunes = [

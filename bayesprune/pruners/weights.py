@@ -1,10 +1,11 @@
 """Methods that prune single weights: score x allocation x schedule, with masks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bayesprune.data import Data
@@ -13,7 +14,7 @@ from bayesprune.pruners.allocation import Layers
 from bayesprune.pruners.controls import check_movable, controlled
 from bayesprune.pruners.goals import WeightGoal
 from bayesprune.pruners.options import WeightOptions
-from bayesprune.pruners.problem import Problem, WeightScore, check_finite
+from bayesprune.pruners.problem import ALL, Problem, WeightScore, check_finite
 from bayesprune.pruners.reading import normal_of, options_of
 from bayesprune.pruners.rewinding import Remember, rewind
 from bayesprune.pruners.schedule import Rounds
@@ -72,15 +73,16 @@ class WeightPruner:
         if options.trim:
             state.need_structure()
         assert settings.density is not None
-        size = WeightGoal.of(settings, options, Problem.of(state, data).weights())
+        size = WeightGoal.of(settings, options, Problem.of(state, data).sizes(options.matrices))
         rounds = options.rounds_between(size.total, size.goal)
         score = options.scored(self.score)
         prunes: list[Start] = [
             partial(
-                mask_weights, data=data, score=score, choose=partial(size.choose, rounds, number), correct=self.correct
+                mask_weights, data=data, score=score, choose=partial(size.choose, rounds, number), correct=self.correct,
+                only=None if options.matrices == ALL else frozenset(size.sizes),
             )
             for number in range(1, rounds.count + 1)
-        ]
+        ]  # fmt: skip
         stages = stages_of(settings, options, state, data)
         if options.control is not None:
             check_movable(options.control, state)
@@ -113,7 +115,12 @@ def _draw_and_prune(draw: Callable[[nn.Module], None], prune: Start, state: Trai
 
 
 def mask_weights(
-    state: TrainState, data: Data, score: WeightScore, choose: Choose, correct: Correct | None = None
+    state: TrainState,
+    data: Data,
+    score: WeightScore,
+    choose: Choose,
+    correct: Correct | None = None,
+    only: Collection[str] | None = None,
 ) -> None:
     """Give a state the masks of the weights that stay, and set the others to zero; they are chosen on the CPU.
 
@@ -123,21 +130,37 @@ def mask_weights(
         score: of the weights.
         choose: the masks, from the scores.
         correct: changes the weights that stay.
+        only: parameter names of the weights to choose among; None for all. The others stay as they are.
 
     Raises:
         BudgetError: a layer would lose all its weights.
         NetworkError: weights or scores that are not finite, named by layer.
     """
     problem = Problem.of(state, data)
-    weights = {name: weight.detach().cpu() for name, weight in problem.weights().items()}
+    chosen = {name: weight for name, weight in problem.weights().items() if only is None or name in only}
+    weights = {name: weight.detach().cpu() for name, weight in chosen.items()}
     scores = score(problem)
     check_finite("scores", scores)
     left = alive({name: scores[name].cpu() for name in weights}, state.masks)
-    masks = {name: mask.to(state.place.device) for name, mask in choose(Layers(left, weights)).items()}
+    masks = _chosen(left, weights, problem.places(), choose)
+    masks = {name: mask.to(state.place.device) for name, mask in masks.items()}
     if correct is not None:
         correct(problem, masks)
-    state.masks = masks
+    state.masks = {**state.masks, **masks}
     state.apply_masks()
+
+
+def _chosen(
+    scores: Mapping[str, Tensor], weights: Mapping[str, Tensor], places: Mapping[str, Tensor], choose: Choose
+) -> dict[str, Tensor]:
+    """The masks of what stays; who chooses sees of a layer with a fixed mask nothing but its weights, as a list."""
+    masked = {name: places[name] for name in scores if name in places}
+    shapes = {name: tuple(place.shape) for name, place in masked.items()}
+    seen = [{**whole, **{name: whole[name][place] for name, place in masked.items()}} for whole in (scores, weights)]
+    found = choose(Layers(seen[0], seen[1], shapes))
+    for name, place in masked.items():
+        found[name] = torch.zeros(place.shape).masked_scatter_(place, found[name])
+    return found
 
 
 def alive(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

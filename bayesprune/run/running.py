@@ -33,7 +33,7 @@ from bayesprune.run.shares import is_table
 from bayesprune.run.user_code import code_digest
 from bayesprune.store.identity import canonical_json, deciding
 from bayesprune.store.runs import RunFolder, RunRecord
-from bayesprune.structure import Structure, evaluating, find, idle_layers, reestimate_batchnorm
+from bayesprune.structure import Structure, evaluating, find, fixed_masks, idle_layers, reestimate_batchnorm
 from bayesprune.structure.selected_inputs import with_input_gates
 from bayesprune.training import Checkpointer, Objective, Progress, TrainState, train
 from bayesprune.training.dense import dense_step
@@ -260,7 +260,9 @@ def initial_state(network: nn.Module, data: Data, settings: RunSettings) -> Trai
     check_network(copy, example, data, settings)
     structure, refusal = _structure(copy, example, settings)
     heads = listen(copy, example, settings)
-    masks = {name: mask.to(copy.get_parameter(name)) for name, mask in attached_masks(copy).items()}
+    masks = fixed_masks(copy)
+    masks |= {name: mask & masks[name] if name in masks else mask for name, mask in attached_masks(copy).items()}
+    masks = {name: mask.to(copy.get_parameter(name)) for name, mask in masks.items()}
     attach_masks(copy, {})  # the state has them from here on, and cuts them along
     state = TrainState(copy, structure, example, data.task, masks=masks, refusal=refusal)
     state.heads = heads

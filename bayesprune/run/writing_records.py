@@ -12,7 +12,7 @@ from bayesprune.run.reading_records import COUNTS, POSTERIOR, learnt_of
 from bayesprune.store.runs import RunRecord, library_versions
 from bayesprune.store.schema import FLAT_METRICS
 from bayesprune.structure import OTHER, Group, LayerCost, fed_outputs
-from bayesprune.structure.layers import weight_of
+from bayesprune.structure.matrices import multiplied
 from bayesprune.structure.selectors import plain_name
 
 AVERAGES = frozenset({"members", "draws"})
@@ -95,7 +95,8 @@ def alive(network: nn.Module, layer: LayerCost) -> dict[str, int]:
     if layer.name == OTHER:
         return {"nonzero_weights": 0, "fed_outputs": 0}
     module = network.get_submodule(layer.name)
-    return {"nonzero_weights": int(weight_of(module).count_nonzero()), "fed_outputs": fed_outputs(module)}
+    weights = sum(int(getattr(module, tensor).count_nonzero()) for tensor in multiplied(module))
+    return {"nonzero_weights": weights, "fed_outputs": fed_outputs(module)}
 
 
 def _layer_row(layer: LayerCost, dense: Mapping[str, LayerCost]) -> dict[str, Any]:

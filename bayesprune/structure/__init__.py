@@ -8,12 +8,13 @@ whatever stands between producer and consumer (batch normalisation, activations,
 
 from bayesprune.structure.batchnorm import reestimate_batchnorm
 from bayesprune.structure.compact import compact, replace_data
-from bayesprune.structure.cost import OTHER, LayerCost, fed_outputs, idle_layers, layer_costs, weights_of
+from bayesprune.structure.cost import OTHER, LayerCost, fed_outputs, idle_layers, layer_costs
 from bayesprune.structure.expected import ExpectedCost
 from bayesprune.structure.find import find
 from bayesprune.structure.gating import Gating
 from bayesprune.structure.groups import Structure
 from bayesprune.structure.macs import MacCounter
+from bayesprune.structure.matrices import fixed_masks, weight_sizes, weights_of
 from bayesprune.structure.members import Group, Reader
 from bayesprune.structure.modes import evaluating, hooked
 from bayesprune.structure.multipliers import fold_multipliers
@@ -35,6 +36,7 @@ __all__ = [
     "evaluating",
     "fed_outputs",
     "find",
+    "fixed_masks",
     "fold_multipliers",
     "fold_spikes",
     "hooked",
@@ -45,6 +47,7 @@ __all__ = [
     "reestimate_batchnorm",
     "replace_data",
     "spike_outputs",
+    "weight_sizes",
     "weights_of",
 ]
 

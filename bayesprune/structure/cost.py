@@ -1,26 +1,28 @@
 """What a network costs: multiply-accumulates and parameters, layer by layer."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from bayesprune.batches import Batch, call, head
 from bayesprune.devices import device_of, random_apart
-from bayesprune.structure.layers import CONVOLUTION, TRANSPOSED, units_inside, weight_of
+from bayesprune.structure.layers import TRANSPOSED, units_inside, weight_of
 from bayesprune.structure.macs import MacCounter
+from bayesprune.structure.matrices import COUNTED, fixed_masks, multiplied
 from bayesprune.structure.modes import evaluating, hooked
-
-COUNTED = (nn.Linear, CONVOLUTION)
-"""Layers that have a row of their own: everything with a weight that is multiplied by inputs."""
 
 OTHER, UNATTRIBUTED = "(other)", "unattributed"
 """Name and kind of the row of all multiply-accumulates that no such layer makes; they cannot be pruned."""
+
+
+_PROJECTS = "weight_hr"
+"""The matrix of an LSTM that makes its hidden state smaller; its rows are no hidden units."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,15 @@ class LayerCost:
     """One layer's cost for one sample.
 
     Attributes:
-        name: the layer; `OTHER` for all that no linear or convolution layer multiplies.
+        name: the layer; `OTHER` for all that no linear, convolution or recurrent layer multiplies.
         kind: its class; `UNATTRIBUTED` for that.
         inputs: features (or channels) it reads.
         outputs: features (or channels) it writes.
         params: its parameters, biases included.
         macs: its multiply-accumulates (biases not counted).
         positions: how often the weight is used: output positions, of a transposed convolution input
-            positions; 0 where other code than the layer's multiplies the weight.
-        weights: entries of its weight.
+            positions, of a recurrent layer time steps; 0 where other code than the layer's multiplies the weight.
+        weights: entries of its weight, or of a recurrent layer's matrices, those outside of a fixed mask left out.
         uses: of the row `OTHER`, how often other code uses each parameter, by name.
         own: of the row `OTHER`, what layers with units inside (attention) multiply without parameters, by name.
     """
@@ -54,10 +56,15 @@ class LayerCost:
 
 
 def fed_outputs(layer: nn.Module) -> int:
-    """How many features (or channels) a linear or convolution layer writes with a weight that is not 0.
+    """How many features (or channels) a layer writes with a weight that is not 0: of `layer_costs`' rows.
 
-    The others are the same for every sample: their bias.
+    The others are the same for every sample: their bias. Of recurrent layers it is the hidden units of which any gate
+    reads something.
     """
+    if not isinstance(layer, COUNTED):
+        matrices = [getattr(layer, tensor).detach() for tensor in multiplied(layer) if not tensor.startswith(_PROJECTS)]
+        rows = torch.cat([matrix.any(1) for matrix in matrices])
+        return int(rows.unflatten(0, (-1, _widths(layer)[1])).any(0).sum())
     alive = weight_of(layer).detach() != 0
     if isinstance(layer, TRANSPOSED):  # [inputs, outputs / groups, ...]
         alive = alive.unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(0, 1)
@@ -68,19 +75,38 @@ def fed_outputs(layer: nn.Module) -> int:
 def layer_costs(network: nn.Module, example: Batch) -> tuple[LayerCost, ...]:
     """Count what one sample of example [B, ...] costs, as the network is run in evaluation mode.
 
-    Every operator is counted (`MacCounter`). A linear or convolution layer that takes part has a row; what is
-    multiplied elsewhere (recurrent layers, attention, weights used by functions) has one row in common, `OTHER`, which
-    is there only where it is not 0. So the rows add up to all multiply-accumulates. Layers that do not run have no row.
+    Every operator is counted (`MacCounter`). A linear, convolution or recurrent layer that takes part has a row; what
+    is multiplied elsewhere (attention, weights used by functions) has one row in common, `OTHER`, which is there only
+    where it is not 0. So the rows add up to all multiply-accumulates. Layers that do not run have no row. Entries
+    outside of a fixed mask are multiplied like others: they cost what they would without it.
     """
-    layers = {name: module for name, module in network.named_modules() if isinstance(module, COUNTED)}
-    sizes = {name: weight_of(layer).numel() for name, layer in layers.items() if not is_lazy(layer.weight)}
+    layers = {name: module for name, module in network.named_modules() if multiplied(module)}
+    sizes = {name: entries for name, layer in layers.items() if (entries := _entries(layer)) is not None}
     account = _Account(network, sizes)
     with account.watching(network), evaluating(network), random_apart(device_of(network)), _in_parts(), account.counter:
         call(network, head(example, 1))
-    used = [name for name in account.sizes if id(layers[name].weight) in account.counter.used]
+    used = [
+        name
+        for name in account.sizes
+        if any(id(getattr(layers[name], tensor)) in account.counter.used for tensor in multiplied(layers[name]))
+    ]
     running = account.positions | {name: 0 for name in used if name not in account.positions}
-    rows = [_layer_cost(name, layers[name], uses) for name, uses in running.items()]
+    fixed = fixed_masks(network)
+    rows = [_layer_cost(name, layers[name], uses, fixed) for name, uses in running.items()]
     return (*rows, *_rest(network, rows, account))
+
+
+def _entries(layer: nn.Module) -> int | None:
+    """How many numbers a layer multiplies what arrives by; None where that is not known yet."""
+    tensors = [getattr(layer, tensor) for tensor in multiplied(layer)]
+    return None if any(is_lazy(tensor) for tensor in tensors) else sum(int(tensor.numel()) for tensor in tensors)
+
+
+def _widths(layer: nn.Module) -> tuple[int, int]:
+    """How many features (or channels) a layer with a row reads and writes."""
+    pairs = (("in_features", "out_features"), ("in_channels", "out_channels"), ("input_size", "hidden_size"))
+    inputs, outputs = next(pair for pair in pairs if hasattr(layer, pair[0]))
+    return int(getattr(layer, inputs)), int(getattr(layer, outputs))
 
 
 @contextmanager
@@ -149,13 +175,15 @@ class _Account:
         self._attributed += uses * self.sizes[name]
 
 
-def _layer_cost(name: str, layer: nn.Module, positions: int) -> LayerCost:
-    """A layer's cost when its weight is used at the given number of positions."""
-    kind = "features" if isinstance(layer, nn.Linear) else "channels"
-    inputs, outputs = getattr(layer, f"in_{kind}"), getattr(layer, f"out_{kind}")
+def _layer_cost(name: str, layer: nn.Module, positions: int, fixed: Mapping[str, Tensor]) -> LayerCost:
+    """A layer's cost when its weights are used at the given number of positions."""
+    tensors = {tensor: getattr(layer, tensor) for tensor in multiplied(layer)}
+    inputs, outputs = _widths(layer)
     params = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
-    weights = weight_of(layer).numel()
-    return LayerCost(name, type(layer).__name__, inputs, outputs, params, positions * weights, positions, weights)
+    entries = sum(tensor.numel() for tensor in tensors.values())
+    masks = {tensor: fixed.get(f"{name}.{tensor}".lstrip(".")) for tensor in tensors}
+    weights = sum(value.numel() if (mask := masks[t]) is None else int(mask.sum()) for t, value in tensors.items())
+    return LayerCost(name, type(layer).__name__, inputs, outputs, params, positions * entries, positions, weights)
 
 
 def _rest(network: nn.Module, rows: Sequence[LayerCost], account: _Account) -> tuple[LayerCost, ...]:
@@ -167,9 +195,10 @@ def _rest(network: nn.Module, rows: Sequence[LayerCost], account: _Account) -> t
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     counted = dict.fromkeys(names.values(), 0)
     for row in rows:
-        name = names.get(id(weight_of(network.get_submodule(row.name))))
-        if name is not None:
-            counted[name] += row.macs
+        layer = network.get_submodule(row.name)
+        for value in (getattr(layer, tensor) for tensor in multiplied(layer)):
+            if (name := names.get(id(value))) is not None:
+                counted[name] += row.positions * value.numel()
     sizes = dict(network.named_parameters())
     found = ((name, (macs - counted[name]) / sizes[name].numel()) for name, macs in account.counter.by_weight.items())
     uses = tuple((name, times) for name, times in found if times > 0)
@@ -177,26 +206,8 @@ def _rest(network: nn.Module, rows: Sequence[LayerCost], account: _Account) -> t
     return (LayerCost(OTHER, UNATTRIBUTED, 0, 0, max(params, 0), rest, 0, uses=uses, own=own),)
 
 
-def weights_of(network: nn.Module, layers: Collection[str] | None = None) -> dict[str, nn.Parameter]:
-    """The weights (not biases) of linear and convolution layers by parameter name; a shared one once.
-
-    Weights that are computed from other parameters (weight norm) are none of them.
-
-    Args:
-        network: any.
-        layers: names of the layers that count, as those that run (`layer_costs`); None for all.
-    """
-    owners = [
-        layer
-        for name, layer in network.named_modules()
-        if isinstance(layer, COUNTED) and (layers is None or name in layers)
-    ]
-    chosen = {id(layer._parameters.get("weight")) for layer in owners}
-    return {name: weight for name, weight in network.named_parameters() if id(weight) in chosen}
-
-
 def idle_layers(network: nn.Module, layers: Sequence[LayerCost]) -> dict[str, int]:
-    """Linear and convolution layers that take no part in a forward pass: names and numbers of parameters.
+    """Linear, convolution and recurrent layers that take no part in a forward pass: names and numbers of parameters.
 
     Args:
         network: whose forward pass was counted.
@@ -206,5 +217,5 @@ def idle_layers(network: nn.Module, layers: Sequence[LayerCost]) -> dict[str, in
     return {
         name: sum(parameter.numel() for parameter in module.parameters(recurse=False))
         for name, module in network.named_modules()
-        if isinstance(module, COUNTED) and name not in running
+        if multiplied(module) and name not in running
     }

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.devices import CPU
-from bayesprune.structure.cost import COUNTED, OTHER, LayerCost
+from bayesprune.structure.cost import OTHER, LayerCost
 from bayesprune.structure.groups import Structure
 from bayesprune.structure.layers import units_inside
+from bayesprune.structure.matrices import multiplied
 from bayesprune.structure.members import UNGATED, Reader
 from bayesprune.structure.selectors import plain_name
 
@@ -221,8 +222,8 @@ def _axes(structure: Structure) -> dict[str, tuple[Tensor | None, Reader | None]
 
 
 def _weight_use(layer_name: str, layer: nn.Module, tensor: str, positions: Mapping[str, int]) -> float:
-    """How often a counted layer's weight is used; other parameters are not."""
-    if tensor != "weight" or not isinstance(layer, COUNTED):
+    """How often a weight of a counted layer is used; other parameters are not."""
+    if tensor not in multiplied(layer):
         return 0.0
     return positions.get(layer_name, positions.get(plain_name(layer_name), 0))
 

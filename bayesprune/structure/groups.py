@@ -70,6 +70,13 @@ class Structure:
         parts = [group.kept + starts[group.name].start for group in self.groups]
         return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.long)
 
+    def why_no_groups(self) -> str:
+        """What is said of a network without any, and what to do: with the first reason that is no network's own."""
+        usual = ("named in keep", "its channels are outputs of the network")
+        found = next((f"{name!r}: {why}" for name, why in self.whole.items() if why not in usual), "")
+        reason = f" ({found}; take a method that masks single weights, such as magnitude)" if found else ""
+        return f"the network has no groups to prune: `keep` or its layers exclude all of them{reason}"
+
     def kept(self) -> dict[str, list[int]]:
         """For each group the original indices that are still there."""
         return {group.name: group.kept.tolist() for group in self.groups}

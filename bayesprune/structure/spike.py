@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from bayesprune.batches import Batch, call
 from bayesprune.errors import UnsupportedLayerError
 from bayesprune.structure.copying import copied
-from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.groups import Structure
+from bayesprune.structure.matrices import COUNTED
 from bayesprune.structure.members import Axis, Reader
 from bayesprune.structure.modes import evaluating, hooked
 

@@ -13,6 +13,7 @@ from bayesprune.pruners.trainings import stages_of
 from bayesprune.run.budget import LATENCY, parse_budgets
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings
+from bayesprune.structure import fixed_masks
 from bayesprune.tangent.objective import TangentTransfer
 from bayesprune.tangent.options import TransferOptions
 from bayesprune.tangent.transfer import Transfer
@@ -95,8 +96,13 @@ def _check_inputs(state: TrainState) -> None:
     """Refuse inputs through which there is no tangent kernel here.
 
     Raises:
-        NetworkError: they are several tensors, or tokens.
+        NetworkError: they are several tensors, or tokens, or a layer has a fixed mask.
     """
+    if fixed := sorted(fixed_masks(state.network)):
+        raise NetworkError(
+            f"tangent transfer counts all entries of {fixed[0]!r}, of which a fixed mask takes some away: use another "
+            "method, such as snip or magnitude"
+        )
     if not isinstance(state.example, Tensor) or not state.example.is_floating_point():
         raise NetworkError(
             "tangent transfer takes networks with one input tensor of floats: for several inputs, or tokens, use "

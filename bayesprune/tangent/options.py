@@ -53,8 +53,8 @@ class TransferOptions(TrainOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.training == "plain":
-            raise SettingError("tangent transfer takes training='recipe' or training='adam', not 'plain'")
+        if self.training not in ("recipe", "adam"):
+            raise SettingError(f"tangent transfer takes training='recipe' or training='adam', not {self.training!r}")
         check_integer("steps", 1 if self.steps is None else self.steps, 1)
         check_integer("transfer_batch", self.transfer_batch, 2)
         check_integer("every", self.every, 1)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure.matrices import COUNTED
 
 _CUT, _TRUNCATED_DEVIATION = 2.0, 0.87962566103423978
 """Where the normal distribution is cut off, and the standard deviation it has then."""

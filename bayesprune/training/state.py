@@ -20,13 +20,16 @@ from bayesprune.structure import (
     MacCounter,
     Structure,
     compact,
+    fixed_masks,
     idle_layers,
     layer_costs,
     replace_data,
+    weight_sizes,
     weights_of,
 )
 from bayesprune.structure.copying import copied
 from bayesprune.structure.held import Held
+from bayesprune.structure.matrices import COUNTED
 from bayesprune.tasks import Classification, Task
 from bayesprune.training.heads import Heads
 from bayesprune.training.masks import apply_masks
@@ -301,8 +304,16 @@ class TrainState:
         return frozenset(layer.name for layer in self.layers())
 
     def fixed_cost(self) -> tuple[int, int]:
-        """Multiply-accumulates that no prunable layer makes, and parameters of layers that never run."""
-        macs = sum(layer.macs for layer in self.layers() if layer.name == OTHER)
+        """Multiply-accumulates that no prunable layer makes, and parameters of layers that never run.
+
+        A recurrent layer, or one with fixed masks, is prunable where the structure writes or reads any of its channels.
+        """
+        known = {axis.layer for axis in self.structure.axes} | {reader.layer for reader in self.structure.readers}
+
+        def is_fixed(name: str) -> bool:
+            return name == OTHER or (name not in known and not isinstance(self.network.get_submodule(name), COUNTED))
+
+        macs = sum(layer.macs for layer in self.layers() if is_fixed(layer.name))
         return macs, sum(idle_layers(self.network, self.layers()).values())
 
     def expected_cost(self) -> ExpectedCost:
@@ -331,8 +342,13 @@ class TrainState:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def weights(self) -> int:
-        """Entries of the weights of the linear and convolution layers that run, as the network is now."""
-        return sum(weight.numel() for weight in weights_of(self.network, self.running()).values())
+        """How many weights the linear, convolution and recurrent layers that run have, as the network is now."""
+        return sum(weight_sizes(self.network, weights_of(self.network, self.running())).values())
+
+    def masked_weights(self) -> int:
+        """How many of these weights masks hold at zero; what a layer's fixed mask leaves out is no weight."""
+        zeros = sum(int((mask == 0).sum()) for mask in self.masks.values())
+        return zeros - sum(int((~mask).sum()) for name, mask in fixed_masks(self.network).items() if name in self.masks)
 
     def apply_masks(self) -> None:
         """Set masked weights to zero."""

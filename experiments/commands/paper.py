@@ -30,15 +30,16 @@ def paper(
         name: Of the paper: parsimonious, hidden-structures, tangent-transfer, spike-slab, teachers, uncertainty,
             layer-sparsity or cifar.
         part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight,
-            structured, and, not part of all, reber, 70 networks of one to three minutes, and graphs and prediction,
-            which make no runs and need the study's tables;
+            structured, and, not part of all, reber, 70 networks of one to three minutes, rnn-pruning, rnn-pruning-long
+            with the published epochs, and graphs and prediction, which make no runs and need the study's tables;
             tangent-transfer: lenet300, lenet5, transfer, and lenet5-full, which takes days on a
             processor and is not part of all; spike-slab: mnist-mlp, fashion-mlp, mnist-lenet, fashion-lenet,
             bmrs-lenet5, bmrs-mlp, lenet300, lenet5, and published-recipe, SS-IG's 1,200 epochs, not part of all;
             teachers: teacher200, and teacher2000, not part of all; layer-sparsity: students, mnist, fashion, and,
             not part of all, fresh-students and refit; cifar: vgg16, resnet20, resnet56, and, not part of all, the same
             with -long behind them, the published number of epochs, and resnet20-cpu, layer gates on 4,000 pictures.
-        quick: Few and short runs, on mnist5k where others are on MNIST: every factor and picture, no figure to rely on.
+        quick: Few and short runs, on mnist5k where others are on MNIST and on reber where they read strings: every
+            factor and picture, no figure to rely on.
         out: Folder of the run folders and results; by default paper-NAME, with --quick paper-NAME-quick.
         data: Another data set than the study's.
         repeats: How often hidden-structures and uncertainty repeat their runs; by default 2, in the paper of

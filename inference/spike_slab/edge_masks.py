@@ -10,7 +10,7 @@ from bayesprune.inference.objective import guide_of
 from bayesprune.inference.spike_slab.edge_guide import EdgeGuide
 from bayesprune.pruners.trimming import trim
 from bayesprune.structure import Structure
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure.matrices import COUNTED
 from bayesprune.structure.spike import maps_zero_to_zero
 from bayesprune.training import Memory, TrainState
 

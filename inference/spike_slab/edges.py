@@ -27,7 +27,7 @@ from bayesprune.models.priors.gates import FixedGatePrior
 from bayesprune.run.method import Plan
 from bayesprune.run.settings import RunSettings
 from bayesprune.structure import Structure
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure.matrices import COUNTED
 from bayesprune.training import Phase, TrainState, adam, constant
 from bayesprune.training.fixed import FixedTraining
 

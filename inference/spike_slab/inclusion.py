@@ -5,7 +5,7 @@ from torch import Tensor
 
 from bayesprune.models.priors.inclusion import layer_inclusion
 from bayesprune.structure import Structure
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure.matrices import COUNTED
 from bayesprune.training import TrainState
 from bayesprune.training.network_kinds import network_kind
 

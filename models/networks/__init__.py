@@ -6,6 +6,7 @@ from bayesprune.models.networks.graph_rnn import GraphRNN
 from bayesprune.models.networks.lenet import LeNet5, LeNet300
 from bayesprune.models.networks.perceptron import MLP
 from bayesprune.models.networks.resnet import ResNet20, ResNet32, ResNet56
+from bayesprune.models.networks.stacked_rnn import StackedRNN
 from bayesprune.models.networks.vgg import VGG16
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "ResNet20",
     "ResNet32",
     "ResNet56",
+    "StackedRNN",
 ]

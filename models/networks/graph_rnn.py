@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bayesprune.errors import InputShapeError
 from bayesprune.models.networks.graph_masks import (
     GATE_MASKS,
     MERGES,
@@ -18,9 +17,8 @@ from bayesprune.models.networks.graph_masks import (
     sources_of,
 )
 from bayesprune.models.networks.masked import GATES, MaskedRNN, check_cell
+from bayesprune.models.networks.tokens import READS, check_tokens, lengths_of, state_read
 from bayesprune.run.networks import register
-
-READS = ("last_letter", "last_step")
 
 
 @register("graphrnn")
@@ -73,10 +71,7 @@ class GraphRNN(nn.Module):
             ("read", read, READS),
         ):
             check_choice(name, value, known)
-        if len(tuple(input_shape)) != 1:
-            raise InputShapeError(
-                f"graphrnn cannot take inputs of shape {tuple(input_shape)}: it reads sequences of tokens, as (60,)"
-            )
+        check_tokens("graphrnn", input_shape)
         self.graph = graph_of(graph)
         sizes = self.graph.sizes
         width = sizes[0] if width is None else width
@@ -102,7 +97,7 @@ class GraphRNN(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits [B, classes] of tokens [B, L]."""
-        lengths = self._lengths(tokens)
+        lengths = lengths_of(tokens)
         outputs: list[Tensor] = []
         for units, sources, layer in zip(self.graph.sizes, self.sources, self.layers, strict=True):
             if not sources:
@@ -110,15 +105,5 @@ class GraphRNN(nn.Module):
                 continue
             cells: Tensor = layer(torch.cat([outputs[source] for source in sources], 2))
             outputs.append(cells.unflatten(2, (-1, units)).sum(2))
-        last = outputs[-1]
-        if self.read == "last_step":
-            logits: Tensor = self.head(last[:, -1])
-        else:
-            logits = self.head(last[torch.arange(len(tokens), device=tokens.device), lengths - 1])
+        logits: Tensor = self.head(state_read(outputs[-1], lengths, self.read))
         return logits
-
-    @staticmethod
-    def _lengths(tokens: Tensor) -> Tensor:
-        """[B], tokens up to the last that is not 0; 1 for a sequence of nothing but 0."""
-        places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
-        return ((tokens > 0) * places).amax(1).clamp(min=1)

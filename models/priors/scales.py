@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bayesprune.errors import SettingError
 from bayesprune.models.priors.weights import GaussianSlab, slab_parameters
 from bayesprune.structure import Structure
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure.matrices import COUNTED
 
 Places = Mapping[str, Sequence[tuple[int, Tensor]]]
 """For each parameter of nodes the axes along which its entries belong to them, with the gate of each position."""

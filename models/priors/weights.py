@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bayesprune.devices import device_of
 from bayesprune.errors import SettingError
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure.matrices import COUNTED
 
 
 class WeightPrior(Protocol):

@@ -22,8 +22,8 @@ from bayesprune.batches import call, chunks, count, head
 from bayesprune.pruners.saliency.gradients import gradients
 from bayesprune.pruners.saliency.linearity import first_bend
 from bayesprune.structure import hooked, weights_of
-from bayesprune.structure.cost import COUNTED
 from bayesprune.structure.layers import weight_of
+from bayesprune.structure.matrices import COUNTED
 from bayesprune.tasks import Likelihood
 from bayesprune.tasks.likelihood import Categorical
 

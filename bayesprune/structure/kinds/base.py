@@ -1,11 +1,14 @@
 """What a kind of layer does with channels, and the table of kinds; a new kind is one file that registers itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from bayesprune.structure.kinds.inside import Inside
+
+INPUT, HIDDEN = "input-to-hidden", "hidden-to-hidden"
+"""The two kinds of matrices that a recurrent layer has."""
 
 
 def never(_: nn.Module) -> None:
@@ -18,6 +21,16 @@ def unchanged(_: nn.Module, __: int | None) -> None:
 
 def no_units(_: nn.Module) -> None:
     """A kind without units inside."""
+
+
+def no_matrices(_: nn.Module) -> Mapping[str, str]:
+    """A kind that multiplies nothing, or whose one weight is known otherwise."""
+    return {}
+
+
+def not_masked(_: nn.Module) -> Mapping[str, Tensor]:
+    """A kind all of whose entries are weights."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,9 @@ class LayerKind:
         opaque: only a layer itself knows what it does to channels; the graph shows that it reads and writes some.
         named: further classes, each "module.name", of packages that are not imported for this.
         inside: the units inside of a layer that has some, and the axes of its weights that belong to them.
+        matrices: the parameters that a layer multiplies what arrives by, each with `INPUT` or `HIDDEN`, or "" where it
+            is neither; not those of linear layers and convolutions, whose one weight is known.
+        fixed: by parameter where a layer has weights at all (not 0), for those that have fixed masks.
     """
 
     classes: tuple[type[nn.Module], ...]
@@ -48,6 +64,8 @@ class LayerKind:
     opaque: bool = False
     named: tuple[str, ...] = ()
     inside: Callable[[nn.Module], Inside | None] = no_units
+    matrices: Callable[[nn.Module], Mapping[str, str]] = no_matrices
+    fixed: Callable[[nn.Module], Mapping[str, Tensor]] = not_masked
 
     def fits(self, layer: nn.Module) -> bool:
         """Whether a layer is of this kind."""

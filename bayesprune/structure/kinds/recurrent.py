@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bayesprune.structure.kinds.base import LayerKind, register
+from bayesprune.structure.kinds.base import HIDDEN, INPUT, LayerKind, register
 from bayesprune.structure.kinds.inside import Inside, Place
 
 KNOWN = (nn.LSTM, nn.GRU, nn.RNN)
@@ -48,4 +48,21 @@ def hidden_inside(layer: Any) -> Inside | None:
     return Inside(sizes, tuple(written), tuple(read), ("input",), "hidden", said, states=units)
 
 
-register(LayerKind((nn.RNNBase,), trouble=_trouble, resize=_resize, opaque=True, inside=hidden_inside))
+def matrices(layer: nn.Module) -> dict[str, str]:
+    """The matrices that a recurrent layer, or a cell, multiplies at every step; none where one is computed."""
+    known = getattr(layer, "_flat_weights_names", ("weight_ih", "weight_hh"))
+    names = [name for name in known if name.startswith("weight")]
+    if any(layer._parameters.get(name) is None for name in names):
+        return {}
+    kinds = {"weight_ih": INPUT, "weight_hh": HIDDEN}
+    return {name: kinds.get(name[:9], "") for name in names}
+
+
+register(
+    LayerKind((nn.RNNBase,), trouble=_trouble, resize=_resize, opaque=True, inside=hidden_inside, matrices=matrices)
+)
+register(
+    LayerKind(
+        (nn.RNNCellBase,), trouble=lambda _: "is no layer that can be cut exactly", opaque=True, matrices=matrices
+    )
+)

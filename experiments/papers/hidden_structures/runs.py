@@ -7,7 +7,7 @@ it 25.
 
 from dataclasses import replace
 
-from bayesprune.experiments.papers.hidden_structures import reber_runs
+from bayesprune.experiments.papers.hidden_structures import reber_runs, rnn_runs
 from bayesprune.experiments.papers.hidden_structures.reber_runs import REBER, reber_rows
 from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED, structured_rows
 from bayesprune.experiments.papers.parsimonious import runs as parsimonious
@@ -40,7 +40,8 @@ _THREE = (0, 1, 2)
 
 def part_of(row: Row) -> str:
     """The part of the study a row belongs to."""
-    return next((part for part in (BEFORE, STRUCTURED, REBER) if row.factor.startswith(part)), PRUNING)
+    found = rnn_runs.part_of(row)
+    return found or next((part for part in (BEFORE, STRUCTURED, REBER) if row.factor.startswith(part)), PRUNING)
 
 
 def method_of(row: Row) -> str:
@@ -53,13 +54,16 @@ def plan(repeats: int) -> list[Row]:
     """The rows; `repeats` runs of each begin with the same dense network, of short ones five at least."""
     seeds, more = tuple(range(repeats)), tuple(range(max(repeats, 5)))
     experiments = [*_iterative(seeds), *_one_shot(more), *_deep(seeds), *_longer(more), *_others(seeds)]
-    return [*_bases(), *experiments, *_foresight(), *structured_rows(), *reber_rows()]
+    others = [*structured_rows(), *reber_rows(), *rnn_runs.rnn_rows(repeats)]
+    return [*_bases(), *experiments, *_foresight(), *others]
 
 
 def quick(row: Row) -> Row:
     """The short runs of a row."""
     if part_of(row) == REBER:
         return reber_runs.quick(row)
+    if rnn_runs.part_of(row) is not None:
+        return rnn_runs.quick(row)
     row = row.on(QUICK_DATA)
     if part_of(row) == STRUCTURED:
         return parsimonious.quick(row)

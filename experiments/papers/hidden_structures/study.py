@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bayesprune.experiments.configurations import unique_runs
-from bayesprune.experiments.papers.hidden_structures import graphs_part, prediction, runs
+from bayesprune.experiments.papers.hidden_structures import graphs_part, prediction, rnn_runs, runs
 from bayesprune.experiments.papers.hidden_structures.differences import differences_table
 from bayesprune.experiments.papers.hidden_structures.new_networks import networks_findings
 from bayesprune.experiments.papers.hidden_structures.plots import accuracy_sketch
 from bayesprune.experiments.papers.hidden_structures.reber_runs import REBER
+from bayesprune.experiments.papers.hidden_structures.rnn_study import rnn_sections, rnn_targets
 from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED
 from bayesprune.experiments.papers.hidden_structures.structured_tables import structured_section
 from bayesprune.experiments.papers.hidden_structures.tables import (
@@ -49,11 +50,12 @@ def evaluate(found: Sequence[RowRuns]) -> Findings:
     """Tables, pictures and verdicts from the runs of the study; rows without runs are left out."""
     if found and all(runs.part_of(one.row) == REBER for one in found):
         return networks_findings(found)
-    reached = targets(found)
+    reached = [*targets(found), *rnn_targets(found)]
     sections = [
         Section("Figures to reach", tables=[targets_table(reached, "Figures to reach, MNIST, last epoch")]),
         *_experiments(found),
         *_before_training(found),
+        *rnn_sections(found),
         *(section for section in [structured_section(found)] if section is not None),
         Section("What was done", notes=_NOTES),
     ]
@@ -110,6 +112,6 @@ PAPER = Paper(
     evaluate=evaluate,
     part_of=runs.part_of,
     repeats=2,
-    extra_parts=(REBER,),
+    extra_parts=(REBER, *rnn_runs.PARTS),
     computed={"graphs": graphs_part.evaluate, "prediction": prediction.evaluate},
 )

@@ -42,12 +42,12 @@ def test_layers_of_one_group_have_one_share() -> None:
 
 
 def test_weights_are_rounded_to_the_nearest() -> None:
-    weights = {"fc1.weight": torch.ones(12, 36), "fc3.weight": torch.ones(3, 8)}
-    assert weight_goals(weights, {"fc1": 0.1, "fc3.weight": 0.23}) == {"fc1.weight": 43, "fc3.weight": 6}
+    sizes = {"fc1.weight": 12 * 36, "fc3.weight": 3 * 8}
+    assert weight_goals(sizes, {"fc1": 0.1, "fc3.weight": 0.23}) == {"fc1.weight": 43, "fc3.weight": 6}
     with pytest.raises(BudgetError, match="layer 'fc3': density 0.01 of 24 weights keeps none"):
-        weight_goals(weights, {"fc3": 0.01})
+        weight_goals(sizes, {"fc3": 0.01})
     with pytest.raises(UnknownNameError, match="unknown layer with weights 'fc2'"):
-        weight_goals(weights, {"fc2": 0.5})
+        weight_goals(sizes, {"fc2": 0.5})
 
 
 def test_layers_go_down_together() -> None:

@@ -75,7 +75,7 @@ def test_a_whole_run(small_data: Data) -> None:
 
 
 def test_what_does_not_go_with_it(small_data: Data) -> None:
-    with pytest.raises(SettingError, match="training must be 'recipe', 'plain' or 'adam', not 'plane'"):
+    with pytest.raises(SettingError, match="training must be 'recipe', 'plain', 'adam' or 'clipped', not 'plane'"):
         plan_of("dense", small_data, options={"training": "plane"})
     with pytest.raises(SettingError, match="leave out training='plain'"):
         plan_of("set", small_data, density=0.5)

@@ -289,7 +289,7 @@ def test_bad_networks_are_refused(small_data: Data) -> None:
         def forward(self, inputs: Tensor) -> Tensor:
             return inputs.flatten(1)[:, :3]
 
-    with pytest.raises(NetworkError, match="no linear or convolution layer"):
+    with pytest.raises(NetworkError, match="no linear, convolution or recurrent layer"):
         METHODS["magnitude"].plan(
             TrainState(Nothing(), state.structure, state.example),
             small_data,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesprune.structure import compact, find, read_gates
-from bayesprune.structure.cost import COUNTED
+from bayesprune.structure.matrices import COUNTED
 
 
 def masked(network: nn.Module, share: float, seed: int) -> dict[str, Tensor]:

@@ -62,7 +62,7 @@ def test_other_data_of_another_shape_are_refused(planned: Planned, small_data: D
     ("option", "value", "message"),
     [
         ("training", "plain", "takes training='recipe' or training='adam', not 'plain'"),
-        ("training", "sgd", "training must be 'recipe', 'plain' or 'adam', not 'sgd'"),
+        ("training", "sgd", "training must be 'recipe', 'plain', 'adam' or 'clipped', not 'sgd'"),
         ("steps", 0, "steps must be an integer >= 1, not 0"),
         ("steps", 2.5, "steps must be an integer >= 1, not 2.5"),
         ("transfer_batch", 1, "transfer_batch must be an integer >= 2, not 1"),

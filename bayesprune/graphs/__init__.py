@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bayesprune.errors import GraphError
+from bayesprune.graphs.cells import OPERATIONS, Cell
 from bayesprune.graphs.describe import (
     Communities,
     SmallWorld,
@@ -19,6 +20,7 @@ from bayesprune.graphs.equal_degrees import random_layers_of_equal_degrees, rand
 from bayesprune.graphs.exchange import read_graphml, write_graphml
 from bayesprune.graphs.features import CONVENTIONS, FEATURES, features, usual_density
 from bayesprune.graphs.layered import LayeredGraph, from_sizes, layered
+from bayesprune.graphs.named import graph_name, named_graph
 from bayesprune.graphs.random import FAMILIES, barabasi_albert, erdos_renyi, study_graph, watts_strogatz
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ __all__ = [
     "CONVENTIONS",
     "FAMILIES",
     "FEATURES",
+    "OPERATIONS",
+    "Cell",
     "Communities",
     "GraphError",
     "LayeredGraph",
@@ -38,10 +42,12 @@ __all__ = [
     "erdos_renyi",
     "features",
     "from_sizes",
+    "graph_name",
     "largest_component",
     "layer_graph",
     "layered",
     "motifs",
+    "named_graph",
     "random_layers_of_equal_degrees",
     "random_of_equal_degrees",
     "read_graphml",

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from bayesprune.errors import BayespruneError, InputShapeError, NetworkError, SettingError, UnknownNameError, a_kind
+from bayesprune.run.network_arguments import split_arguments, with_arguments
 from bayesprune.run.user_code import import_current
 
 Factory = Callable[..., nn.Module]
@@ -94,12 +95,17 @@ def require_size(name: str, input_shape: tuple[int, ...], smallest: tuple[int, .
 def factory_named(name: str) -> Factory:
     """A registered factory, or the callable that `package.module:callable` names.
 
+    Behind a registered name may stand arguments: "graphrnn(cell=lstm, graph=watts-strogatz:3)".
+
     Raises:
-        UnknownNameError: there is no such network.
-        SettingError: its module cannot be imported, or what is named there is not callable.
+        UnknownNameError: there is no such network, or it has no such argument.
+        SettingError: its module cannot be imported, what is named there is not callable, or arguments cannot be read.
     """
-    if name in _FACTORIES:
-        return _FACTORIES[name]
+    plain, arguments = split_arguments(name)
+    if plain in _FACTORIES:
+        return with_arguments(_FACTORIES[plain], plain, arguments) if arguments else _FACTORIES[plain]
+    if arguments:
+        raise UnknownNameError("network", plain, _FACTORIES)
     if ":" not in name:
         raise UnknownNameError("network", name, _FACTORIES)
     module_name, _, attribute = name.partition(":")

@@ -17,6 +17,7 @@ RUNS = Group("Runs and output", sort_key=0)
 SUBJECT = Group("Network and data", sort_key=1)
 SIZE = Group("What to remove", sort_key=2)
 TRAINING = Group("Training", sort_key=3)
+SEARCH = Group("Search", sort_key=4)
 
 
 def _several(group: Group) -> Parameter:
@@ -29,7 +30,7 @@ def _one(group: Group) -> Parameter:
     return Parameter(group=group, negative=())
 
 
-def _integers(kind: object, tokens: Sequence[Token]) -> int | tuple[int, ...]:
+def integers(kind: object, tokens: Sequence[Token]) -> int | tuple[int, ...]:
     """Integers as they are written: 1.5 is none."""
     single, values = kind in (int, int | None), []
     for token in tokens:
@@ -43,7 +44,7 @@ def _integers(kind: object, tokens: Sequence[Token]) -> int | tuple[int, ...]:
 
 def _count(group: Group) -> Parameter:
     """A flag that takes one integer."""
-    return Parameter(group=group, converter=_integers)
+    return Parameter(group=group, converter=integers)
 
 
 Out = Annotated[Path, _one(RUNS)]
@@ -60,8 +61,8 @@ class RunFlags:
     """Settings of every run.
 
     Attributes:
-        network: lenet300, lenet5, conv4, mlp, vgg16, resnet20, resnet32, resnet56, graphmlp, or graphrnn, for strings
-            such as reber; or package.module:callable for your own.
+        network: lenet300, lenet5, conv4, mlp, vgg16, resnet20, resnet32, resnet56, graphmlp, cellnet, or graphrnn, for
+            strings such as reber; with arguments as in graphmlp(graph=watts-strogatz:3); or package.module:callable.
         data: mnist5k, mnist, fashion-mnist, cifar10, svhn, diabetes, breast-cancer, wine, teacher200, reber,
             reber-embedded, reber-hard; your own: folder:PATH, npz:PATH or csv:FILE[:TARGET].
         task: classification, binary, multi-label, regression, counts or segmentation; by default as targets suggest.
@@ -97,7 +98,7 @@ class RunFlags:
     network: Annotated[str, _one(SUBJECT)] = "lenet300"
     data: Annotated[str, _one(SUBJECT)] = "mnist5k"
     task: Annotated[str | None, _one(SUBJECT)] = None
-    widths: Annotated[tuple[int, ...], _several(SUBJECT), Parameter(converter=_integers)] = ()
+    widths: Annotated[tuple[int, ...], _several(SUBJECT), Parameter(converter=integers)] = ()
     weights: Annotated[str | None, _one(SUBJECT)] = None
     output: Annotated[str, Parameter(group=SUBJECT, negative=(), show_default=False)] = ""
     aux: Annotated[tuple[str, ...], _several(SUBJECT)] = ()

@@ -1,23 +1,22 @@
 """Searches on the executor of runs: several go on side by side, round by round."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bayesprune.data import Data
 from bayesprune.errors import SettingError
-from bayesprune.experiments.executor import Report, run_jobs
+from bayesprune.experiments.executor import kept_workers, run_jobs
 from bayesprune.experiments.jobs import Job
 from bayesprune.experiments.search.evolution import Search
 from bayesprune.experiments.search.genomes import Genome
 from bayesprune.experiments.search.options import SearchOptions
+from bayesprune.experiments.search.progress import Silent, Watcher
 from bayesprune.experiments.search.spaces import Space
+from bayesprune.experiments.subjects import NAMED, Subject
 from bayesprune.run.settings import RunSettings
 from bayesprune.store.runs import RunRecord
-
-Rounds = Callable[[Sequence[Job], int], None]
-"""Called before a round with its runs, and with how many may follow at most."""
 
 
 @dataclass
@@ -54,9 +53,9 @@ def search_of(space: Space[Any], options: SearchOptions, data: Data) -> Trained:
     )
 
 
-def job_of(genome: Genome, base: RunSettings) -> Job:
+def job_of(genome: Genome, base: RunSettings, subject: Subject = NAMED) -> Job:
     """The run of a genome: equal genomes have equal runs."""
-    return Job(replace(base, network=genome.network, widths=(genome.width,)))
+    return Job(replace(base, network=genome.network, widths=(genome.width,)), subject=subject)
 
 
 def train(
@@ -66,9 +65,8 @@ def train(
     *,
     workers: int = 1,
     resume: bool = True,
-    rounds: Rounds | None = None,
-    report: Report | None = None,
-    finished: Callable[[int, Path], None] | None = None,
+    watcher: Watcher | None = None,
+    subject: Subject = NAMED,
 ) -> None:
     """Go on with searches until all have ended.
 
@@ -79,29 +77,32 @@ def train(
         searches: those of `search_of`; they are filled.
         base: settings of all runs; network and widths are the genome's.
         root: where run folders lie.
-        workers: processes.
+        workers: processes; 1 trains in this one.
         resume: go on from checkpoints of interrupted runs.
-        rounds: called before every round.
-        report, finished: as for `run_jobs`, with the number of a run in its round.
+        watcher: is told how the runs get on.
+        subject: data that were handed over as objects.
 
     Raises:
         BayespruneError: a run failed; what was finished stays.
         KeyboardInterrupt: after Ctrl-C; the same call goes on where this one ended.
     """
-    while True:
-        asked = [(one, [job_of(genome, base) for genome in one.search.ask()]) for one in searches]
-        jobs: list[Job] = []
-        for _, own in asked:
-            jobs += [job for job in own if job not in jobs]
-        if not jobs:
-            return
-        if rounds is not None:
-            rounds(jobs, sum(one.search.left - len(own) for one, own in asked))
-        made = run_jobs(jobs, root, workers=workers, resume=resume, report=report, finished=finished)
-        for one, own in asked:
-            folders = [made[jobs.index(job)] for job in own]
-            one.search.tell([validation_accuracy(folder) for folder in folders])
-            one.folders += folders
+    watcher = watcher or Silent()
+    with kept_workers() as kept:
+        while True:
+            asked = [(one, [job_of(genome, base, subject) for genome in one.search.ask()]) for one in searches]
+            jobs: list[Job] = []
+            for _, own in asked:
+                jobs += [job for job in own if job not in jobs]
+            if not jobs:
+                return
+            watcher.begin([job.settings for job in jobs], sum(one.search.left - len(own) for one, own in asked))
+            made = run_jobs(
+                jobs, root, workers=workers, resume=resume, report=watcher.report, finished=watcher.finished, kept=kept
+            )
+            for one, own in asked:
+                folders = [made[jobs.index(job)] for job in own]
+                one.search.tell([validation_accuracy(folder) for folder in folders])
+                one.folders += folders
 
 
 def validation_accuracy(folder: Path) -> float:

@@ -31,6 +31,7 @@ def paper(
             layer-sparsity or cifar.
         part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight,
             structured, and prediction, which makes no runs, needs the study's tables and is not part of all;
+            hidden-structures also: search, architecture search with a predictor, not part of all;
             tangent-transfer: lenet300, lenet5, transfer, and lenet5-full, which takes days on a
             processor and is not part of all; spike-slab: mnist-mlp, fashion-mlp, mnist-lenet, fashion-lenet,
             bmrs-lenet5, bmrs-mlp, lenet300, lenet5, and published-recipe, SS-IG's 1,200 epochs, not part of all;
@@ -59,9 +60,14 @@ def paper(
     from bayesprune.store.runs import RunRecord
 
     study = paper_of(name)
-    if part in study.computed:
-        computed = study.computed[part](quick=quick)
+    if part in study.computed or part in study.searched:
         place = out or Path(f"paper-{study.name}-{part}{'-quick' if quick else ''}")
+        if part in study.searched:
+            computed = study.searched[part](
+                place, quick=quick, data=data, repeats=repeats, workers=workers, fresh=fresh
+            )
+        else:
+            computed = study.computed[part](quick=quick)
         values = write_results(f"{study.name}-{part}", computed, [], place)
         if json:
             answer_object(values)

@@ -120,7 +120,7 @@ class CellGenome:
         return total + width * classes
 
     def properties(self, shape: tuple[int, ...], classes: int) -> dict[str, float]:
-        """How often each operation is there, sizes of the graph, the longest paths, and logarithms of width and cost."""
+        """Counts of operations, sizes of the graph, its longest paths, and logarithms of width and cost."""
         edges = self.cell.operations
         found = {f"edges with {name}": float(sum(one == name for one in edges.values())) for name in OPERATIONS}
         return found | {

@@ -67,7 +67,8 @@ def acquired(name: str, mean: Floats, spread: Floats, best: Floats) -> Floats:
     Args:
         name: "expected-improvement": E[max(accuracy - best, 0)] of a normal law (Jones et al., 1998);
             "upper-bound": mean plus one deviation, above the best.
-        mean, spread: of the predicted accuracies.
+        mean: of the predicted accuracies.
+        spread: their standard deviations.
         best: that each must beat.
     """
     if name == "upper-bound":

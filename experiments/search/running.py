@@ -67,6 +67,7 @@ def train(
     resume: bool = True,
     watcher: Watcher | None = None,
     subject: Subject = NAMED,
+    later: int = 0,
 ) -> None:
     """Go on with searches until all have ended.
 
@@ -81,6 +82,7 @@ def train(
         resume: go on from checkpoints of interrupted runs.
         watcher: is told how the runs get on.
         subject: data that were handed over as objects.
+        later: networks that are to be trained afterwards, which the estimate of the time left counts.
 
     Raises:
         BayespruneError: a run failed; what was finished stays.
@@ -95,7 +97,8 @@ def train(
                 jobs += [job for job in own if job not in jobs]
             if not jobs:
                 return
-            watcher.begin([job.settings for job in jobs], sum(one.search.left - len(own) for one, own in asked))
+            rest = sum(one.search.left - len(own) for one, own in asked)
+            watcher.begin([job.settings for job in jobs], rest + later)
             made = run_jobs(
                 jobs, root, workers=workers, resume=resume, report=watcher.report, finished=watcher.finished, kept=kept
             )

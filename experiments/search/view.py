@@ -16,7 +16,7 @@ def as_text(result: SearchResult) -> str:
         f"{counted(len(result.candidates), 'network')} trained on {record.data['name']}, strategy "
         f"{result.options.strategy}",
         f"best: {spoken(best)}",
-        f"      test accuracy {100 * result.test_accuracy:.1f} %, after {record.settings['epochs']} epochs, "
+        f"      test accuracy {100 * result.test_accuracy:.1f} %, after {counted(int(record.settings['epochs']), 'epoch')}, "
         f"run {record.id}",
     ]
     if result.options.with_cost:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bayesprune.experiments.configurations import unique_runs
-from bayesprune.experiments.papers.hidden_structures import prediction, runs
+from bayesprune.experiments.papers.hidden_structures import prediction, runs, search
 from bayesprune.experiments.papers.hidden_structures.differences import differences_table
 from bayesprune.experiments.papers.hidden_structures.plots import accuracy_sketch
 from bayesprune.experiments.papers.hidden_structures.structured_runs import STRUCTURED
@@ -107,4 +107,5 @@ PAPER = Paper(
     part_of=runs.part_of,
     repeats=2,
     computed={"prediction": prediction.evaluate},
+    searched={"search": search.evaluate},
 )

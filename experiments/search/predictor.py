@@ -26,7 +26,7 @@ def make_model(name: str) -> Any:
 
 
 class Predictor:
-    """Accuracy from properties.
+    """Accuracy from properties; the ridge is given their squares too, since the best are often in the middle.
 
     Properties are scaled to mean 0 and deviation 1 over the rows that it is fitted to. Accuracies far below the middle
     count as the lower end of its usual range: how bad the worst are says nothing of the best.
@@ -38,6 +38,7 @@ class Predictor:
     """
 
     def __init__(self, name: str, rows: Sequence[Mapping[str, float]], accuracies: Sequence[float]) -> None:
+        self._squares = name == "bayesian-ridge"
         inputs, targets = _matrix(rows), np.asarray(accuracies, dtype=float)
         self._mean = inputs.mean(0)
         spread = inputs.std(0)
@@ -54,7 +55,8 @@ class Predictor:
         return mean, np.maximum(spread, LEAST_SPREAD)
 
     def _scaled(self, inputs: Floats) -> Floats:
-        return np.clip((inputs - self._mean) / self._spread, -10.0, 10.0)
+        scaled: Floats = np.clip((inputs - self._mean) / self._spread, -10.0, 10.0)
+        return np.hstack([scaled, scaled**2]) if self._squares else scaled
 
 
 def _matrix(rows: Sequence[Mapping[str, float]]) -> Floats:

@@ -83,7 +83,7 @@ class Found:
 
 def on_graphs(data: str) -> Comparison:
     """Random graphs with at most 50,000 multiply-accumulates: seconds a network on a processor."""
-    options = SearchOptions(candidates=20, population=8, batch=4, most_macs=50_000)
+    options = SearchOptions(candidates=12, population=6, batch=3, most_macs=50_000)
     space = GraphSpace(vertices=(6, 16), widths=(2, 16))
     return Comparison(data, space, options, replace(BASE, data=data, epochs=5))
 
@@ -111,7 +111,7 @@ def comparisons(quick: bool = False, data: str | None = None) -> list[Comparison
     """
     if quick:
         short = on_graphs(data or "mnist5k")
-        options = replace(short.options, candidates=8, population=4, batch=2)
+        options = replace(short.options, candidates=6, population=3, batch=2)
         return [replace(short, options=options, base=replace(short.base, epochs=2))]
     if data is not None:
         return [on_colours(data) if data.startswith(("cifar10", "svhn")) else on_graphs(data)]

@@ -11,13 +11,13 @@ from bayesprune.experiments.words import counted
 
 def as_text(result: SearchResult) -> str:
     """The winner, and where cost is an objective too the front."""
-    best, record = result.best, result.record
+    record = result.record
+    trained = counted(len(result.candidates), "network")
+    length = counted(int(record.settings["epochs"]), "epoch")
     lines = [
-        f"{counted(len(result.candidates), 'network')} trained on {record.data['name']}, strategy "
-        f"{result.options.strategy}",
-        f"best: {spoken(best)}",
-        f"      test accuracy {100 * result.test_accuracy:.1f} %, after {counted(int(record.settings['epochs']), 'epoch')}, "
-        f"run {record.id}",
+        f"{trained} trained on {record.data['name']}, strategy {result.options.strategy}",
+        f"best: {spoken(result.best)}",
+        f"      test accuracy {100 * result.test_accuracy:.1f} % after {length}, run {record.id}",
     ]
     if result.options.with_cost:
         lines += ["front:", *(f"  {spoken(one)}" for one in result.front)]

@@ -17,7 +17,7 @@ from bayesprune.models.networks import LeNet300  # noqa: F401 - fills the regist
 from bayesprune.run.networks import known
 from bayesprune.run.settings import RunSettings
 
-COMMANDS = ("compare", "prune", "study", "paper", "inspect", "posterior", "report", "data")
+COMMANDS = ("compare", "prune", "study", "paper", "search", "inspect", "posterior", "report", "data")
 HEAVY = {"torch", "numpy", "matplotlib", "pyro", "scipy", "pandas", "xarray", "torchvision", "networkx"}
 
 

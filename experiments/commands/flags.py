@@ -30,7 +30,7 @@ def _one(group: Group) -> Parameter:
     return Parameter(group=group, negative=())
 
 
-def integers(kind: object, tokens: Sequence[Token]) -> int | tuple[int, ...]:
+def _integers(kind: object, tokens: Sequence[Token]) -> int | tuple[int, ...]:
     """Integers as they are written: 1.5 is none."""
     single, values = kind in (int, int | None), []
     for token in tokens:
@@ -44,7 +44,7 @@ def integers(kind: object, tokens: Sequence[Token]) -> int | tuple[int, ...]:
 
 def _count(group: Group) -> Parameter:
     """A flag that takes one integer."""
-    return Parameter(group=group, converter=integers)
+    return Parameter(group=group, converter=_integers)
 
 
 Out = Annotated[Path, _one(RUNS)]
@@ -98,7 +98,7 @@ class RunFlags:
     network: Annotated[str, _one(SUBJECT)] = "lenet300"
     data: Annotated[str, _one(SUBJECT)] = "mnist5k"
     task: Annotated[str | None, _one(SUBJECT)] = None
-    widths: Annotated[tuple[int, ...], _several(SUBJECT), Parameter(converter=integers)] = ()
+    widths: Annotated[tuple[int, ...], _several(SUBJECT), Parameter(converter=_integers)] = ()
     weights: Annotated[str | None, _one(SUBJECT)] = None
     output: Annotated[str, Parameter(group=SUBJECT, negative=(), show_default=False)] = ""
     aux: Annotated[tuple[str, ...], _several(SUBJECT)] = ()

@@ -13,16 +13,16 @@ from bayesprune.experiments.commands.flags import (
     Count,
     Out,
     Switch,
-    integers,
+    _integers,
 )
 
 _Text = Annotated[str, Parameter(group=SEARCH)]
-_Number = Annotated[int, Parameter(group=SEARCH, converter=integers)]
+_Number = Annotated[int, Parameter(group=SEARCH, converter=_integers)]
 _Share = Annotated[float, Parameter(group=SEARCH)]
 _Some = Annotated[tuple[str, ...], Parameter(group=SEARCH, negative=(), consume_multiple=1, show_default=False)]
 _Range = Annotated[
     tuple[int, ...],
-    Parameter(group=SEARCH, negative=(), consume_multiple=1, show_default=False, converter=integers),
+    Parameter(group=SEARCH, negative=(), consume_multiple=1, show_default=False, converter=_integers),
 ]
 
 
@@ -41,7 +41,7 @@ def search(
     predictor: _Text = "gaussian-process",
     acquisition: _Text = "expected-improvement",
     objectives: _Text = "accuracy",
-    most_macs: Annotated[int | None, Parameter(group=SEARCH, show_default=False, converter=integers)] = None,
+    most_macs: Annotated[int | None, Parameter(group=SEARCH, show_default=False, converter=_integers)] = None,
     families: _Some = (),
     operations: _Some = (),
     vertices: _Range = (),
@@ -49,13 +49,13 @@ def search(
     cells: _Range = (),
     stages: _Range = (),
     stride: _Range = (),
-    epochs: Annotated[int, Parameter(group=TRAINING, converter=integers)] = 10,
-    batch_size: Annotated[int, Parameter(group=TRAINING, converter=integers)] = 100,
+    epochs: Annotated[int, Parameter(group=TRAINING, converter=_integers)] = 10,
+    batch_size: Annotated[int, Parameter(group=TRAINING, converter=_integers)] = 100,
     learning_rate: Annotated[float | None, Parameter(group=TRAINING, show_default=False)] = None,
     augment: Annotated[str | None, Parameter(group=TRAINING, show_default=False)] = None,
     device: Annotated[str, Parameter(group=TRAINING)] = "auto",
     precision: Annotated[str, Parameter(group=TRAINING)] = "float32",
-    final_epochs: Annotated[int | None, Parameter(group=TRAINING, show_default=False, converter=integers)] = None,
+    final_epochs: Annotated[int | None, Parameter(group=TRAINING, show_default=False, converter=_integers)] = None,
     final_data: Annotated[str | None, Parameter(group=TRAINING, show_default=False)] = None,
     seed: Count = 0,
     out: Out = Path("runs"),

@@ -1,13 +1,13 @@
 """Spaces of genomes: drawing one, changing one, and crossing two."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from bayesprune.errors import GraphError, SettingError, UnknownNameError
-from bayesprune.experiments.search.genomes import CellGenome, Genome, GraphGenome
+from bayesprune.experiments.search.genomes import CellGenome, GraphGenome
 from bayesprune.graphs import FAMILIES, OPERATIONS, Cell
 from bayesprune.graphs.cells import MOST_VERTICES
 from bayesprune.run.settings import check_integer
@@ -55,7 +55,7 @@ class GraphSpace:
 
     def draw(self, random: Random) -> GraphGenome:
         """Family and vertices uniform, width uniform on a logarithmic scale, and numbers that fit the vertices."""
-        return _valid(lambda: self._drawn(self.families[int(random.integers(len(self.families)))], random), random)
+        return _valid(lambda: self._drawn(self.families[int(random.integers(len(self.families)))], random))
 
     def _drawn(self, family: str, random: Random) -> GraphGenome:
         vertices = int(random.integers(self.vertices[0], self.vertices[1] + 1))
@@ -85,7 +85,7 @@ class GraphSpace:
                 numbers[gene] = _number(gene, int(numbers["vertices"]), random)
             return _graph(genome.family, genome.seed, numbers, genome.width)
 
-        return _valid(lambda: _other(changed, genome), random)
+        return _valid(lambda: _other(changed, genome))
 
     def cross(self, one: GraphGenome, other: GraphGenome, random: Random) -> GraphGenome:
         """Family and seed of the first; width and shared numbers of either."""
@@ -99,7 +99,7 @@ class GraphSpace:
             seed = one.seed if random.random() < 0.5 else other.seed
             return _graph(one.family, seed, numbers, width)
 
-        return _valid(crossed, random, otherwise=one)
+        return _valid(crossed, otherwise=one)
 
 
 _NUMBERS = {"barabasi-albert": ("edges",), "watts-strogatz": ("neighbours", "rewire"), "erdos-renyi": ("probability",)}
@@ -156,7 +156,7 @@ class CellSpace:
             frame = {pair: self._choice(random) for pair in self._pairs()}
             return self._genome(frame, _log_uniform(self.widths, random))
 
-        return _valid(drawn, random)
+        return _valid(drawn)
 
     def mutate(self, genome: CellGenome, random: Random) -> CellGenome:
         """Another width, or one edge with another operation, absent ones included."""
@@ -169,7 +169,7 @@ class CellSpace:
             frame = self._frame(genome.cell) | {pairs[gene]: self._choice(random)}
             return self._genome(frame, genome.width)
 
-        return _valid(lambda: _other(changed, genome), random)
+        return _valid(lambda: _other(changed, genome))
 
     def cross(self, one: CellGenome, other: CellGenome, random: Random) -> CellGenome:
         """Every edge, and the width, of either."""
@@ -179,7 +179,7 @@ class CellSpace:
             frame = {pair: (ours if random.random() < 0.5 else theirs).get(pair) for pair in self._pairs()}
             return self._genome(frame, one.width if random.random() < 0.5 else other.width)
 
-        return _valid(crossed, random, otherwise=one)
+        return _valid(crossed, otherwise=one)
 
     def _pairs(self) -> list[tuple[int, int]]:
         return [(start, end) for end in range(1, self.vertices) for start in range(end)]
@@ -207,7 +207,7 @@ SPACES: dict[str, Any] = {"graphs": GraphSpace, "cells": CellSpace}
 """The spaces by name."""
 
 
-def _valid(make: Any, random: Random, otherwise: Any = None) -> Any:
+def _valid(make: Callable[[], G], otherwise: G | None = None) -> G:
     """The first genome for which there is a graph.
 
     Raises:
@@ -226,7 +226,7 @@ def _valid(make: Any, random: Random, otherwise: Any = None) -> Any:
     return otherwise
 
 
-def _other(make: Any, genome: Genome) -> Any:
+def _other(make: Callable[[], G], genome: G) -> G:
     """A genome that is another one.
 
     Raises:

@@ -1,6 +1,7 @@
 """The tables of the part `search`."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from statistics import fmean, median
 
 import numpy as np
@@ -23,7 +24,7 @@ Searches = Mapping[str, Sequence[Trained]]
 
 def best_so_far(one: Trained) -> list[float]:
     """The best validation accuracy after 1, 2, ... trained networks."""
-    return np.maximum.accumulate([candidate.accuracy for candidate in one.search.candidates]).tolist()
+    return list(accumulate((candidate.accuracy for candidate in one.search.candidates), max))
 
 
 def target_of(name: str, searches: Searches) -> Target:

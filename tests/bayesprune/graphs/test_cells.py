@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 
 from bayesprune.errors import BayespruneError, GraphError, UnknownNameError
 from bayesprune.graphs import OPERATIONS, Cell
+from bayesprune.graphs.checks import DiGraph
 
 PAIRS = [(start, end) for end in range(1, 5) for start in range(end)]
 EDGES = st.dictionaries(st.sampled_from(PAIRS), st.sampled_from(OPERATIONS[:3]))
 
 
-def graph_of(edges: dict[tuple[int, int], str]) -> nx.DiGraph:
+def graph_of(edges: dict[tuple[int, int], str]) -> DiGraph:
     """As NetworkX has it, with input and output marked."""
-    graph: nx.DiGraph = nx.DiGraph()
+    graph: DiGraph = nx.DiGraph()
     for (start, end), operation in edges.items():
         graph.add_edge(start, end, operation=operation)
     output = max((end for _, end in edges), default=0)
@@ -23,7 +24,7 @@ def graph_of(edges: dict[tuple[int, int], str]) -> nx.DiGraph:
     return graph
 
 
-def alike(one: nx.DiGraph, other: nx.DiGraph) -> bool:
+def alike(one: DiGraph, other: DiGraph) -> bool:
     return nx.is_isomorphic(one, other, lambda a, b: a["role"] == b["role"], lambda a, b: a == b)
 
 

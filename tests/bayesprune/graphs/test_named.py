@@ -1,10 +1,10 @@
 """Names of random graphs."""
 
-import networkx as nx
 import pytest
 
 from bayesprune.errors import BayespruneError, GraphError, UnknownNameError
 from bayesprune.graphs import barabasi_albert, erdos_renyi, graph_name, named_graph, study_graph, watts_strogatz
+from bayesprune.graphs.checks import Graph
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from bayesprune.graphs import barabasi_albert, erdos_renyi, graph_name, named_gr
         ("erdos-renyi:2:vertices=9:probability=0.6", erdos_renyi(9, 0.6, seed=2)),
     ],
 )
-def test_a_name_is_what_the_generator_gives(name: str, graph: nx.Graph) -> None:
+def test_a_name_is_what_the_generator_gives(name: str, graph: Graph) -> None:
     assert sorted(named_graph(name).edges) == sorted(graph.edges)
 
 

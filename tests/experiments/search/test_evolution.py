@@ -150,7 +150,9 @@ def test_several_objectives_spread_over_the_front() -> None:
 
 
 def test_what_has_to_be_beaten() -> None:
-    told = [Candidate((cost,), accuracy, cost) for accuracy, cost in ((0.5, 10), (0.7, 20), (0.6, 30))]
+    told: list[Candidate[Genes]] = [
+        Candidate((cost,), accuracy, cost) for accuracy, cost in ((0.5, 10), (0.7, 20), (0.6, 30))
+    ]
     single = Search(Strings(), SearchOptions(), cost, properties)
     both = Search(Strings(), SearchOptions(objectives="accuracy,macs"), cost, properties)
     assert [single._to_beat(one, told) for one in (5, 15, 40)] == [0.7] * 3

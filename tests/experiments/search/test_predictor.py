@@ -27,7 +27,7 @@ def test_a_line_is_learnt_with_honest_spreads(name: str) -> None:
     inputs = random.uniform(size=(60, 3))
     truth = 0.5 + 0.2 * inputs[:, 0] - 0.1 * inputs[:, 1]
     rows = [{"a": a, "b": 100 * b, "c": c, "always": 7.0} for a, b, c in inputs]
-    model = Predictor(name, rows[:40], (truth + 0.01 * random.normal(size=60))[:40])
+    model = Predictor(name, rows[:40], (truth + 0.01 * random.normal(size=60))[:40].tolist())
     mean, spread = model.predict(rows[40:])
     assert np.abs(mean - truth[40:]).max() < 0.03
     assert np.abs((mean - truth[40:]) / spread).max() < 5 and np.all(spread < 0.05)

@@ -11,6 +11,7 @@ import bayesprune as bp
 from bayesprune.data import Data
 from bayesprune.data.cached import load_cached
 from bayesprune.errors import BayespruneError, DataError, SettingError, UnknownNameError
+from bayesprune.experiments.executor import run_jobs
 from bayesprune.experiments.search import running
 from bayesprune.experiments.search.calling import BASE
 from bayesprune.experiments.search.options import STRATEGIES, SearchOptions
@@ -72,7 +73,7 @@ def test_an_interrupted_search_goes_on_alike_and_trains_nothing_twice(base: RunS
 def test_an_equal_genome_is_an_equal_run(base: RunSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two searches that ask for the same candidates make each once, in one call of the executor a round."""
     made: list[int] = []
-    plain = running.run_jobs
+    plain = run_jobs
 
     def counting(jobs: Sequence[Any], *args: Any, **kwargs: Any) -> list[Path]:
         made.append(len(jobs))
@@ -116,8 +117,8 @@ def searched(data: Any, out: Path, **settings: Any) -> bp.SearchResult:
 
 @pytest.mark.parametrize("space", ["graphs", "cells"])
 def test_the_call_from_python(space: str, small_npz: str, tmp_path: Path) -> None:
-    limits: dict[str, Any] = {"graphs": {"vertices": [6, 7]}, "cells": {"vertices": 3, "stages": 2}}[space]
-    result = searched(small_npz, tmp_path, space=space, objectives="accuracy,macs", **limits)
+    limits: dict[str, dict[str, Any]] = {"graphs": {"vertices": [6, 7]}, "cells": {"vertices": 3, "stages": 2}}
+    result = searched(small_npz, tmp_path, space=space, objectives="accuracy,macs", **limits[space])
     assert len(result.candidates) == len(result.records) == 4 and result.best in result.front
     place = result.candidates.index(result.best)
     assert result.record.id == result.records[place].id

@@ -14,6 +14,7 @@ from bayesprune.evaluation.cost import cost
 from bayesprune.experiments.search.genomes import CellGenome, GraphGenome
 from bayesprune.experiments.search.spaces import CellSpace, GraphSpace
 from bayesprune.graphs import FAMILIES, Cell, named_graph
+from bayesprune.graphs.checks import DiGraph
 from bayesprune.models import CellNet, GraphMLP
 from bayesprune.run.networks import NetworkSpec
 
@@ -45,7 +46,7 @@ def test_graph_genomes_are_connected_graphs_within_the_limits(seed: int) -> None
 @given(SEEDS)
 def test_cell_genomes_lead_from_input_to_output(seed: int) -> None:
     for genome in family_of(CELLS, seed):
-        edges = nx.DiGraph(list(genome.cell.operations))
+        edges: DiGraph = nx.DiGraph(list(genome.cell.operations))
         output = genome.cell.vertices - 1
         assert 1 <= output <= 4 and 1 <= genome.width <= 4
         on_paths = (nx.descendants(edges, 0) | {0}) & (nx.ancestors(edges, output) | {output})

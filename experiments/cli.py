@@ -83,8 +83,8 @@ _COMMANDS = {
         "Architecture search: random graphs or cells, by evolution with a predictor of accuracy.",
         (
             "search",
-            "search --space cells --data mnist5k --candidates 20 --epochs 3",
-            "search --data fashion-mnist@5000/3000 --most-macs 50000 --objectives accuracy,macs",
+            "search --space cells --candidates 20 --epochs 3",
+            "search --data fashion-mnist@5000/3000 --objectives accuracy,macs",
             "search --strategy random --out searched",
         ),
         "Validation accuracy decides; the test accuracy is that of the winner alone. Each network is a run folder, "

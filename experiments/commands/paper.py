@@ -52,6 +52,7 @@ def paper(
         finished: Make no runs: only the page of those that are finished.
         json: Print one JSON object, which results.json holds too.
     """
+    from bayesprune.errors import SettingError
     from bayesprune.experiments.commands.output import answer, answer_object
     from bayesprune.experiments.commands.shared import make
     from bayesprune.experiments.papers import paper as paper_of
@@ -62,6 +63,11 @@ def paper(
     study = paper_of(name)
     if part in study.computed or part in study.searched:
         place = out or Path(f"paper-{study.name}-{part}{'-quick' if quick else ''}")
+        if part in study.searched and finished:
+            raise SettingError(
+                f"part {part} decides by each run what the next one is, so --finished has no page of some of them: leave "
+                "it out; what is finished is not made again"
+            )
         if part in study.searched:
             computed = study.searched[part](
                 place, quick=quick, data=data, repeats=repeats, workers=workers, fresh=fresh

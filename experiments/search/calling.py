@@ -15,7 +15,7 @@ from bayesprune.experiments.search.progress import told
 from bayesprune.experiments.search.running import Trained, job_of, search_of, train
 from bayesprune.experiments.search.spaces import SPACES
 from bayesprune.experiments.showing import somebody_looks
-from bayesprune.experiments.subjects import data_of, subject_of
+from bayesprune.experiments.subjects import NAMED, data_of, subject_of
 from bayesprune.experiments.worker import leave_if_started_anew
 from bayesprune.run.pruned import Pruned
 from bayesprune.run.settings import RunSettings
@@ -115,9 +115,7 @@ def search(
         train([trained], base, Path(out), workers=workers, resume=not fresh, watcher=watcher, subject=subject)
         chosen = trained.winner
         if last is not None:
-            job = job_of(
-                trained.search.best.genome, last, subject if final_data is None else subject_of_name(final_data)
-            )
+            job = job_of(trained.search.best.genome, last, subject if final_data is None else NAMED)
             watcher.begin([job.settings], 0)
             chosen = run_jobs([job], Path(out), resume=not fresh, report=watcher.report, finished=watcher.finished)[0]
     return result_of(trained, where, chosen)
@@ -158,11 +156,6 @@ def final_run(base: RunSettings, epochs: int | None, data: str | None) -> RunSet
             raise SettingError(f"final_data is {data!r} without final_epochs: say how long the winner is trained on it")
         return None
     return replace(base, epochs=epochs, data=data or base.data)
-
-
-def subject_of_name(data: str) -> Any:
-    """The subject of runs whose data are named."""
-    return subject_of("lenet300", data, None)[0]
 
 
 def result_of(trained: Trained, space: Any, chosen: Path) -> SearchResult:

@@ -14,7 +14,7 @@ from bayesprune.run.settings import check_integer
 
 Random = np.random.Generator
 G = TypeVar("G")
-_TRIES, _SEEDS = 1000, 1000
+_TRIES, _SEEDS = 200, 1000
 
 
 class Space(Protocol[G]):
@@ -24,7 +24,7 @@ class Space(Protocol[G]):
         """A genome at random."""
 
     def mutate(self, genome: G, random: Random) -> G:
-        """One that differs in one gene."""
+        """One that differs in one gene; the same where there is no other."""
 
     def cross(self, one: G, other: G, random: Random) -> G:
         """One with genes of both."""
@@ -85,10 +85,10 @@ class GraphSpace:
                 numbers[gene] = _number(gene, int(numbers["vertices"]), random)
             return _graph(genome.family, genome.seed, numbers, genome.width)
 
-        return _valid(lambda: _other(changed, genome))
+        return _valid(lambda: _other(changed, genome), otherwise=genome)
 
     def cross(self, one: GraphGenome, other: GraphGenome, random: Random) -> GraphGenome:
-        """Family and seed of the first; width and shared numbers of either."""
+        """Family of the first; seed, width and shared numbers of either."""
 
         def crossed() -> GraphGenome:
             theirs = dict(other.numbers)
@@ -169,7 +169,7 @@ class CellSpace:
             frame = self._frame(genome.cell) | {pairs[gene]: self._choice(random)}
             return self._genome(frame, genome.width)
 
-        return _valid(lambda: _other(changed, genome))
+        return _valid(lambda: _other(changed, genome), otherwise=genome)
 
     def cross(self, one: CellGenome, other: CellGenome, random: Random) -> CellGenome:
         """Every edge, and the width, of either."""

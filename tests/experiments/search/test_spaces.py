@@ -63,6 +63,11 @@ def test_mutation_changes_and_all_draws_hang_on_the_generator_alone(space: Any) 
         assert space.mutate(one, np.random.default_rng(seed)) != one
 
 
+def test_in_a_space_of_one_genome_nothing_changes() -> None:
+    space, random = CellSpace(vertices=2, operations=("skip",), widths=(2, 2)), np.random.default_rng(0)
+    assert space.mutate(space.draw(random), random) == space.draw(random)
+
+
 @pytest.mark.parametrize("space", [GRAPHS, CELLS])
 def test_crossing_takes_genes_of_both_and_of_nobody_else(space: Any) -> None:
     for seed in range(20):

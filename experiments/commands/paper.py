@@ -65,8 +65,8 @@ def paper(
         place = out or Path(f"paper-{study.name}-{part}{'-quick' if quick else ''}")
         if part in study.searched and finished:
             raise SettingError(
-                f"part {part} decides by each run what the next one is, so --finished has no page of some of them: leave "
-                "it out; what is finished is not made again"
+                f"part {part} has no page of some of its runs, since each decides what the next ones are: leave out "
+                "--finished; what is finished is not made again"
             )
         if part in study.searched:
             computed = study.searched[part](

@@ -40,3 +40,8 @@ def test_the_command_and_its_object(command: Callable[..., Any], small_npz: str,
 def test_flags_that_cannot_be_used(command: Callable[..., Any], flags: tuple[str, ...], words: str) -> None:
     outcome = command("search", *flags)
     assert outcome.status == 2 and words in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_the_part_of_the_study_has_no_page_of_some_runs(command: Callable[..., Any]) -> None:
+    outcome = command("paper", "hidden-structures", "--part", "search", "--finished")
+    assert outcome.status == 2 and "leave out --finished" in outcome.err

@@ -7,7 +7,7 @@ from statistics import fmean, median
 import numpy as np
 
 from bayesprune.experiments.number_format import MISSING, NumberFormat, compact
-from bayesprune.experiments.papers.verdicts import Target, verdict
+from bayesprune.experiments.papers.verdicts import UNKNOWN, Target, verdict
 from bayesprune.experiments.report.tables import Table
 from bayesprune.experiments.search.running import Trained
 from bayesprune.experiments.statistics import mean_and_spread
@@ -16,8 +16,8 @@ from bayesprune.store.runs import RunRecord
 PUBLISHED = 82.4
 """Test accuracy in percent on CIFAR-10, from the abstract of arXiv 2107.12917."""
 
-_PERCENT, _SHARE = NumberFormat(2, 100.0), 0.8
-"""How accuracies are written; in which share of the seeds a strategy has to be the better one."""
+_PERCENT, _SHARE, _FEWEST = NumberFormat(2, 100.0), 0.8, 5
+"""How accuracies are written; in which share of how many seeds at least a strategy has to be the better one."""
 
 Searches = Mapping[str, Sequence[Trained]]
 
@@ -34,13 +34,14 @@ def target_of(name: str, searches: Searches) -> Target:
         for ours, theirs in zip(searches["predictor"], searches["random"], strict=True)
     ]
     better = sum(ours > theirs for ours, theirs in pairs)
-    needed = int(np.ceil(_SHARE * len(pairs)))
+    seeds = max(len(pairs), _FEWEST)
+    needed = int(np.ceil(_SHARE * seeds))
     difference = 100 * fmean(ours - theirs for ours, theirs in pairs)
     return Target(
         f"{name}: predictor against random",
-        f"better in {needed} of {len(pairs)} seeds",
-        f"better in {better}, by {difference:+.2f} points on average",
-        verdict(better >= needed),
+        f"better in {needed} of {seeds} seeds",
+        f"better in {better} of {len(pairs)}, by {difference:+.2f} points on average",
+        verdict(better >= needed) if len(pairs) == seeds else UNKNOWN,
     )
 
 

@@ -43,8 +43,8 @@ SEARCHES: Any = {
 def test_figures_by_hand() -> None:
     assert best_so_far(SEARCHES["random"][0]) == [0.5, 0.5, 0.8]
     target = target_of("here", SEARCHES)
-    assert target.wanted == "better in 2 of 2 seeds"
-    assert target.measured == "better in 1, by +5.00 points on average" and target.verdict == "MISSED"
+    assert target.wanted == "better in 4 of 5 seeds"
+    assert target.measured == "better in 1 of 2, by +5.00 points on average" and target.verdict == "not measured"
     records: Any = [SimpleNamespace(result={"accuracy": 0.5}), SimpleNamespace(result={"accuracy": 0.6})]
     table = strategies_table(SEARCHES, dict.fromkeys(STRATEGIES, records))
     rows = {row[0]: row for row in table.rows}

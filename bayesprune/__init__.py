@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bayesprune.experiments.facade import compare, load, prune, to_datatree
     from bayesprune.experiments.inspecting import inspect
     from bayesprune.experiments.restarts import as_restarts
+    from bayesprune.experiments.search.calling import SearchResult, search
+    from bayesprune.experiments.search.options import SearchOptions
     from bayesprune.inference.combined import Variational
     from bayesprune.inference.multipliers.options import (
         BmrsOptions,
@@ -107,6 +109,8 @@ __all__ = [
     "RunRecord",
     "RunSettings",
     "SbpOptions",
+    "SearchOptions",
+    "SearchResult",
     "SettingError",
     "SlimmingOptions",
     "SparseDropoutOptions",
@@ -136,6 +140,7 @@ __all__ = [
     "models",
     "prune",
     "save_tree",
+    "search",
     "structure",
     "summary",
     "tasks",
@@ -150,6 +155,8 @@ _PLACES = {
     "bayesprune.experiments.facade": ("compare", "load", "prune", "to_datatree"),
     "bayesprune.experiments.inspecting": ("inspect",),
     "bayesprune.experiments.restarts": ("as_restarts",),
+    "bayesprune.experiments.search.calling": ("SearchResult", "search"),
+    "bayesprune.experiments.search.options": ("SearchOptions",),
     "bayesprune.inference.combined": ("Variational",),
     "bayesprune.inspection": ("Inspection",),
     "bayesprune.inference.spike_slab.group_options": ("GroupHorseshoeOptions", "GroupLassoOptions"),

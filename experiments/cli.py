@@ -79,6 +79,17 @@ _COMMANDS = {
         "Into the folder go the runs, NAME.html, tables.md, the pictures as PNG files and results.json. Every figure "
         "is that of the last epoch; a figure that is missed says so.",
     ),
+    "search": _Command(
+        "Architecture search: random graphs or cells, by evolution with a predictor of accuracy.",
+        (
+            "search",
+            "search --space cells --candidates 20 --epochs 3",
+            "search --data fashion-mnist@5000/3000 --objectives accuracy,macs",
+            "search --strategy random --out searched",
+        ),
+        "Validation accuracy decides; the test accuracy is that of the winner alone. Each network is a run folder, "
+        "trained once, and the same command goes on where it was interrupted.",
+    ),
     "inspect": _Command(
         "Every layer of a network: what can be removed, tied with what, left whole and why.",
         (
@@ -110,7 +121,7 @@ _COMMANDS = {
     ),
 }
 
-_RESUMABLE = ("compare", "prune", "study", "paper")
+_RESUMABLE = ("compare", "prune", "study", "paper", "search")
 
 app = App(
     name="bayesprune",

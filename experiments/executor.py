@@ -1,6 +1,7 @@
 """Making many runs: one after the other, or in worker processes with one torch thread each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -30,6 +31,7 @@ def run_jobs(
     resume: bool = True,
     report: Report | None = None,
     finished: Finished | None = None,
+    kept: list[Worker] | None = None,
 ) -> list[Path]:
     """Make all runs, as many at a time as there are workers; finished ones are not made again.
 
@@ -43,6 +45,7 @@ def run_jobs(
         resume: go on from checkpoints of interrupted runs; otherwise they start anew.
         report: called on progress.
         finished: called for each run once it is finished, also where it was already.
+        kept: worker processes that several calls share (`kept_workers`); otherwise they end with the call.
 
     Returns:
         The run folders in the order of the jobs.
@@ -57,8 +60,19 @@ def run_jobs(
     if workers == 1 or len(jobs) <= 1 or any(job.subject is not NAMED for job in jobs):
         _run_here(queue, root, resume, report)
     else:
-        _Pool(queue, root, min(workers, len(jobs)), resume, report).run()
+        _Pool(queue, root, min(workers, len(jobs)), resume, report, kept).run()
     return queue.order.in_order()
+
+
+@contextmanager
+def kept_workers() -> Iterator[list[Worker]]:
+    """Worker processes for several calls of `run_jobs`, which start what they need; all end with the context."""
+    kept: list[Worker] = []
+    try:
+        yield kept
+    finally:
+        for worker in kept:
+            worker.close()
 
 
 class _Queue:
@@ -103,9 +117,12 @@ class _Pool:
     Workers share nothing, so that the death of one can leave no lock behind on which another would wait for ever.
     """
 
-    def __init__(self, queue: _Queue, root: Path, count: int, resume: bool, report: Report) -> None:
+    def __init__(
+        self, queue: _Queue, root: Path, count: int, resume: bool, report: Report, kept: list[Worker] | None
+    ) -> None:
         self._queue, self._root, self._count, self._resume, self._report = queue, root, count, resume, report
-        self._idle: list[Worker] = []
+        self._idle = [] if kept is None else kept
+        self._keeps = kept is not None
         self._busy: dict[Worker, int] = {}
         self._ending = False
         self._with_script = any(job.settings.network.startswith("__main__:") for job in queue.order.jobs)
@@ -165,7 +182,7 @@ class _Pool:
                 worker.stop()
             while self._busy:
                 self._look()
-            for worker in self._idle:
+            for worker in [] if self._keeps else self._idle:
                 worker.close()
         except BaseException:
             for worker in (*self._busy, *self._idle):

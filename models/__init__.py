@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bayesprune.models.networks import (
     MLP,
     VGG16,
+    CellNet,
     Conv4,
     GraphMLP,
     GraphRNN,
@@ -36,6 +37,7 @@ __all__ = [
     "MLP",
     "VGG16",
     "CategoricalLikelihood",
+    "CellNet",
     "Conv4",
     "CostPrice",
     "EqualPrice",

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bayesprune.errors import GraphError
+from bayesprune.graphs.cells import OPERATIONS, Cell
 from bayesprune.graphs.describe import (
     Communities,
     SmallWorld,
@@ -20,6 +21,7 @@ from bayesprune.graphs.exchange import read_graphml, write_graphml
 from bayesprune.graphs.features import CONVENTIONS, FEATURES, features, usual_density
 from bayesprune.graphs.laws import connected_graphs, edges_of, graph_from_edges, log_probability
 from bayesprune.graphs.layered import LayeredGraph, from_sizes, layered
+from bayesprune.graphs.named import graph_name, named_graph
 from bayesprune.graphs.random import FAMILIES, barabasi_albert, erdos_renyi, study_graph, watts_strogatz
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ __all__ = [
     "CONVENTIONS",
     "FAMILIES",
     "FEATURES",
+    "OPERATIONS",
+    "Cell",
     "Communities",
     "GraphError",
     "LayeredGraph",
@@ -42,11 +46,13 @@ __all__ = [
     "features",
     "from_sizes",
     "graph_from_edges",
+    "graph_name",
     "largest_component",
     "layer_graph",
     "layered",
     "log_probability",
     "motifs",
+    "named_graph",
     "random_layers_of_equal_degrees",
     "random_of_equal_degrees",
     "read_graphml",

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from bayesprune.data.cached import load_cached
 from bayesprune.run.budget import REVISION
+from bayesprune.run.network_arguments import split_arguments
 from bayesprune.run.networks import NetworkSpec
 from bayesprune.run.settings import RunSettings
 from bayesprune.run.shares import is_table
@@ -54,7 +55,8 @@ def identity_of(
         weights, code = tensors_digest(dict(network.state_dict()) | masks), code_digest(network)
     else:
         weights = None if settings.weights is None else _weights_digest(settings.weights)
-        code = source_digest(settings.network.partition(":")[0]) if ":" in settings.network else None
+        module, colon, _ = split_arguments(settings.network)[0].partition(":")
+        code = source_digest(module) if colon else None
     identity = settings.to_json() | {"factory": factory, "data_fingerprint": fingerprint}
     if (other := settings.options.get(_OTHER_DATA)) is not None:
         identity[f"{_OTHER_DATA}_fingerprint"] = load_cached(str(other)).fingerprint

@@ -10,6 +10,7 @@ from bayesprune.layers.collapse import replay
 from bayesprune.run.draw_average import DrawAverage
 from bayesprune.run.ensemble import Ensemble
 from bayesprune.run.environment import environment
+from bayesprune.run.network_arguments import split_arguments
 from bayesprune.run.networks import Factory, NetworkSpec
 from bayesprune.run.reading_records import inputs_of, task_of
 from bayesprune.run.writing_records import AVERAGES
@@ -112,6 +113,6 @@ def _spec_of(record: RunRecord, factory: Factory | None) -> NetworkSpec:
         return NetworkSpec("", arguments if widths is None else arguments | {"widths": widths})
     if not isinstance(described, dict) or not isinstance(described.get("name"), str):
         raise StoreError(f"key 'factory' is {described!r}, which describes no network; the file was changed")
-    if factory is None and ":" in described["name"]:
+    if factory is None and ":" in split_arguments(described["name"])[0]:
         raise StoreError(f"{described['name']} is code outside this library: load it with factory=...")
     return NetworkSpec(described["name"], described.get("arguments", {}))

@@ -17,6 +17,7 @@ RUNS = Group("Runs and output", sort_key=0)
 SUBJECT = Group("Network and data", sort_key=1)
 SIZE = Group("What to remove", sort_key=2)
 TRAINING = Group("Training", sort_key=3)
+SEARCH = Group("Search", sort_key=4)
 
 
 def _several(group: Group) -> Parameter:
@@ -60,8 +61,9 @@ class RunFlags:
     """Settings of every run.
 
     Attributes:
-        network: lenet300, lenet5, conv4, mlp, vgg16, resnet20, resnet32, resnet56, graphmlp, or graphrnn, for strings
-            such as reber; with arguments as in "graphrnn(cell=lstm)"; or package.module:callable for your own.
+        network: lenet300, lenet5, conv4, mlp, vgg16, resnet20, resnet32, resnet56, graphmlp, cellnet, or, for strings such
+            as reber, graphrnn, rnn, rnn-lstm; with arguments as in "graphrnn(cell=lstm)"; or package.module:callable for
+            your own.
         data: mnist5k, mnist, fashion-mnist, cifar10, svhn, diabetes, breast-cancer, wine, teacher200, reber,
             reber-embedded, reber-hard; your own: folder:PATH, npz:PATH or csv:FILE[:TARGET].
         task: classification, binary, multi-label, regression, counts or segmentation; by default as targets suggest.

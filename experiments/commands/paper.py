@@ -31,7 +31,8 @@ def paper(
             layer-sparsity or cifar.
         part: Of the study, or all. parsimonious: lenet300, lenet5; hidden-structures: pruning, foresight,
             structured, and, not part of all, reber, 70 networks of one to three minutes, rnn-pruning, rnn-pruning-long
-            with the published epochs, and graphs and prediction, which make no runs and need the study's tables;
+            with the published epochs, search, architecture search with a predictor, and graphs and prediction, which
+            make no runs and need the study's tables;
             tangent-transfer: lenet300, lenet5, transfer, and lenet5-full, which takes days on a
             processor and is not part of all; spike-slab: mnist-mlp, fashion-mlp, mnist-lenet, fashion-lenet,
             bmrs-lenet5, bmrs-mlp, lenet300, lenet5, and published-recipe, SS-IG's 1,200 epochs, not part of all;
@@ -53,6 +54,7 @@ def paper(
         finished: Make no runs: only the page of those that are finished.
         json: Print one JSON object, which results.json holds too.
     """
+    from bayesprune.errors import SettingError
     from bayesprune.experiments.commands.output import answer, answer_object
     from bayesprune.experiments.commands.shared import make
     from bayesprune.experiments.papers import paper as paper_of
@@ -61,9 +63,19 @@ def paper(
     from bayesprune.store.runs import RunRecord
 
     study = paper_of(name)
-    if part in study.computed:
-        computed = study.computed[part](quick=quick)
+    if part in study.computed or part in study.searched:
         place = out or Path(f"paper-{study.name}-{part}{'-quick' if quick else ''}")
+        if part in study.searched and finished:
+            raise SettingError(
+                f"part {part} has no page of some of its runs, since each decides what the next ones are: leave out "
+                "--finished; what is finished is not made again"
+            )
+        if part in study.searched:
+            computed = study.searched[part](
+                place, quick=quick, data=data, repeats=repeats, workers=workers, fresh=fresh
+            )
+        else:
+            computed = study.computed[part](quick=quick)
         values = write_results(f"{study.name}-{part}", computed, [], place)
         if json:
             answer_object(values)

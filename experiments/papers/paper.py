@@ -44,6 +44,8 @@ class Paper:
         repeats: how often runs are repeated by default; None where the seeds of every row are settled.
         extra_parts: names of parts that "all" leaves out, since they take too long to be made unasked.
         computed: parts without runs, by name, which "all" leaves out: what `evaluate(quick=...)` of each comes to.
+        searched: parts by name whose runs follow from each other's results, which "all" leaves out: called with the
+            folder of the runs and `quick`, `data`, `repeats`, `workers` and `fresh`.
         with_steps: from rows and a number to rows with so many steps of transfer; None where nothing is transferred.
     """
 
@@ -60,6 +62,7 @@ class Paper:
     extra_parts: tuple[str, ...] = ()
     with_steps: Callable[[Sequence[Row], int], list[Row]] | None = None
     computed: Mapping[str, Callable[..., Findings]] = field(default_factory=dict)
+    searched: Mapping[str, Callable[..., Findings]] = field(default_factory=dict)
 
     def rows(
         self,
@@ -95,7 +98,7 @@ class Paper:
 
     def _check(self, part: str, repeats: int | None, steps: int | None) -> None:
         """Refuse what this study does not have."""
-        known = (*self.parts, *self.extra_parts, *self.computed, ALL)
+        known = (*self.parts, *self.extra_parts, *self.computed, *self.searched, ALL)
         if part not in known:
             raise UnknownNameError(f"part of {self.name}", part, known)
         if repeats is not None and self.repeats is None:

@@ -1,5 +1,6 @@
 """Networks by name."""
 
+from bayesprune.models.networks.cell_net import CellNet
 from bayesprune.models.networks.conv4 import Conv4
 from bayesprune.models.networks.graph_mlp import GraphMLP
 from bayesprune.models.networks.graph_rnn import GraphRNN
@@ -12,6 +13,7 @@ from bayesprune.models.networks.vgg import VGG16
 __all__ = [
     "MLP",
     "VGG16",
+    "CellNet",
     "Conv4",
     "GraphMLP",
     "GraphRNN",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bayesprune.errors import GraphError, SettingError
-from bayesprune.graphs import LayeredGraph, layered, study_graph
+from bayesprune.graphs import LayeredGraph, layered, named_graph
 from bayesprune.graphs.checks import check_graph
 
 MERGES = ("post", "pre")
@@ -20,8 +20,8 @@ def graph_of(given: Any) -> LayeredGraph:
     """The layered graph of what a network's constructor takes.
 
     Args:
-        given: a graph of NetworkX, a `LayeredGraph`, pairs of vertices (directed edges), or "FAMILY:SEED" for a random
-            graph of the study, such as "watts-strogatz:3".
+        given: a graph of NetworkX, a `LayeredGraph`, pairs of vertices (directed edges), or the name of a random
+            graph, such as "watts-strogatz:3" (`bayesprune.graphs.named_graph`).
 
     Raises:
         GraphError: what is given is no graph that a network can have.
@@ -31,10 +31,7 @@ def graph_of(given: Any) -> LayeredGraph:
         check_graph(given.graph)
         return given
     if isinstance(given, str):
-        family, _, seed = given.partition(":")
-        if not seed.isdecimal():
-            raise GraphError(f"graph {given!r}: write a family and a seed, as in watts-strogatz:3")
-        return layered(study_graph(family, int(seed)))
+        return layered(named_graph(given))
     if isinstance(given, Sequence):
         try:
             given = nx.DiGraph([(int(start), int(end)) for start, end in given])

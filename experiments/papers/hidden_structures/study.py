@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bayesprune.experiments.configurations import unique_runs
-from bayesprune.experiments.papers.hidden_structures import graphs_part, prediction, rnn_runs, runs
+from bayesprune.experiments.papers.hidden_structures import graphs_part, prediction, rnn_runs, runs, search
 from bayesprune.experiments.papers.hidden_structures.differences import differences_table
 from bayesprune.experiments.papers.hidden_structures.new_networks import networks_findings
 from bayesprune.experiments.papers.hidden_structures.plots import accuracy_sketch
@@ -114,4 +114,5 @@ PAPER = Paper(
     repeats=2,
     extra_parts=(REBER, *rnn_runs.PARTS),
     computed={"graphs": graphs_part.evaluate, "prediction": prediction.evaluate},
+    searched={"search": search.evaluate},
 )

@@ -17,7 +17,7 @@ from bayesprune.models.networks import LeNet300  # noqa: F401 - fills the regist
 from bayesprune.run.networks import known
 from bayesprune.run.settings import RunSettings
 
-COMMANDS = ("compare", "prune", "study", "paper", "inspect", "posterior", "report", "data")
+COMMANDS = ("compare", "prune", "study", "paper", "search", "inspect", "posterior", "report", "data")
 HEAVY = {"torch", "numpy", "matplotlib", "pyro", "scipy", "pandas", "xarray", "torchvision", "networkx"}
 
 
@@ -90,7 +90,7 @@ def test_help_of_a_command_loads_nothing_heavy(name: str, repository: Path) -> N
     ("arguments", "words"),
     [
         (["comapre"], 'Unknown command "comapre". Did you mean "compare"?'),
-        (["nonsense"], "Available commands: compare, prune, study, paper, inspect, posterior, graph, report, ..."),
+        (["nonsense"], "Available commands: compare, prune, study, paper, search, inspect, posterior, graph, ..."),
         (["prune", "--epoch", "3"], "Unknown option: --epoch. Did you mean --epochs? See bayesprune prune --help."),
         (["compare", "--sed", "3"], "Did you mean --seeds?"),
         (["prune", "lenet5"], "There is no place for lenet5. See bayesprune prune --help."),

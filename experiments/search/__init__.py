@@ -1,0 +1,1 @@
+"""Architecture search: genomes, regularised evolution, and a predictor that chooses which children are trained."""

@@ -75,7 +75,9 @@ def of_data(seeds: Sequence[int], examples: int = EXAMPLES) -> list[Told]:
     from bayesprune.models import GraphMLP, GraphRegression
 
     prior = _prior(VERTICES_OF_NETWORK)
-    model = GraphRegression(prior, lambda graph: GraphMLP(graph, "tanh", "pre", (2,), 1), scale=3.0, noise=0.02)
+    model = GraphRegression(
+        prior, lambda graph: GraphMLP(graph, "tanh", "pre", input_shape=(2,), classes=1), scale=3.0, noise=0.02
+    )
     found = []
     for truth, told in _truths(VERTICES_OF_NETWORK).items():
         results = []

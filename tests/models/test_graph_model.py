@@ -23,11 +23,11 @@ PATH_AND_SKIP = torch.tensor([1.0, 1, 0, 1, 0, 1])  # 0-1, 0-2, 1-2, 2-3
 
 
 def two_classes(graph: LayeredGraph) -> GraphMLP:
-    return GraphMLP(graph, "tanh", "pre", (2,), 2)
+    return GraphMLP(graph, "tanh", "pre", input_shape=(2,), classes=2)
 
 
 def one_number(graph: LayeredGraph) -> GraphMLP:
-    return GraphMLP(graph, "tanh", "pre", (2,), 1)
+    return GraphMLP(graph, "tanh", "pre", input_shape=(2,), classes=1)
 
 
 def strings(graph: LayeredGraph) -> GraphRNN:

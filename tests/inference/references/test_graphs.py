@@ -28,7 +28,9 @@ TRUE = torch.tensor([1.0, 0, 1, 1, 1, 1])
 
 @pytest.fixture(scope="module")
 def regression() -> GraphRegression:
-    return GraphRegression(GraphPrior(4), lambda graph: GraphMLP(graph, "tanh", "pre", (2,), 1), noise=0.1)
+    return GraphRegression(
+        GraphPrior(4), lambda graph: GraphMLP(graph, "tanh", "pre", input_shape=(2,), classes=1), noise=0.1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +185,7 @@ def test_masks_alone_are_data_too() -> None:
 def test_nuts_over_the_head_with_graphs_summed_out_gives_the_same_posterior() -> None:
     """Pyro's NUTS draws the head's weights that the evidence integrates out, and sums over generators and graphs."""
     prior = GraphPrior(4, ["erdos-renyi"], probability=OneOf([0.3, 0.9]))
-    build = lambda graph: GraphMLP(graph, "tanh", "pre", (2,), 1)  # noqa: E731
+    build = lambda graph: GraphMLP(graph, "tanh", "pre", input_shape=(2,), classes=1)  # noqa: E731
     closed = GraphRegression(prior, build, noise=0.5, seed=2)
     pyro.set_rng_seed(4)
     inputs = torch.randn(12, 2)

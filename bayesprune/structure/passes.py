@@ -45,12 +45,10 @@ class Passes:
     Attributes:
         training_too: training runs other layers or says something else, as with auxiliary heads.
         run: the modules with parameters that run in either mode.
-        functional: layers that do not run and whose weight is used all the same.
     """
 
     training_too: bool
     run: frozenset[str]
-    functional: frozenset[str]
 
     def __call__(self, network: nn.Module, example: Batch) -> list[Any]:
         """What the network says in each mode; dropout is left out, other random numbers are the same each time."""
@@ -80,22 +78,21 @@ def look(network: nn.Module, example: Batch, watching: Watch | None = None) -> P
         )
     if any(part.is_floating_point() and bool(part.isnan().any()) for part in parts(example)):
         raise InputShapeError("the example holds NaN, on which nothing can be compared: give inputs that are numbers")
-    uses = _Uses(network)
     try:
-        evaluated, outputs = _layers_run(network, example, evaluating, uses, watching)
+        evaluated, outputs = _layers_run(network, example, evaluating, watching)
     except NetworkError:
         raise
     except Exception as error:  # whatever the network's own code raises
         said = " ".join(str(error).split())
         raise InputShapeError(f"the network cannot take inputs of shape {whole_shape(example)}: {said}") from error
     try:
-        trained, others = _layers_run(network, example, as_in_training, uses, watching)
+        trained, others = _layers_run(network, example, as_in_training, watching)
     except NetworkError:
         raise
     except Exception:  # it cannot be trained on these inputs, so training has no layers that matter
         trained, others = evaluated, outputs
     differs = bool(trained - evaluated) or not _same(outputs, others)
-    return Passes(differs, frozenset(evaluated | trained), frozenset(uses.layers - evaluated - trained))
+    return Passes(differs, frozenset(evaluated | trained))
 
 
 def is_random(network: nn.Module, example: Batch) -> bool:
@@ -110,34 +107,7 @@ def _same(one: Any, other: Any) -> bool:
     return all(a is not None and b is not None and torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)
 
 
-class _Uses(TorchFunctionMode):
-    """Takes down the layers whose weight is handed to a function, by the layer itself or past it."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.layers: set[str] = set()
-        self._owners = {
-            id(layer._parameters["weight"]): name
-            for name, layer in network.named_modules()
-            if layer._parameters.get("weight") is not None
-        }
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the function."""
-        if getattr(func, "__name__", "") not in _LOOKING:
-            self.layers |= {
-                self._owners[id(arg)] for arg in (*args, *(kwargs or {}).values()) if id(arg) in self._owners
-            }
-        return func(*args, **(kwargs or {}))
-
-
-_LOOKING = ("__get__", "size", "dim", "numel", "is_floating_point")
-"""Functions that look at a tensor and do nothing with it."""
-
-
-def _layers_run(
-    network: nn.Module, example: Batch, mode: Mode, uses: _Uses, watching: Watch | None
-) -> tuple[set[str], Any]:
+def _layers_run(network: nn.Module, example: Batch, mode: Mode, watching: Watch | None) -> tuple[set[str], Any]:
     """The names of the modules with parameters that one pass runs, and what it says."""
     seen: set[str] = set()
 
@@ -145,7 +115,7 @@ def _layers_run(
         return module.register_forward_pre_hook(lambda *_: seen.add(name))
 
     layers = [(name, module) for name, module in network.named_modules() if any(True for _ in module.parameters())]
-    with torch.random.fork_rng(devices=[]), hooked(watch(*layer) for layer in layers), mode(network), Quiet(), uses:
+    with torch.random.fork_rng(devices=[]), hooked(watch(*layer) for layer in layers), mode(network), Quiet():
         torch.default_generator.manual_seed(0)
         if watching is None:
             return seen, call(network, example)

@@ -10,12 +10,6 @@ CONVOLUTION = nn.modules.conv._ConvNd
 TRANSPOSED = nn.modules.conv._ConvTransposeNd
 
 
-def is_depthwise(layer: nn.Module) -> bool:
-    """One filter a channel."""
-    convolution = isinstance(layer, CONVOLUTION) and not isinstance(layer, TRANSPOSED)
-    return convolution and layer.groups == layer.in_channels == layer.out_channels
-
-
 def _makes(layer: Any) -> bool:
     """A grouped convolution only passes its channels on, block by block."""
     return bool(layer.groups == 1)

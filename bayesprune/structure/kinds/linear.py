@@ -11,6 +11,4 @@ def _resize(layer: Any, _: int | None) -> None:
     layer.out_features, layer.in_features = layer.weight.shape
 
 
-LINEAR = register(
-    LayerKind((nn.Linear,), along(0, "weight", "bias"), reads=(1, -1), makes=lambda _: True, resize=_resize)
-)
+register(LayerKind((nn.Linear,), along(0, "weight", "bias"), reads=(1, -1), makes=lambda _: True, resize=_resize))

@@ -6,8 +6,6 @@ from torch import nn
 
 from bayesprune.structure.kinds.base import LayerKind, along, register
 
-MIXING = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
-
 
 def _written(layer: nn.Module) -> dict[str, int]:
     return along(0, "weight", "bias")(layer) or {"": 0}

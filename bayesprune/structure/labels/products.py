@@ -5,7 +5,7 @@ from torch import Tensor
 
 from bayesprune.structure.labels.layers import convolved, embedded, read_linear
 from bayesprune.structure.labels.trace import Operation
-from bayesprune.structure.labels.universe import FIXED, is_tracked, thin, varying
+from bayesprune.structure.labels.universe import FIXED, is_tracked, varying
 
 
 def mm(operation: Operation) -> None:
@@ -137,13 +137,3 @@ def mixed(operation: Operation) -> None:
     for tensor in operation.inputs:
         universe.pin(operation.of(tensor), operation.mixes)
     operation.give(torch.full([], FIXED, dtype=torch.int32))
-
-
-def table_rows(operation: Operation) -> None:
-    """gather, index and index_select along an axis: what the indices are is no matter."""
-    func, args, kwargs = operation.given
-    data, others = args[0], operation.inputs[1:]
-    for tensor in others:
-        operation.trace.universe.pin(operation.of(tensor), operation.cause("are indices of a table"))
-    labels = operation.of(data).expand(data.shape)
-    operation.give(thin(func(labels, *args[1:], **kwargs)))

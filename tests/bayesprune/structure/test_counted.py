@@ -15,7 +15,7 @@ from bayesprune.structure.blame import agree, gated_outputs
 from bayesprune.structure.groups import Structure
 from bayesprune.structure.passes import Passes
 
-PASSES = Passes(training_too=False, run=frozenset(), functional=frozenset())
+PASSES = Passes(training_too=False, run=frozenset())
 
 
 class Counting(nn.Module):

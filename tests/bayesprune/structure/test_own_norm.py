@@ -13,7 +13,7 @@ from bayesprune.structure.blame import agree, gated_outputs
 from bayesprune.structure.kinds.own_norm import NormForm, own_norm
 from bayesprune.structure.passes import Passes
 
-PASSES = Passes(training_too=False, run=frozenset(), functional=frozenset())
+PASSES = Passes(training_too=False, run=frozenset())
 
 
 class Own(nn.Module):

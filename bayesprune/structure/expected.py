@@ -173,8 +173,10 @@ class ExpectedCost:
             if layer.name == OTHER:
                 uses, own, sizes = dict(layer.uses), dict(layer.own), dict(network.named_parameters())
                 constant += layer.macs - sum(own.values()) - sum(n * sizes[name].numel() for name, n in uses.items())
-            elif "weight" not in network.get_submodule(layer.name)._parameters:
-                constant += layer.macs  # its weight is computed from others, so it stays whole
+                continue
+            module = network.get_submodule(layer.name)
+            computed = [getattr(module, one) for one in multiplied(module) if one not in module._parameters]
+            constant += layer.positions * sum(weight.numel() for weight in computed)  # from others, so they stay whole
         return cls(network, structure, {layer.name: layer.positions for layer in layers}, constant, uses, own)
 
     def __call__(self, theta: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,26 @@
 """Gates in passes that are run again in the backward pass, as `torch.utils.checkpoint` does to save memory."""
 
 import sys
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from bayesprune.errors import UnsupportedLayerError
 
-Gates = TypeVar("Gates")
+
+class _Whole(Protocol):
+    """Gates in whatever form they act.
+
+    Attributes:
+        whole: all of them.
+    """
+
+    whole: Tensor
+
+
+Gates = TypeVar("Gates", bound=_Whole)
 
 _CURE = "switch checkpointing off in this network while it is pruned"
 
@@ -15,12 +28,14 @@ _CURE = "switch checkpointing off in this network while it is pruned"
 class Repeats(Generic[Gates]):
     """Remembers the gates of the last pass that has gradients, for when parts of it run again in the backward pass.
 
-    There they act no longer by themselves: without them gradients would be those of another function.
+    There they act no longer by themselves: without them gradients would be those of another function. Once the gates
+    have their gradient they are let go, and with them what they were computed from.
     """
 
     def __init__(self) -> None:
         self._last: Gates | None = None
-        self._several = False
+        self._watched: RemovableHandle | None = None
+        self._several = self._is_over = False
         self._is_new = True
 
     def acting(self, layer: str, gates: Gates | None, *, by_weight: bool = False) -> Gates | None:
@@ -39,13 +54,17 @@ class Repeats(Generic[Gates]):
             if torch.is_grad_enabled():
                 self._remember(gates)
             return gates
-        if self._last is None and gates is None:
+        if self._last is None and gates is None and not self._is_over:
             return None
         again = f"layer {layer!r} runs again in the backward pass (torch.utils.checkpoint), where gates do not reach it"
         if by_weight:
             raise UnsupportedLayerError(f"{again} for its weights are gated, and gradients would be wrong: {_CURE}")
         if _is_reentrant():
             raise UnsupportedLayerError(f"{again} and gradients would be wrong: checkpoint with use_reentrant=False")
+        if gates is None and self._is_over:
+            raise UnsupportedLayerError(
+                f"{again} a second time: run the network again before each backward pass, or {_CURE}"
+            )
         if gates is None and self._several:
             raise UnsupportedLayerError(
                 f"{again} because passes under several gates came before it: run the backward pass after each of them, "
@@ -56,7 +75,22 @@ class Repeats(Generic[Gates]):
 
     def _remember(self, gates: Gates | None) -> None:
         self._several = gates is not None and not self._is_new and (self._several or gates is not self._last)
-        self._last, self._is_new = gates, gates is None
+        if gates is not self._last:
+            self._forget()
+            if gates is not None and gates.whole.requires_grad:
+                self._watched = gates.whole.register_hook(self._has_gradient)
+        self._last, self._is_new, self._is_over = gates, gates is None, False
+
+    def _has_gradient(self, _: Tensor) -> None:
+        """Every part that had to run again has run."""
+        self._forget()
+        self._is_over = True
+
+    def _forget(self) -> None:
+        self._last = None
+        if self._watched is not None:
+            self._watched.remove()
+            self._watched = None
 
 
 def _is_reentrant() -> bool:

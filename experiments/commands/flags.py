@@ -61,8 +61,9 @@ class RunFlags:
     """Settings of every run.
 
     Attributes:
-        network: lenet300, lenet5, conv4, mlp, vgg16, resnet20, resnet32, resnet56, graphmlp, cellnet; for strings such
-            as reber graphrnn, rnn, rnn-lstm; with arguments as in "graphrnn(cell=lstm)"; or package.module:callable.
+        network: lenet300, lenet5, conv4, mlp, vgg16, resnet20, resnet32, resnet56, graphmlp, cellnet, and for strings
+            such as reber graphrnn, rnn, rnn-tanh, rnn-relu, rnn-gru, rnn-lstm, with arguments as in
+            "graphrnn(cell=lstm)"; or package.module:callable for your own.
         data: mnist5k, mnist, fashion-mnist, cifar10, svhn, diabetes, breast-cancer, wine, teacher200, reber,
             reber-embedded, reber-hard; your own: folder:PATH, npz:PATH or csv:FILE[:TARGET].
         task: classification, binary, multi-label, regression, counts or segmentation; by default as targets suggest.

@@ -105,6 +105,8 @@ ELSEWHERE = {
     "until_validation": "tests/bayesprune/pruners/test_weights.py",
     "round_to": "tests/experiments/test_sizes_by_layer.py",
     "matrices": "tests/bayesprune/pruners/test_recurrent_weights.py",
+    "clip": "tests/bayesprune/pruners/test_plain.py",
+    "curve": "tests/bayesprune/pruners/test_plain.py",
     "transfer_data": "tests/bayesprune/tangent/test_method_input.py",
     "budget_share": "needs a budget, below",
     "gamma": "needs a run without a price, below",

@@ -1,5 +1,6 @@
 """Gates multiply what consumers read: global or one row an example, closed or any real number."""
 
+import weakref
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -244,3 +245,21 @@ def test_gated_weights_are_not_repeated_without_their_gates() -> None:
         loss = network(inputs).square().mean()
         with pytest.raises(UnsupportedLayerError, match="for its weights are gated.*checkpointing off"):
             loss.backward()
+
+
+def test_gates_are_let_go_once_they_have_their_gradient() -> None:
+    """What they were computed from must not live on; another backward pass over the same graph is refused."""
+    network, inputs = Repeating(reentrant=False), torch.randn(4, 6)
+    structure = find(network, inputs)
+    gating = Gating(network, structure)
+    gates = torch.rand(structure.gate_count, requires_grad=True)
+    computed = 1.0 * gates
+    alive = weakref.ref(computed)
+    with gating.applied(computed):
+        loss = network(inputs).square().mean()
+    loss.backward(retain_graph=True)
+    with pytest.raises(UnsupportedLayerError, match="a second time: run the network again before each backward pass"):
+        loss.backward()
+    del computed, loss
+    assert alive() is None
+    gating.remove()

@@ -47,6 +47,8 @@ REFITS: dict[str, dict[str, Any]] = {
     "the last 40 % at 5e-3": {"fixed_learning_rate": 5e-3},
     "the last 70 % at 5e-3": {"prune_share": 0.3, "fixed_learning_rate": 5e-3},
     "the last 70 % at 2e-3": {"prune_share": 0.3},
+    "the last 70 % at 2e-3, twice the strength": {"prune_share": 0.3, "strength": 2 * STRENGTH},
+    "the last 70 % at 2e-3, three times the strength": {"prune_share": 0.3, "strength": 3 * STRENGTH},
 }
 """The first is the default; 5e-3 is the rate at which the network with one hidden layer is trained."""
 

@@ -26,9 +26,9 @@ LONG, SMALL = "-long", "-cpu"
 """At the end of the names of parts: the published number of epochs; layer gates at a processor's size."""
 
 SMALL_DATA, SMALL_WIDTHS = "cifar10@1000/4000", (8, 16, 32)
-SMALL_EPOCHS, SMALL_BATCH, SMALL_RATE = 20, 50, 0.05
-SMALL_PRICES = (50, 100, 200)
-"""Nats a section: 0.0125, 0.025 and 0.05 nats a training example."""
+SMALL_EPOCHS, SMALL_BATCH, SMALL_RATE = 8, 50, 0.05
+SMALL_PRICES = (200, 500, 1000)
+"""Nats a section: 0.05, 0.125 and 0.25 nats a training example."""
 
 CUTS = {"vgg16": (58.1, 66.6, 78.6), "resnet20": (50.0,), "resnet56": (47.4, 72.3)}
 """Percent of the dense network's MACs that published networks save."""

@@ -80,7 +80,7 @@ class GatedModel(nn.Module):
 
     def outputs(self, inputs: Any, gates: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """The network's outputs [B, K] under gates [J] or [B, J]."""
-        with self._gating.applied(gates):
+        with self._gating.applied(gates, drawn_weights=self.weight_sites):
             if weights:
                 said = functional_call(self.network, weights, *arguments_of(self.network, inputs))
             else:

@@ -14,6 +14,9 @@ PARAMETERS: Mapping[str, Mapping[str, type]] = {
 }
 """The numbers that each generator takes, and of what kind they are."""
 
+MOST_VERTICES = 10_000
+"""Of a graph by name."""
+
 _MAKERS: Mapping[str, Callable[..., Graph]] = {
     "barabasi-albert": barabasi_albert,
     "watts-strogatz": watts_strogatz,
@@ -49,6 +52,8 @@ def named_graph(name: str) -> Graph:
             given[key] = kinds[key](value)
         except ValueError:
             raise GraphError(f"graph {name!r}: {key} is {value!r}, where a number is needed") from None
+    if given.get("vertices", 0) > MOST_VERTICES:
+        raise GraphError(f"graph {name!r}: at most {MOST_VERTICES:,} vertices")
     missing = [key for key in kinds if key not in given]
     if missing:
         raise GraphError(f"graph {name!r} lacks {', '.join(missing)}")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite
@@ -121,6 +122,8 @@ def _listed(given: Mapping[str, Any]) -> list[str]:
     """The entries of a table as text; a share becomes percent."""
     texts = []
     for kind, amount in given.items():
+        with suppress(AttributeError, ValueError, RuntimeError):
+            amount = float(f"{amount.item():.7g}")  # a number of NumPy or torch, to the digits that float32 has
         number = isinstance(amount, int | float) and not isinstance(amount, bool)
         if number and str(kind).lower() == LATENCY:
             raise BudgetError(f"budget {dict(given)!r}: a latency has a unit, write {{'latency': '2ms'}} or '50%'")

@@ -9,6 +9,9 @@ from bayesprune.errors import SettingError, UnknownNameError
 
 _WORDS: Mapping[str, Any] = {"none": None, "true": True, "false": False}
 
+_OF_DATA = ("classes", "input_shape")
+"""Arguments that a run fills in."""
+
 
 def split_arguments(name: str) -> tuple[str, dict[str, Any]]:
     """The plain name and the arguments in parentheses behind it; none where there are no parentheses.
@@ -36,9 +39,12 @@ def with_arguments(factory: Any, name: str, given: Mapping[str, Any]) -> Any:
 
     Raises:
         UnknownNameError: it takes no such argument.
+        SettingError: the argument is one that the data say.
     """
     known = signature(factory).parameters
     for key in given:
+        if key in _OF_DATA:
+            raise SettingError(f"network {name!r}: leave out {key}, which the data say")
         if key not in known:
             raise UnknownNameError(f"argument of {name}", key, known)
     return partial(factory, **given)

@@ -17,7 +17,7 @@ def is_table(size: object) -> bool:
     """
     if isinstance(size, str):
         return "=" in size and size.partition("=")[0].strip().lower() not in _WHOLE
-    return isinstance(size, Mapping) and not any(str(name).lower() in _WHOLE for name in size)
+    return isinstance(size, Mapping) and not any(str(name).strip().lower() in _WHOLE for name in size)
 
 
 def shares_of(size: str, given: str | Mapping[str, Any]) -> dict[str, float]:

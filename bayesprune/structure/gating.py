@@ -15,7 +15,7 @@ from bayesprune.structure.groups import Structure
 from bayesprune.structure.masked_norm import masked
 from bayesprune.structure.members import UNGATED, Normaliser, Reader
 from bayesprune.structure.nested_inputs import without_nesting
-from bayesprune.structure.repeats import Repeats
+from bayesprune.structure.repeats import Repeats, in_backward
 
 
 class _Gates:
@@ -25,8 +25,8 @@ class _Gates:
     piece, that of a slice as a whole tensor of zeros for each.
     """
 
-    def __init__(self, whole: Tensor, lengths: Sequence[int]) -> None:
-        self.whole = whole
+    def __init__(self, whole: Tensor, lengths: Sequence[int], drawn_weights: bool) -> None:
+        self.whole, self.drawn_weights = whole, drawn_weights
         pieces = whole.split(list(lengths), dim=-1)
         starts = accumulate(lengths, initial=0)
         self._pieces = {(start, piece.shape[-1]): piece for start, piece in zip(starts, pieces, strict=False)}
@@ -81,8 +81,13 @@ class Gating:
         )
 
     @contextmanager
-    def applied(self, gates: Tensor) -> Iterator[None]:
+    def applied(self, gates: Tensor, *, drawn_weights: bool = False) -> Iterator[None]:
         """Multiply every consumer's inputs, and every section's branch, by gates [J] or [B, J]; any real numbers.
+
+        Args:
+            gates: as said.
+            drawn_weights: whether weights are drawn for this pass too, which could not be drawn again where parts of it
+                are run again in the backward pass.
 
         Raises:
             SettingError: they are not J, or gates for each example where they must be global.
@@ -91,7 +96,7 @@ class Gating:
             raise SettingError(f"gates of shape {tuple(gates.shape)} for a structure that has {self._count}")
         if gates.dim() == 2 and self._global is not None:
             raise SettingError(f"gates {list(gates.shape)} for each example, but {self._global}: give gates [J]")
-        previous, self._gates = self._gates, _Gates(gates, self._lengths)
+        previous, self._gates = self._gates, _Gates(gates, self._lengths, drawn_weights)
         try:
             yield
         finally:
@@ -102,10 +107,18 @@ class Gating:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+        self._repeats.forget()
 
     def _acting(self, layer: str, *, by_weight: bool = False) -> _Gates | None:
         """The gates that act on a layer that runs now, also where it runs again in the backward pass."""
-        return self._repeats.acting(layer, self._gates, by_weight=by_weight)
+        gates = self._repeats.acting(layer, self._gates, by_weight=by_weight)
+        if gates is not None and gates.drawn_weights and in_backward():
+            raise UnsupportedLayerError(
+                f"layer {layer!r} runs again in the backward pass (torch.utils.checkpoint), where its weights would not "
+                "be those that were drawn: switch checkpointing off in this network while it is pruned, or take a method "
+                "without random weights, such as parsimonious"
+            )
+        return gates
 
     def _note(self, layer: str) -> Callable[[nn.Module, Any], None]:
         """Notes that a layer runs whose weights are gated."""

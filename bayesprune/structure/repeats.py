@@ -1,26 +1,13 @@
 """Gates in passes that are run again in the backward pass, as `torch.utils.checkpoint` does to save memory."""
 
 import sys
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from bayesprune.errors import UnsupportedLayerError
 
-
-class _Whole(Protocol):
-    """Gates in whatever form they act.
-
-    Attributes:
-        whole: all of them.
-    """
-
-    whole: Tensor
-
-
-Gates = TypeVar("Gates", bound=_Whole)
+Gates = TypeVar("Gates")
 
 _CURE = "switch checkpointing off in this network while it is pruned"
 
@@ -28,13 +15,12 @@ _CURE = "switch checkpointing off in this network while it is pruned"
 class Repeats(Generic[Gates]):
     """Remembers the gates of the last pass that has gradients, for when parts of it run again in the backward pass.
 
-    There they act no longer by themselves: without them gradients would be those of another function. Once the gates
-    have their gradient they are let go, and with them what they were computed from.
+    There they act no longer by themselves: without them gradients would be those of another function. A pass without
+    gates lets them go, and with them what they were computed from.
     """
 
     def __init__(self) -> None:
         self._last: Gates | None = None
-        self._watched: RemovableHandle | None = None
         self._several = self._is_over = False
         self._is_new = True
 
@@ -50,9 +36,11 @@ class Repeats(Generic[Gates]):
             UnsupportedLayerError: it runs again in the backward pass, and which gates acted on it is not known or they
                 cannot act again.
         """
-        if torch._C._current_graph_task_id() == -1:  # no backward pass is under way
+        if not in_backward():
             if torch.is_grad_enabled():
                 self._remember(gates)
+            elif gates is None:
+                self.forget()
             return gates
         if self._last is None and gates is None and not self._is_over:
             return None
@@ -63,7 +51,7 @@ class Repeats(Generic[Gates]):
             raise UnsupportedLayerError(f"{again} and gradients would be wrong: checkpoint with use_reentrant=False")
         if gates is None and self._is_over:
             raise UnsupportedLayerError(
-                f"{again} a second time: run the network again before each backward pass, or {_CURE}"
+                f"{again} because a pass without gates came before it: run the backward pass first, or {_CURE}"
             )
         if gates is None and self._several:
             raise UnsupportedLayerError(
@@ -75,22 +63,17 @@ class Repeats(Generic[Gates]):
 
     def _remember(self, gates: Gates | None) -> None:
         self._several = gates is not None and not self._is_new and (self._several or gates is not self._last)
-        if gates is not self._last:
-            self._forget()
-            if gates is not None and gates.whole.requires_grad:
-                self._watched = gates.whole.register_hook(self._has_gradient)
         self._last, self._is_new, self._is_over = gates, gates is None, False
 
-    def _has_gradient(self, _: Tensor) -> None:
-        """Every part that had to run again has run."""
-        self._forget()
-        self._is_over = True
-
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Let go of the gates: parts that would need them again are refused."""
+        self._is_over = self._is_over or self._last is not None
         self._last = None
-        if self._watched is not None:
-            self._watched.remove()
-            self._watched = None
+
+
+def in_backward() -> bool:
+    """Whether a backward pass is under way."""
+    return bool(torch._C._current_graph_task_id() != -1)
 
 
 def _is_reentrant() -> bool:

@@ -18,7 +18,7 @@ from bayesprune.experiments.showing import somebody_looks
 from bayesprune.experiments.subjects import NAMED, data_of, subject_of
 from bayesprune.experiments.worker import leave_if_started_anew
 from bayesprune.run.pruned import Pruned
-from bayesprune.run.settings import RunSettings
+from bayesprune.run.settings import RunSettings, check_integer
 from bayesprune.store.atomic import check_writable
 from bayesprune.store.runs import RunRecord
 
@@ -149,12 +149,13 @@ def final_run(base: RunSettings, epochs: int | None, data: str | None) -> RunSet
     """The settings of the winner's last run; None for none.
 
     Raises:
-        SettingError: data without a number of epochs.
+        SettingError: data without a number of epochs, or no epoch.
     """
     if epochs is None:
         if data is not None:
             raise SettingError(f"final_data is {data!r} without final_epochs: say how long the winner is trained on it")
         return None
+    check_integer("final_epochs", epochs, 1)
     return replace(base, epochs=epochs, data=data or base.data)
 
 

@@ -11,6 +11,7 @@ from bayesprune.batches import arguments_of, call, count
 from bayesprune.devices import number, widened
 from bayesprune.errors import SettingError
 from bayesprune.inference import onset
+from bayesprune.inference.guides import GaussianWeightGuide
 from bayesprune.inference.multipliers.guide import multiplier_guide
 from bayesprune.models.gated import GatedModel
 from bayesprune.models.priors.gates import FixedGatePrior
@@ -68,7 +69,8 @@ class MultiplierObjective:
         guide.noiseless = waits
         weights = guide.sample_weights()
         multipliers = guide.fixed() if onset.stalls(state) else guide.draw(count(inputs))
-        with self._resting.drawn(multipliers), guide.local_noise():
+        noisy = isinstance(guide, GaussianWeightGuide)
+        with self._resting.drawn(multipliers, drawn_weights=noisy), guide.local_noise():
             if weights:
                 said = functional_call(state.network, weights, *arguments_of(state.network, inputs))
             else:
@@ -105,9 +107,9 @@ class RestingMultipliers:
             state.network.register_forward_hook(self._leave, always_call=True),
         ]
 
-    def drawn(self, multipliers: Tensor) -> "_Drawn":
-        """For a while these multipliers [J] or [B, J] instead."""
-        return _Drawn(self, self._gating.applied(multipliers))
+    def drawn(self, multipliers: Tensor, *, drawn_weights: bool = False) -> "_Drawn":
+        """For a while these multipliers [J] or [B, J] instead; see `Gating.applied`."""
+        return _Drawn(self, self._gating.applied(multipliers, drawn_weights=drawn_weights))
 
     def remove(self) -> None:
         """Take all hooks off."""

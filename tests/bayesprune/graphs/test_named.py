@@ -36,6 +36,7 @@ def test_names_are_written_as_they_are_read() -> None:
         ("barabasi-albert:3:vertices=9:neighbours=2", "there are edges, vertices", UnknownNameError),
         ("barabasi-albert:3:vertices=9", "lacks edges", GraphError),
         ("barabasi-albert:3:vertices=nine:edges=2", "'nine', where a number", GraphError),
+        ("barabasi-albert:3:vertices=10000000:edges=4", "at most 10,000 vertices", GraphError),
         ("barabasi-albert:3:vertices=9:edges=9", "take 1 <= edges < vertices", GraphError),
     ],
 )

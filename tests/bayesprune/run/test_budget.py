@@ -1,6 +1,8 @@
 """Budgets as people write them."""
 
+import numpy as np
 import pytest
+import torch
 
 from bayesprune.errors import BudgetError, SettingError
 from bayesprune.run.budget import Budget, budgets_text, parse_budgets
@@ -68,7 +70,8 @@ def test_several_budgets_have_one_form(given: str | list[str]) -> None:
     [
         ({"macs": 0.5}, "macs=50%"), ({"params": "5%", "macs": 150_000}, "macs=150000,params=5%"),
         ({"MACS": 1}, "macs=100%"), ({"macs": 0.07, "latency": "2ms"}, "macs=7%,latency=2ms"),
-        ({"params": 2.0}, "params=2"),
+        ({"params": 2.0}, "params=2"), ({" macs": 0.1}, "macs=10%"),
+        *(({"macs": one}, "macs=10%") for one in (np.float64(0.1), np.float32(0.1), torch.tensor(0.1))),
     ],
 )  # fmt: skip
 def test_a_table_of_costs_is_several_budgets(given: dict[str, object], text: str) -> None:

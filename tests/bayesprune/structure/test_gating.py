@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 
+import bayesprune as bp
+from bayesprune.data import Data
 from bayesprune.errors import SettingError, UnsupportedLayerError
 from bayesprune.models.networks import LeNet300
 from bayesprune.structure import Gating, Structure, compact, find
@@ -223,6 +225,17 @@ def test_a_pass_whose_gates_could_not_act_again_is_not_repeated_without_them() -
     gating.remove()
 
 
+class RepeatingPictures(Repeating):
+    """The same for pictures of 6 x 6 and three classes."""
+
+    def __init__(self) -> None:
+        super().__init__(reentrant=False)
+        self.first = nn.Linear(36, self.first.out_features)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs.flatten(1))
+
+
 class RepeatingAttention(nn.Module):
     """Attention, whose weights are gated, that runs again in the backward pass."""
 
@@ -247,8 +260,8 @@ def test_gated_weights_are_not_repeated_without_their_gates() -> None:
             loss.backward()
 
 
-def test_gates_are_let_go_once_they_have_their_gradient() -> None:
-    """What they were computed from must not live on; another backward pass over the same graph is refused."""
+def test_a_pass_without_gates_lets_the_last_ones_go() -> None:
+    """What they were computed from must not live on; until then a graph may be walked back twice, as estimators do."""
     network, inputs = Repeating(reentrant=False), torch.randn(4, 6)
     structure = find(network, inputs)
     gating = Gating(network, structure)
@@ -257,9 +270,26 @@ def test_gates_are_let_go_once_they_have_their_gradient() -> None:
     alive = weakref.ref(computed)
     with gating.applied(computed):
         loss = network(inputs).square().mean()
-    loss.backward(retain_graph=True)
-    with pytest.raises(UnsupportedLayerError, match="a second time: run the network again before each backward pass"):
+    (first,) = torch.autograd.grad(loss, gates, retain_graph=True)
+    (second,) = torch.autograd.grad(loss, gates, retain_graph=True)
+    assert torch.equal(first, second)
+    with torch.no_grad():
+        network(inputs)
+    with pytest.raises(UnsupportedLayerError, match="a pass without gates came before it: run the backward pass first"):
         loss.backward()
     del computed, loss
     assert alive() is None
+    network(inputs).square().mean().backward()
     gating.remove()
+
+
+@pytest.mark.parametrize("method", ["parsimonious", "vib"])
+def test_a_network_that_is_run_again_in_parts_is_pruned(method: str, small_data: Data) -> None:
+    pruned = bp.prune(RepeatingPictures(), small_data, method, epochs=3, batch_size=40, progress=False)
+    assert len(pruned.kept["middle.0"]) >= 1
+
+
+@pytest.mark.parametrize("method", ["spike-slab-flat", "spike-slab", "bc-gnj"])
+def test_drawn_weights_are_not_repeated_as_others(method: str, small_data: Data) -> None:
+    with pytest.raises(UnsupportedLayerError, match="would not be those that were drawn: switch checkpointing"):
+        bp.prune(RepeatingPictures(), small_data, method, epochs=3, batch_size=40, progress=False)

@@ -147,6 +147,7 @@ def test_objects_as_data_and_a_last_run_of_the_winner(small_data: Data, tmp_path
         ({"network": "lenet5"}, "unknown setting of a search in graphs 'network'", UnknownNameError),
         ({"epochs": 0}, "epochs is 0", SettingError),
         ({"final_data": "mnist5k"}, "without final_epochs", SettingError),
+        ({"final_epochs": 0}, "final_epochs must be", SettingError),
         ({"most_macs": 10}, "at most 10 MACs", SettingError),
         ({"data": "diabetes"}, "has no classes", SettingError),
         ({"data": 3}, "data", DataError),

@@ -114,9 +114,9 @@ class Gating:
         gates = self._repeats.acting(layer, self._gates, by_weight=by_weight)
         if gates is not None and gates.drawn_weights and in_backward():
             raise UnsupportedLayerError(
-                f"layer {layer!r} runs again in the backward pass (torch.utils.checkpoint), where its weights would not "
-                "be those that were drawn: switch checkpointing off in this network while it is pruned, or take a method "
-                "without random weights, such as parsimonious"
+                f"layer {layer!r} runs again in the backward pass (torch.utils.checkpoint), where its weights would "
+                "not be those that were drawn: switch checkpointing off in this network while it is pruned, or take a "
+                "method without random weights, such as parsimonious"
             )
         return gates
 

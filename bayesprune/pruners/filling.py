@@ -40,7 +40,7 @@ def _filled(state: TrainState, limits: Limits, open_gates: Tensor, scores: Tenso
         if not len(fitting):
             break
         gate = int(fitting[scores[fitting].argmax()])
-        trial = _opened(state.structure, gates, gate, scores, round_to)
+        trial = state.structure.protect(_opened(state.structure, gates, gate, scores, round_to), scores)
         useful = bool(state.structure.consistent(trial)[gate]) and limits.meets(state, trial.double())
         if useful:
             gates = trial

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 from bayesprune.errors import SettingError, UnknownNameError
@@ -41,7 +41,8 @@ def with_arguments(factory: Any, name: str, given: Mapping[str, Any]) -> Any:
         UnknownNameError: it takes no such argument.
         SettingError: the argument is one that the data say.
     """
-    known = signature(factory).parameters
+    named = (key for key, one in signature(factory).parameters.items() if one.kind is not Parameter.VAR_KEYWORD)
+    known = [key for key in named if key not in _OF_DATA]
     for key in given:
         if key in _OF_DATA:
             raise SettingError(f"network {name!r}: leave out {key}, which the data say")

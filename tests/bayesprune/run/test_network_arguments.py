@@ -40,6 +40,7 @@ def test_the_network_is_the_one_with_these_arguments() -> None:
         ("graphrnn(cell=)", SettingError, "write its arguments as NAME"),
         ("graphrnn(cell=gru,cell=lstm)", SettingError, "give every argument once"),
         ("graphrnn(cel=lstm)", UnknownNameError, "unknown argument of graphrnn 'cel': did you mean 'cell'"),
+        ("rnn-lstm(arguments=20)", UnknownNameError, "there are widths"),
         ("graphrnn(classes=7)", SettingError, "leave out classes, which the data say"),
         ("grafrnn(cell=lstm)", UnknownNameError, "unknown network 'grafrnn': did you mean 'graphrnn'"),
     ],

@@ -59,7 +59,7 @@ class GraphPrior:
     Raises:
         UnknownNameError: there is no such family.
         SettingError: no families, weights that are no probabilities, or the law of a parameter that no family has.
-        GraphError: too few or too many vertices.
+        GraphError: too few or too many vertices, or numbers for which a generator has no graph.
     """
 
     def __init__(
@@ -94,6 +94,8 @@ class GraphPrior:
             "probability": lambda: OneOf([0.1, 0.3, 0.5, 0.7, 0.9]),
         }
         self.laws = {name: usual[name]() if given[name] is None else given[name] for name in needed}
+        for name, law in self.laws.items():
+            _check_law(name, law, vertices)
 
     def __call__(self, observed: Tensor | None = None) -> Tensor:
         """Sample the sites.
@@ -176,3 +178,21 @@ def check_flags(graphs: Tensor, vertices: int, axes: int | None = None) -> None:
             f"graphs {list(graphs.shape)}: give [{lead}{size}] of 0 and 1, a number for each pair of the {vertices} "
             "vertices"
         )
+
+
+def _check_law(name: str, law: Any, vertices: int) -> None:
+    """Refuse what is no law, and a `OneOf` with numbers for which there are no graphs."""
+    if not isinstance(law, dist.TorchDistribution | torch.distributions.Distribution):
+        raise SettingError(f"{name} is {law!r} and no distribution: for one number give OneOf([{law}])")
+    if not isinstance(law, OneOf):
+        return
+    whole = name in ("edges", "neighbours")
+    low, high = (2 if name == "neighbours" else 1, vertices - 1) if whole else (0, 1)
+    for value in law.values.tolist():
+        fits = low <= value <= high and (not whole or value == int(value))
+        if not fits or (name == "probability" and value == 0):
+            kind = {"edges": "whole numbers", "neighbours": "whole numbers", "probability": "numbers above 0"}
+            raise GraphError(
+                f"{name} can be {value:g}, for which there is no graph of {vertices} vertices: give "
+                f"{kind.get(name, 'numbers')} from {low} to {high}"
+            )

@@ -1,6 +1,7 @@
 """From a layered graph to the masks of a network: one layer of units is one layer of the network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import networkx as nx
@@ -102,11 +103,13 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> None:
 
 
 def check_sizes(**sizes: int) -> None:
-    """Refuse numbers below 1.
+    """Refuse what is no whole number of 1 or more.
 
     Raises:
         SettingError: naming the first.
     """
-    wrong: Mapping[str, int] = {name: size for name, size in sizes.items() if size < 1}
-    for name, size in wrong.items():
-        raise SettingError(f"{name} is {size}: take 1 or more")
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, Integral):
+            raise SettingError(f"{name} is {size!r}: take a whole number of 1 or more")
+        if size < 1:
+            raise SettingError(f"{name} is {size}: take 1 or more")

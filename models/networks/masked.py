@@ -28,7 +28,7 @@ def check_cell(cell: str) -> None:
         UnknownNameError: naming those that there are.
     """
     if cell not in GATES:
-        raise UnknownNameError("kind of cell", cell, GATES)
+        raise UnknownNameError("kind of cell", str(cell), GATES)
 
 
 class MaskedRNN(nn.Module):

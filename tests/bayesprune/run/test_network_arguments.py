@@ -48,3 +48,18 @@ def test_the_network_is_the_one_with_these_arguments() -> None:
 def test_wrong_arguments_are_said(name: str, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         factory_named(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("graphrnn(width=abc)", SettingError, "width is 'abc': take a whole number of 1 or more"),
+        ("graphrnn(width=2.5)", SettingError, "width is 2.5: take a whole number"),
+        ("graphrnn(width=true)", SettingError, "width is True: take a whole number"),
+        ("graphrnn(width=0)", SettingError, "width is 0: take 1 or more"),
+        ("graphrnn(cell=3)", UnknownNameError, "unknown kind of cell '3'"),
+    ],
+)
+def test_arguments_of_another_kind_are_said(name: str, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        NetworkSpec(name, {"classes": 3}).build()

@@ -7,8 +7,9 @@ Property tests have two profiles. "quick" tries the same examples each time: wha
 
 import os
 import random
+import re
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -92,6 +93,16 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, Any, 
 def repository() -> Path:
     """The root of the checkout."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def page_blocks() -> Callable[[str], list[str]]:
+    """From the name of a page of the documentation to its blocks of Python, in their order."""
+
+    def blocks(page: str) -> list[str]:
+        return re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / page).read_text("utf-8"), re.DOTALL)
+
+    return blocks
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,15 @@
 """The examples of docs/graph-priors.md run, and say what the page says."""
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pyro
 import pytest
 
 
-def test_the_page_s_examples_run(repository: Path) -> None:
+def test_the_page_s_examples_run(page_blocks: Any) -> None:
     """One after the other, as a reader would; nothing enters Pyro's global store."""
     pyro.clear_param_store()
-    text = (repository / "docs" / "graph-priors.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    blocks = page_blocks("graph-priors.md")
     assert len(blocks) == 5
     found: dict[str, Any] = {}
     for number, block in enumerate(blocks):

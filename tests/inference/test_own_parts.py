@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -110,11 +109,10 @@ OWN: dict[str, Any] = {
 
 
 @pytest.mark.long
-def test_the_page_s_examples_run(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_s_examples_run(page_blocks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after the other; the first is at most 25 lines, and what it saves is read without it."""
     monkeypatch.chdir(tmp_path)
-    text = (repository / "docs" / "own-parts.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    blocks = page_blocks("own-parts.md")
     assert len(blocks) == 3 and len([line for line in blocks[0].splitlines() if line.strip()]) <= 25
     found: dict[str, Any] = {}
     for number, block in enumerate(blocks):

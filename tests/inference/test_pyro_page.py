@@ -1,18 +1,15 @@
 """The examples of docs/pyro.md run, and the network that Pyro's SVI leaves is smaller and good."""
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pyro
 import torch
 
 
-def test_the_page_s_examples_run(repository: Path) -> None:
+def test_the_page_s_examples_run(page_blocks: Any) -> None:
     """One after the other, as a reader would; nothing enters Pyro's global store."""
     pyro.clear_param_store()
-    text = (repository / "docs" / "pyro.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    blocks = page_blocks("pyro.md")
     assert len(blocks) == 4
     found: dict[str, Any] = {}
     for number, block in enumerate(blocks):
